@@ -1,0 +1,39 @@
+"""A model deployment study: which format, precision, runtime and settings, and how sure are we?
+
+Notebooks say ``import studylib as sl`` and use these names; nothing else is meant for them.
+Names load their module when they are first used, so that importing this package costs nothing.
+
+>>> import studylib as sl
+>>> study = sl.open_study("cpu", "smoke")  # doctest: +SKIP
+>>> study.measure()                        # doctest: +SKIP
+"""
+
+import importlib
+
+_HOME = {
+    "open_study": "study",
+    "Study": "study",
+    "read_results": "tables",
+    "Results": "results",
+    "Trial": "results",
+    "Measurement": "results",
+    "Artifact": "artifact",
+    "hardware_sets": "params",
+    "resolve": "params",
+    "probe": "hardware",
+    "tables": "tables",
+    "figures": "figures",
+    "stats": "stats",
+}
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"module 'studylib' has no attribute '{name}'. Known: {', '.join(__all__)}.")
+    module = importlib.import_module(f"studylib.{_HOME[name]}")
+    return module if _HOME[name] == name else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

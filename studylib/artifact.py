@@ -1,0 +1,181 @@
+"""Content-addressed files: every artifact lies under the hash of everything that made it, and is trusted by its own hash.
+
+Layout of a store: ``<key[:2]>/<key>/{artifact.json, content/<file or folder>}``. An entry appears by one rename.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from studylib.errors import ArtifactError, OutputError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One file or folder on disk, with the hash of its bytes and its lineage.
+
+    ``format``: keras, saved_model, tflite, onnx, samples or outputs. ``precision``: the recipe's name.
+    ``lineage``: what made it, oldest first, each a dict with ``made_by``, its configuration and its key.
+    """
+
+    path: Path
+    format: str
+    precision: str
+    model: str
+    key: str
+    sha256: str
+    size_bytes: int
+    lineage: tuple[dict, ...] = field(default=(), repr=False)
+
+    @property
+    def name(self) -> str:
+        return f"{self.model} {self.precision} {self.format}"
+
+    def to_json(self) -> dict:
+        return asdict(self) | {"path": self.path.name, "lineage": list(self.lineage)}
+
+
+def derived_key(made_by: str, config: dict, parents: tuple[str, ...], source: Path, packages: tuple[str, ...] = ()) -> str:
+    """The key of an artifact from everything that makes it: maker, configuration, parents, our code, package versions."""
+    content = {
+        "made_by": made_by,
+        "config": config,
+        "parents": list(parents),
+        "source": hashlib.sha256(Path(source).read_bytes()).hexdigest(),
+        "packages": {package: importlib.metadata.version(package) for package in packages},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's relative names and bytes in sorted order."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for inner in sorted(path.rglob("*")):
+        if inner.is_file():
+            digest.update(inner.relative_to(path).as_posix().encode() + b"\0" + bytes.fromhex(content_hash(inner)))
+    return digest.hexdigest()
+
+
+def content_size(path: Path) -> int:
+    """Bytes in a file, or in all files of a folder."""
+    return sum(inner.stat().st_size for inner in ([path] if path.is_file() else path.rglob("*")) if inner.is_file())
+
+
+class Store:
+    """Artifacts by key, in one folder that several studies may share."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+
+    def get(self, key: str) -> Artifact | None:
+        """The artifact under ``key``, or None. One whose bytes do not match its hash is removed, and said."""
+        entry = self.folder / key[:2] / key
+        if not entry.is_dir():
+            return None
+        try:
+            facts = json.loads((entry / "artifact.json").read_text(encoding="utf-8"))
+            path = entry / "content" / facts["path"]
+            artifact = Artifact(**facts | {"path": path, "lineage": tuple(facts["lineage"])})
+            damage = None if content_hash(path) == artifact.sha256 else "its bytes do not match its hash"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            damage = f"it cannot be read ({error})"
+        if damage is None:
+            return artifact
+        log.warning("artifact %s is corrupted: %s. It is removed and will be rebuilt.", key[:12], damage)
+        shutil.rmtree(entry)
+        return None
+
+    def make(self, key: str, facts: dict, write: Callable[[Path], Path]) -> Artifact:
+        """The artifact under ``key``; ``write(folder)`` makes it, and returns the path it wrote, when it is not there.
+
+        ``facts``: format, precision, model, lineage. The entry appears whole or not at all.
+        """
+        found = self.get(key)
+        if found is not None:
+            return found
+        entry = self.folder / key[:2] / key
+        with temporary_folder(self.folder) as folder:
+            content = folder / "content"
+            content.mkdir()
+            written = Path(write(content))
+            if not written.exists():
+                raise ArtifactError(f"{facts.get('precision')} {facts.get('format')}: nothing was written to {written.name}")
+            artifact = Artifact(
+                path=written, key=key, sha256=content_hash(written), size_bytes=content_size(written), **facts
+            )
+            (folder / "artifact.json").write_text(json.dumps(artifact.to_json(), indent=1), encoding="utf-8")
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.rename(folder, entry)
+            except OSError:
+                # Another process made the same artifact meanwhile: theirs is as good, being named by the same key.
+                if not entry.is_dir():
+                    raise
+        return replace(artifact, path=entry / "content" / written.name)
+
+
+class temporary_folder:
+    """A folder beside its destination, for ``write, then rename``; whatever is left of it at the end is removed."""
+
+    def __init__(self, parent: Path):
+        self.parent = Path(parent)
+
+    def __enter__(self) -> Path:
+        try:
+            self.parent.mkdir(parents=True, exist_ok=True)
+            self.folder = Path(tempfile.mkdtemp(prefix=".writing-", dir=self.parent))
+        except OSError as error:
+            raise output_error(self.parent, error) from None
+        return self.folder
+
+    def __exit__(self, kind, error, trace) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+            raise output_error(self.parent, error) from error
+
+
+_DISK_ERRORS = (13, 27, 28, 30, 122)  # EACCES, EFBIG, ENOSPC, EROFS, EDQUOT
+
+
+def output_error(path: Path, error: OSError) -> OutputError:
+    """An `OutputError` for a failed write, in words that say what to do."""
+    advice = "Free some space" if error.errno in (28, 122) else "Make it writable"
+    return OutputError(f"cannot write to {path}: {error.strerror}. {advice}, or set STUDYLIB_OUTPUTS to another folder.")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that it appears whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that it appears whole or not at all. Raises `OutputError` when the disk refuses."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise output_error(path.parent, error) from None
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed run left half-written."""
+    for leftover in [*folder.glob(".writing-*"), *folder.glob("*/.writing-*")]:
+        shutil.rmtree(leftover, ignore_errors=True)

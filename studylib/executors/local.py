@@ -1,0 +1,101 @@
+"""Runs jobs on this machine, each in a fresh process, and sleeps meanwhile."""
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from studylib.errors import OutputError, TrialError
+from studylib.params import root
+
+
+class LocalExecutor:
+    """One process at a time. ``threads`` is what the job may use; its processors are fixed when that is fewer than granted."""
+
+    def __init__(self, threads: int):
+        self.threads = threads
+        granted = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        self.cpus = granted[:threads] if threads < len(granted) else None
+
+    def run(self, job: dict, timeout_s: float, on_line: Callable[[str], None] = lambda line: None) -> dict:
+        """The job's result. Raises `TrialError` in words when the process crashes, hangs or reports an error."""
+        with tempfile.TemporaryDirectory(prefix="studylib-") as folder:
+            job_path, result_path = Path(folder) / "job.json", Path(folder) / "result.json"
+            job_path.write_text(json.dumps(job | {"cpus": self.cpus, "spawned_ns": time.perf_counter_ns()}))
+            process = subprocess.Popen(
+                [sys.executable, "-m", "studylib.worker", job_path, result_path],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=self.environment(),
+                cwd=folder,
+                start_new_session=True,
+            )
+            try:
+                tail = _follow(process, timeout_s, on_line)
+            except subprocess.TimeoutExpired:
+                raise TrialError(f"timeout: no answer within {timeout_s:g} s; the process was killed") from None
+            finally:
+                _end(process)
+            if process.returncode != 0 or not result_path.exists():
+                raise _failure(process.returncode, tail)
+            return json.loads(result_path.read_text(encoding="utf-8"))
+
+    def environment(self) -> dict[str, str]:
+        """The child's environment: threads explicit for every library, frameworks quiet, our own sources importable."""
+        threads = str(self.threads)
+        path = os.pathsep.join(filter(None, [str(root()), os.environ.get("PYTHONPATH")]))
+        counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+        return os.environ | counts | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
+
+
+def _follow(process: subprocess.Popen, timeout_s: float, on_line: Callable[[str], None]) -> deque[str]:
+    """Sleep until the process closes its output, hand each line on, keep the last. Raises TimeoutExpired."""
+    deadline, tail = time.monotonic() + timeout_s, deque(maxlen=40)
+    rest = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0 or not selector.select(remaining):
+                raise subprocess.TimeoutExpired(process.args, timeout_s)
+            chunk = os.read(process.stdout.fileno(), 65536)
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                tail.append(line.decode(errors="replace"))
+                on_line(tail[-1])
+            if not chunk:
+                break
+    process.wait(max(1.0, deadline - time.monotonic()))
+    return tail
+
+
+def _end(process: subprocess.Popen) -> None:
+    """Kill the job's whole process group, whatever made us leave, and collect it."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it ended by itself, as it should
+    process.wait()
+    process.stdout.close()
+
+
+def _failure(returncode: int, tail: deque[str]) -> Exception:
+    """The last words of a process that failed, as a row can show them."""
+    last = next((line.strip() for line in reversed(tail) if line.strip()), "no message")
+    if returncode < 0:
+        name = signal.Signals(-returncode).name
+        hint = " (often: out of memory)" if name == "SIGKILL" else ""
+        return TrialError(f"crash: the process was killed by {name}{hint}")
+    if last.startswith("studylib.errors.OutputError:") or "No space left on device" in last:
+        return OutputError(last.split(": ", 1)[-1])
+    if last.startswith("MemoryError"):
+        return TrialError(f"out of memory: {last}")
+    return TrialError(f"error: {last.removeprefix('studylib.errors.')}")

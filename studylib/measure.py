@@ -1,0 +1,181 @@
+"""Evaluate and time trials: parity first, then interleaved rounds of fresh processes."""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from studylib.errors import StudyError, TrialError
+from studylib.params import Effort
+from studylib.progress import Progress
+from studylib.results import Measurement, Results, Trial
+from studylib.worker import now
+
+# A model may have to be trained; this many conversions take about as long.
+_SOURCE_WEIGHT = 20
+# Attempts at one repetition that something disturbed.
+_ATTEMPTS = 3
+# The queries of an offline repetition: throughput needs few, and they are long.
+_OFFLINE_VALUES = 11
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where and how trials are measured. ``execute(job, timeout_s)`` gives a job's result or raises `TrialError`.
+
+    ``locate(key)`` is the path of an artifact's content; ``samples`` and ``references`` are such keys by model.
+    """
+
+    results: Results
+    execute: Callable[[dict, float], dict]
+    locate: Callable[[str], Path]
+    samples: dict[str, str]
+    references: dict[str, str]
+    settings: Effort
+    seed: int
+    host_id: str
+    max_steal: float
+    write: Callable[[str], None] = print
+
+    def evaluate(self, trials: list[Trial]) -> None:
+        """Measure quality and parity of every artifact in its runtime, once; a failure becomes the row's reason."""
+        waiting = {trial.evaluation_id: trial for trial in trials if not self.results.evaluation(trial.evaluation_id)}
+        progress = Progress("evaluation", [1] * len(waiting), self.write)
+        for evaluation_id, trial in waiting.items():
+            progress.begin(f"{trial.model}, {trial.label}")
+            try:
+                job = {"kind": "evaluate", "reference": str(self.locate(self.references[trial.model]))} | self._job(trial)
+                found = self.execute(job, self.settings.timeout_s)
+            except TrialError as error:
+                found = {"status": "failed", "reason": str(error)}
+            self.results.record_evaluation(evaluation_id, found)
+            progress.end()
+
+    def measure(self, trials: list[Trial], campaign: int | None = None) -> int:
+        """Measure what is not measured yet and return how many repetitions that was.
+
+        ``campaign`` None goes on with what is there; a number begins or continues that campaign.
+        A trial that fails is not tried again in this campaign; a disturbed repetition is, within a budget.
+        """
+        waiting = list(self._waiting(trials, campaign))
+        progress = Progress("repetition", [1] * len(waiting), self.write)
+        broken = set()
+        for trial, campaign_of_trial, repetition, attempt in waiting:
+            progress.begin(f"{trial.model}, {trial.label}")
+            while trial.id not in broken and attempt < _ATTEMPTS:
+                measurement = self._measure_once(trial, campaign_of_trial, repetition, attempt)
+                self.results.record(measurement)
+                attempt += 1
+                if measurement.status == "failed":
+                    broken.add(trial.id)
+                if measurement.status != "invalid":
+                    break
+            progress.end()
+        return len(waiting)
+
+    def _waiting(self, trials: list[Trial], campaign: int | None) -> Iterator[tuple[Trial, int, int, int]]:
+        """(trial, campaign, repetition, next attempt) of all that is still to be measured, in interleaved rounds."""
+        attempts = {trial.id: self.results.attempts(trial.id) for trial in trials}
+        newest = max((a.campaign for found in attempts.values() for a in found), default=1)
+        for repetition, trial in rounds(trials, self.settings.repetitions, self.seed):
+            found = attempts[trial.id]
+            target = campaign or (found[0].campaign if found else newest)
+            found = [attempt for attempt in found if attempt.campaign == target]
+            here = [attempt for attempt in found if attempt.repetition == repetition]
+            finished = any(attempt.status == "ok" for attempt in here) or len(here) >= _ATTEMPTS
+            if not finished and not any(attempt.status == "failed" for attempt in found):
+                yield trial, target, repetition, len(here)
+
+    def _measure_once(self, trial: Trial, campaign: int, repetition: int, attempt: int) -> Measurement:
+        identity = {"trial_id": trial.id, "campaign": campaign, "repetition": repetition, "attempt": attempt}
+        identity |= {"host_id": self.host_id}
+        offline = trial.scenario == "offline"
+        settings = {
+            "warmup_s": self.settings.warmup_s,
+            "min_values": _OFFLINE_VALUES if offline else self.settings.min_values,
+            "min_duration_s": self.settings.min_duration_s,
+            "max_duration_s": self.settings.max_duration_s,
+        }
+        job = self._job(trial) | {"kind": "measure", "settings": settings}
+        started_at = now()
+        try:
+            found = self.execute(job, self.settings.timeout_s)
+        except TrialError as error:
+            return Measurement(**identity, status="failed", reason=str(error), started_at=started_at, ended_at=now())
+        reason = why_invalid(found["disturbances"], self.max_steal)
+        return Measurement(**identity, **found, status="invalid" if reason else "ok", reason=reason)
+
+    def _job(self, trial: Trial) -> dict:
+        facts = ("recipe", "runtime", "provider", "threads", "scenario", "batch_size")
+        return {name: getattr(trial, name) for name in facts} | {
+            "artifact": str(self.locate(trial.artifact_key)),
+            "samples": str(self.locate(self.samples[trial.model])),
+        }
+
+
+def rounds(trials: list[Trial], repetitions: int, seed: int) -> Iterator[tuple[int, Trial]]:
+    """Every trial once a round, in another seeded order each round, so that drift hits all alike."""
+    for repetition in range(repetitions):
+        order = sorted(trials, key=lambda trial: trial.id)
+        random.Random(f"{seed}-{repetition}").shuffle(order)
+        for trial in order:
+            yield repetition, trial
+
+
+def why_invalid(disturbances: dict, max_steal: float) -> str:
+    """What disturbed a repetition too much to count, in words; empty when nothing did."""
+    share = disturbances["steal_share"]
+    if share > max_steal:
+        return f"disturbed: other virtual machines took {share:.0%} of the processor time; the limit is {max_steal:.0%}"
+    return ""
+
+
+def make_artifacts(
+    targets: list[dict],
+    folder: Path,
+    execute: Callable,
+    present: Callable[[str], bool],
+    timeout_s: float,
+    write: Callable[[str], None] = print,
+) -> dict[str, str]:
+    """Make the targets that are not ``present`` in child processes; returns failed keys with their reasons.
+
+    One process makes many, since importing a converter takes longer than most conversions. When it dies, the
+    target under way is the failed one and a new process goes on with the rest.
+    """
+    waiting = [target for target in targets if not present(target["key"])]
+    progress = Progress("artifact", [_SOURCE_WEIGHT if target["kind"] == "source" else 1 for target in waiting], write)
+    failures: dict[str, str] = {}
+    while waiting:
+        watch = _Watch({target["key"]: target["label"] for target in waiting}, progress)
+        try:
+            job = {"kind": "build", "targets": waiting, "store": str(folder), "failed": failures}
+            failures |= execute(job, timeout_s * len(waiting), watch)["failures"]
+            break
+        except TrialError as error:
+            if watch.under_way is None:
+                raise StudyError(f"artifacts could not be made: {error}") from None
+            failures[watch.under_way] = str(error)
+            progress.end()
+            waiting = [target for target in waiting if target["key"] not in watch.ended | {watch.under_way}]
+    return failures
+
+
+class _Watch:
+    """Follows the lines of a build process."""
+
+    def __init__(self, labels: dict[str, str], progress: Progress):
+        self.labels, self.progress = labels, progress
+        self.under_way: str | None = None
+        self.ended: set[str] = set()
+
+    def __call__(self, line: str) -> None:
+        import json
+
+        if line.startswith('{"begun": '):
+            self.under_way = json.loads(line)["begun"]
+            self.progress.begin(self.labels[self.under_way])
+        elif line.startswith('{"ended": '):
+            self.ended.add(json.loads(line)["ended"])
+            self.under_way = None
+            self.progress.end()

@@ -1,0 +1,17 @@
+"""Runtimes by name. Adding one: a file here, a line in the table; the contract tests find it."""
+
+from studylib.runtimes.base import Options as Options
+from studylib.runtimes.base import Runtime as Runtime
+from studylib.runtimes.base import Session as Session
+from studylib.runtimes.litert import LiteRT
+from studylib.runtimes.onnxruntime import OnnxRuntime
+from studylib.runtimes.replay import Replay
+from studylib.runtimes.tensorflow import TensorFlow
+
+RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in (TensorFlow(), LiteRT(), OnnxRuntime(), Replay())}
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """``onnxruntime/cuda`` to (onnxruntime, cuda); without a provider, cpu."""
+    runtime, _, provider = name.partition("/")
+    return runtime, provider or "cpu"

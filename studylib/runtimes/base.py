@@ -1,0 +1,73 @@
+"""What every runtime is: something that opens an artifact and answers queries."""
+
+import importlib.metadata
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from studylib.hardware import Host
+
+Inputs = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to open an artifact: ``provider`` is cpu or an accelerator's name, ``threads`` is always explicit."""
+
+    provider: str = "cpu"
+    threads: int = 1
+
+
+class Session(ABC):
+    """An opened artifact. ``clock`` gives nanoseconds; only a replayed session brings its own."""
+
+    clock: Callable[[], int] = staticmethod(time.perf_counter_ns)
+
+    @abstractmethod
+    def run(self, inputs: Inputs) -> list[np.ndarray]:
+        """Answer one query: inputs by name (first axis the batch) to outputs as float arrays."""
+
+    @abstractmethod
+    def placement(self) -> str:
+        """The provider that really runs, by its own name."""
+
+
+class Runtime(ABC):
+    """A way to run artifacts of one format. Imports nothing heavy before `activate`."""
+
+    name: ClassVar[str]
+    format: ClassVar[str]
+    package: ClassVar[str]
+    providers: ClassVar[tuple[str, ...]] = ("cpu",)
+
+    @property
+    def version(self) -> str:
+        return importlib.metadata.version(self.package)
+
+    def why_not(self, provider: str, host: Host) -> str | None:
+        """Why this runtime cannot use ``provider`` on ``host``, or None when it can."""
+        if provider not in self.providers:
+            return f"{self.name} has no provider '{provider}'; it has {', '.join(self.providers)}"
+        try:
+            self.version
+        except importlib.metadata.PackageNotFoundError:
+            return f"the package {self.package} is not installed"
+        return None
+
+    @abstractmethod
+    def activate(self, options: Options) -> None:
+        """Import the framework and set what is set once per process."""
+
+    @abstractmethod
+    def load(self, path: Path, options: Options) -> Session:
+        """Open the file. Raises `RefusedError` when it would not run on ``options.provider``."""
+
+    def open(self, path: Path, options: Options) -> Session:
+        """Activate and load in one call."""
+        self.activate(options)
+        return self.load(path, options)

@@ -1,0 +1,64 @@
+"""ONNX Runtime with one execution provider, and never a silent fall-back to the CPU."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from studylib.errors import RefusedError
+from studylib.hardware import Host
+from studylib.runtimes.base import Inputs, Options, Runtime, Session
+
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+
+
+class OnnxRuntime(Runtime):
+    """An ``.onnx`` file, all graph optimizations on. Source: ``onnxruntime.InferenceSession``."""
+
+    name: ClassVar[str] = "onnxruntime"
+    format: ClassVar[str] = "onnx"
+    package: ClassVar[str] = "onnxruntime"
+    providers: ClassVar[tuple[str, ...]] = tuple(_PROVIDERS)
+
+    def why_not(self, provider: str, host: Host) -> str | None:
+        reason = super().why_not(provider, host)
+        if reason or provider == "cpu":
+            return reason
+        import onnxruntime
+
+        available = onnxruntime.get_available_providers()
+        if _PROVIDERS[provider] in available:
+            return None
+        return f"this build of ONNX Runtime has no {_PROVIDERS[provider]}; it has {', '.join(available)}"
+
+    def activate(self, options: Options) -> None:
+        import onnxruntime  # noqa: F401
+
+    def load(self, path: Path, options: Options) -> Session:
+        return _Session(path, options)
+
+
+class _Session(Session):
+    def __init__(self, path: Path, options: Options):
+        import onnxruntime
+
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = options.threads
+        settings.inter_op_num_threads = 1
+        wanted = _PROVIDERS[options.provider]
+        if options.provider != "cpu":
+            settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        self._session = onnxruntime.InferenceSession(str(path), settings, providers=[wanted])
+        if self._session.get_providers()[0] != wanted:
+            raise RefusedError(f"{wanted} was asked for and {self._session.get_providers()[0]} took the graph")
+
+    def run(self, inputs: Inputs) -> list[np.ndarray]:
+        return self._session.run(None, inputs)
+
+    def placement(self) -> str:
+        return self._session.get_providers()[0]

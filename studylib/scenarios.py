@@ -1,0 +1,75 @@
+"""How queries arrive. Names are MLPerf's.
+
+Both scenarios here issue the next query when the last one is answered, in a plain loop around the clock: a model that
+answers in microseconds leaves no room for more.
+"""
+
+import gc
+from dataclasses import dataclass
+
+import numpy as np
+
+from studylib.runtimes import Session
+from studylib.zoo import Samples
+
+# Distinct batches that are prepared before the clock starts.
+_RING = 16
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When to stop: at least ``min_values`` and ``min_duration_s``, never longer than ``max_duration_s``."""
+
+    min_values: int
+    min_duration_s: float
+    max_duration_s: float
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A way of issuing queries. ``single_stream`` has one sample in a query; ``offline`` as many as a batch holds."""
+
+    name: str
+    batched: bool
+
+    def why_not(self, batch_size: int) -> str | None:
+        if batch_size == 1 or self.batched:
+            return None
+        return f"{self.name} issues one sample at a time, not {batch_size}; offline takes batches"
+
+    def drive(self, session: Session, samples: Samples, batch_size: int, budget: Budget) -> np.ndarray:
+        """Issue queries until ``budget`` is used; the latency of each in ns, int64."""
+        ring = min(_RING, max(1, len(samples) // batch_size))
+        batches = [samples.batch(start * batch_size, batch_size) for start in range(ring)]
+        return issue_queries(session, batches, budget)
+
+
+def issue_queries(session: Session, batches: list, budget: Budget) -> np.ndarray:
+    """The measured loop. Garbage collection is off inside it, as in `timeit`."""
+    run, clock, values, size = session.run, session.clock, [], len(batches)
+    append = values.append
+    begun = clock()
+    earliest, latest = begun + int(budget.min_duration_s * 1e9), begun + int(budget.max_duration_s * 1e9)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        for index in range(2**62):
+            batch = batches[index % size]
+            start = clock()
+            run(batch)
+            end = clock()
+            append(end - start)
+            if end >= latest or (end >= earliest and index + 1 >= budget.min_values):
+                break
+    finally:
+        if collecting:
+            gc.enable()
+    return np.array(values, dtype=np.int64)
+
+
+SCENARIOS = {scenario.name: scenario for scenario in (Scenario("single_stream", False), Scenario("offline", True))}
+
+
+def scenario_for(batch_size: int) -> str:
+    """One sample at a time is ``single_stream``; larger batches are ``offline``."""
+    return "single_stream" if batch_size == 1 else "offline"

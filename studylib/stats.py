@@ -1,0 +1,204 @@
+"""Statistics on numpy arrays. Nothing here reads a clock, a file or a setting.
+
+Times are arrays of nanoseconds; a *group* is the array of values of one repetition (one fresh process).
+Values of one process are alike, so every interval resamples whole repetitions, never single values.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+LEVEL = 0.95
+RESAMPLES = 2000
+MINIMUM_ROUNDS = 5
+VERDICTS = ("faster", "slower", "cannot tell")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its interval. ``low`` and ``high`` are None where the data cannot carry an interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+    level: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """``ratio`` is baseline / contender: above 1, the contender is faster. ``n`` counts paired rounds."""
+
+    ratio: float
+    low: float | None
+    high: float | None
+    level: float
+    n: int
+    verdict: str
+
+
+def minimum_values(percentile: float, confidence: float = 0.99, discarded: int = 1) -> int:
+    """Fewest values from which ``percentile`` (0 to 100) may be printed.
+
+    The smallest n with BinomCDF(discarded; n, 1 - p) <= 1 - confidence, as in MLPerf's early stopping:
+    p50 11, p90 64, p95 130, p99 662, p99.9 6636.
+    """
+    from scipy.stats import binom
+
+    if not 0 < percentile < 100:
+        raise ValueError(f"percentile is {percentile}; it must lie between 0 and 100, both excluded")
+    tail = 1 - percentile / 100
+    low, high = discarded + 1, 2 * discarded + 2
+    while binom.cdf(discarded, high, tail) > 1 - confidence:
+        low, high = high, high * 2
+    while low < high:
+        middle = (low + high) // 2
+        if binom.cdf(discarded, middle, tail) <= 1 - confidence:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def pooled_percentile(
+    groups: list[np.ndarray], percentile: float, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate | None:
+    """A percentile of all groups' values together, or None where they are too few to print it.
+
+    The interval is a bootstrap over groups (whole repetitions), absent with fewer than two groups.
+    """
+    values = np.concatenate(groups)
+    if len(values) < minimum_values(percentile):
+        return None
+    order = np.argsort(values, kind="stable")
+    owner = np.repeat(np.arange(len(groups)), [len(group) for group in groups])[order]
+    ranked = values[order]
+
+    def weighted(counts: np.ndarray) -> float:
+        cumulative = np.cumsum(counts[owner])
+        return float(ranked[np.searchsorted(cumulative, percentile / 100 * cumulative[-1])])
+
+    low, high = _resampled(len(groups), weighted, level, resamples, seed)
+    return Estimate(weighted(np.ones(len(groups))), low, high, level, len(values))
+
+
+def pooled_mean(
+    groups: list[np.ndarray], *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
+    """The mean of all groups' values together, with a bootstrap interval over groups."""
+    sums = np.array([float(np.sum(group)) for group in groups])
+    sizes = np.array([len(group) for group in groups], dtype=float)
+
+    def weighted(counts: np.ndarray) -> float:
+        return float(counts @ sums / (counts @ sizes))
+
+    low, high = _resampled(len(groups), weighted, level, resamples, seed)
+    return Estimate(weighted(np.ones(len(groups))), low, high, level, int(sizes.sum()))
+
+
+def compare(
+    baseline: np.ndarray, contender: np.ndarray, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+) -> Comparison:
+    """Ratio baseline / contender over paired rounds: geometric mean, bootstrap-t interval, verdict.
+
+    Arguments are one number per round (a repetition's median latency, say), element i of both measured close
+    in time. The studentized bootstrap (Efron and Tibshirani 1993, chapter 12) is used because with few rounds
+    a percentile interval is too narrow: five rounds of pure noise agree in sign once in 16 times.
+    With fewer than `MINIMUM_ROUNDS` rounds there is no interval and the verdict is ``cannot tell``.
+    """
+    baseline, contender = np.asarray(baseline, float), np.asarray(contender, float)
+    if baseline.shape != contender.shape or baseline.ndim != 1 or not len(baseline):
+        raise ValueError(
+            f"rounds must be paired: got {baseline.shape} and {contender.shape}; give one number per round to each"
+        )
+    if np.any(baseline <= 0) or np.any(contender <= 0):
+        raise ValueError("a round is zero or negative; times must be positive")
+    logs = np.log(baseline / contender)
+    n, centre = len(logs), float(np.mean(logs))
+    ratio = math.exp(centre)
+    if n < MINIMUM_ROUNDS:
+        return Comparison(ratio, None, None, level, n, "cannot tell")
+    low, high = (math.exp(bound) for bound in _bootstrap_t(logs, level, resamples, seed))
+    return Comparison(ratio, low, high, level, n, verdict(low, high))
+
+
+def verdict(low: float, high: float) -> str:
+    """``faster`` or ``slower`` when the interval of a speed-up lies wholly on one side of 1."""
+    if low > 1:
+        return "faster"
+    return "slower" if high < 1 else "cannot tell"
+
+
+def binomial_interval(successes: int, n: int, level: float = LEVEL) -> Estimate:
+    """A proportion with its exact (Clopper-Pearson) interval."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(successes, n).proportion_ci(level, method="exact")
+    return Estimate(successes / n, float(interval.low), float(interval.high), level, n)
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Change of accuracy from reference to contender on the same samples, and McNemar's exact p value."""
+
+    estimate: Estimate
+    lost: int
+    gained: int
+    p_value: float
+
+
+def paired_accuracy(reference: np.ndarray, contender: np.ndarray, level: float = LEVEL) -> PairedDifference:
+    """Compare two boolean arrays (was this sample right?) of the same samples in the same order.
+
+    Test: exact McNemar on the discordant pairs. Interval: Bonett and Price (2012), which stays honest
+    when few pairs disagree.
+    """
+    from scipy.stats import binomtest, norm
+
+    reference, contender = np.asarray(reference, bool), np.asarray(contender, bool)
+    if reference.shape != contender.shape or not reference.size:
+        raise ValueError(f"samples must be paired: got {reference.shape} and {contender.shape}")
+    n = reference.size
+    lost, gained = int(np.sum(reference & ~contender)), int(np.sum(~reference & contender))
+    p_value = binomtest(lost, lost + gained, 0.5).pvalue if lost + gained else 1.0
+    down, up = (lost + 1) / (n + 2), (gained + 1) / (n + 2)
+    half = norm.ppf((1 + level) / 2) * math.sqrt((down + up - (up - down) ** 2) / (n + 2))
+    estimate = Estimate((gained - lost) / n, up - down - half, up - down + half, level, n)
+    return PairedDifference(estimate, lost, gained, float(p_value))
+
+
+def sqnr_db(reference: np.ndarray, outputs: np.ndarray) -> float:
+    """Signal to quantization noise ratio in dB, infinite for equal arrays."""
+    reference, outputs = np.asarray(reference, float), np.asarray(outputs, float)
+    noise = float(np.sum((reference - outputs) ** 2))
+    signal = float(np.sum(reference**2))
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal else -math.inf
+
+
+def _resampled(groups: int, statistic, level: float, resamples: int, seed: int) -> tuple[float | None, float | None]:
+    """Bootstrap percentile interval of ``statistic(counts)``, widened for few groups (Hesterberg 2015, expanded)."""
+    if groups < 2:
+        return None, None
+    from scipy.stats import norm, t
+
+    counts = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=resamples)
+    replicas = np.array([statistic(row) for row in counts])
+    tail = norm.cdf(math.sqrt(groups / (groups - 1)) * t.ppf((1 - level) / 2, groups - 1))
+    low, high = np.quantile(replicas, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _bootstrap_t(values: np.ndarray, level: float, resamples: int, seed: int) -> tuple[float, float]:
+    n, centre = len(values), values.mean()
+    error = values.std(ddof=1) / math.sqrt(n)
+    if error == 0:
+        return float(centre), float(centre)
+    draws = values[np.random.default_rng(seed).integers(0, n, size=(resamples, n))]
+    errors = draws.std(axis=1, ddof=1) / math.sqrt(n)
+    usable = errors > 0
+    pivots = (draws.mean(axis=1)[usable] - centre) / errors[usable]
+    upper, lower = np.quantile(pivots, [(1 + level) / 2, (1 - level) / 2])
+    return float(centre - upper * error), float(centre - lower * error)

@@ -1,0 +1,187 @@
+"""One job in one process: ``python -m studylib.worker job.json result.json``.
+
+The job and its result are plain JSON. The result file appears whole or not at all. Kinds of job: ``build`` (make
+artifacts), ``evaluate`` (quality of one artifact in one runtime), ``measure`` (one repetition of one trial).
+"""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+STARTED_NS = time.perf_counter_ns()
+
+import numpy as np  # noqa: E402  the clock above starts before anything heavy
+
+from studylib.artifact import Store, write_text  # noqa: E402
+from studylib.errors import ArtifactError, StudyError  # noqa: E402
+
+
+def now() -> str:
+    """The current time, UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def build(job: dict) -> dict:
+    """Make artifacts one after the other and print a line for each; an error costs that artifact and what needs it."""
+    failures = dict(job["failed"])
+    for target in job["targets"]:
+        print(json.dumps({"begun": target["key"]}), flush=True)
+        try:
+            missing = next((failures[key] for key in target["needs"] if key in failures), None)
+            if missing:
+                raise ArtifactError(missing)
+            make(target, Store(Path(job["store"])))
+        except StudyError as error:
+            failures[target["key"]] = str(error)
+        except Exception as error:  # a framework's converter may raise anything: the row shows it
+            failures[target["key"]] = f"{type(error).__name__}: {first_line(error)}"
+        print(json.dumps({"ended": target["key"]}), flush=True)
+    return {"failures": failures}
+
+
+def make(target: dict, store: Store):
+    """The artifact that ``target`` describes, with everything it starts from."""
+    from studylib.recipes import chain
+    from studylib.zoo import MODELS
+    from studylib.zoo.sources import Sources
+
+    sources = Sources(MODELS[target["model"]], target["seed"])
+    if target["kind"] == "samples":
+        return sources.samples(target["split"], target["n"], store)
+    if target["kind"] == "reference":
+        return sources.reference(target["n"], store)
+    artifact = sources.source(store)
+    for recipe in chain(target["recipe"], target["format"]) if target["kind"] == "recipe" else []:
+        calibration = sources.samples("train", target["calibration"], store) if recipe.calibrated else None
+        artifact = recipe(artifact, store, calibration)
+    return artifact
+
+
+def evaluate(job: dict) -> dict:
+    """Run every test sample through the runtime, one at a time as it will be deployed, and hold it against the source."""
+    from studylib import quality
+    from studylib.zoo import Samples
+
+    session, samples, _ = open_session(job)
+    outputs = [session.run(samples.batch(index, 1))[0] for index in range(len(samples))]
+    found = quality.metrics(np.concatenate(outputs), np.load(job["reference"]), samples.labels)
+    reason = quality.why_not_same(found, job["recipe"])
+    return found | {"status": "failed" if reason else "ok", "reason": reason or "", "placement": session.placement()}
+
+
+def measure(job: dict) -> dict:
+    """One repetition: open, first inference, warm-up, then the values."""
+    from studylib.scenarios import SCENARIOS, Budget
+
+    started_at, settings, batch_size = now(), job["settings"], job["batch_size"]
+    begun = disturbance_counters()
+    session, samples, facts = open_session(job)
+    clock, first = session.clock, samples.batch(0, batch_size)
+    start = clock()
+    session.run(first)
+    facts["cold_start_ns"]["first_inference"] = clock() - start
+    facts["memory_bytes"]["rss_after_first"] = memory()["rss"]
+    scenario = SCENARIOS[job["scenario"]]
+    warmup = scenario.drive(session, samples, batch_size, Budget(3, settings["warmup_s"], settings["max_duration_s"]))
+    budget = Budget(settings["min_values"], settings["min_duration_s"], settings["max_duration_s"])
+    values = scenario.drive(session, samples, batch_size, budget)
+    after = memory()
+    facts["memory_bytes"] |= {"rss_peak": after["rss_peak"], "vms_peak": after["vms_peak"]}
+    return facts | {
+        "started_at": started_at,
+        "ended_at": now(),
+        "values_ns": values.tolist(),
+        "warmup_ns": warmup.tolist(),
+        "placement": session.placement(),
+        "disturbances": disturbances(begun, disturbance_counters()),
+    }
+
+
+def open_session(job: dict):
+    """Open the job's artifact in its runtime; returns session, samples and the facts of the cold start."""
+    from studylib.runtimes import RUNTIMES, Options
+    from studylib.zoo import Samples
+
+    samples = Samples.load(Path(job["samples"]))
+    runtime, options = RUNTIMES[job["runtime"]], Options(job["provider"], job["threads"])
+    times = {"process": STARTED_NS - job["spawned_ns"]}
+    start = time.perf_counter_ns()
+    runtime.activate(options)
+    activated = time.perf_counter_ns()
+    before = memory()["rss"]
+    loading = time.perf_counter_ns()
+    session = runtime.load(Path(job["artifact"]), options)
+    times |= {"activate": activated - start, "load": time.perf_counter_ns() - loading}
+    return session, samples, {"cold_start_ns": times, "memory_bytes": {"rss_before": before, "rss_after_load": memory()["rss"]}}
+
+
+def memory() -> dict[str, int]:
+    """Resident and virtual memory of this process in bytes, now and at its peak."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        import resource
+
+        import psutil
+
+        now, unit = psutil.Process().memory_info(), 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        return {"rss": now.rss, "rss_peak": peak, "vms_peak": now.vms}
+    kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith(("VmRSS", "VmHWM", "VmPeak"))}
+    return {"rss": kib["VmRSS"] * 1024, "rss_peak": kib["VmHWM"] * 1024, "vms_peak": kib["VmPeak"] * 1024}
+
+
+def disturbance_counters() -> dict:
+    """Counters whose difference tells what went on beside a repetition."""
+    import psutil
+    import resource
+
+    times, usage = psutil.cpu_times(), resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "steal_s": getattr(times, "steal", 0.0),
+        "total_s": float(sum(times[:8])),
+        "load_1min": os.getloadavg()[0],
+        "major_faults": usage.ru_majflt,
+        "involuntary_switches": usage.ru_nivcsw,
+    }
+
+
+def disturbances(before: dict, after: dict) -> dict:
+    """Share of processor time stolen by the hypervisor, load when it began, major page faults, involuntary switches."""
+    elapsed = after["total_s"] - before["total_s"]
+    return {
+        "steal_share": (after["steal_s"] - before["steal_s"]) / elapsed if elapsed > 0 else 0.0,
+        "load_1min": before["load_1min"],
+        "major_faults": after["major_faults"] - before["major_faults"],
+        "involuntary_switches": after["involuntary_switches"] - before["involuntary_switches"],
+    }
+
+
+def first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when the study that waits for it dies; elsewhere it ends by itself."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
+
+
+JOBS = {"build": build, "evaluate": evaluate, "measure": measure}
+
+
+def main(job_path: str, result_path: str) -> None:
+    die_with_parent()
+    job = json.loads(Path(job_path).read_text(encoding="utf-8"))
+    if job.get("cpus"):
+        os.sched_setaffinity(0, job["cpus"])
+    write_text(Path(result_path), json.dumps(JOBS[job["kind"]](job)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
