@@ -23,6 +23,7 @@ _HOME = {
     "probe": "hardware",
     "tables": "tables",
     "figures": "figures",
+    "compare": "compare",
     "stats": "stats",
 }
 __all__ = sorted(_HOME)

@@ -57,7 +57,7 @@ class Bench:
         ``campaign`` None goes on with what is there; a number begins or continues that campaign.
         A trial that fails is not tried again in this campaign; a disturbed repetition is, within a budget.
         """
-        waiting = list(self._waiting(trials, campaign))
+        waiting = list(self.waiting(trials, campaign))
         progress = Progress("repetition", [1] * len(waiting), self.write)
         broken = set()
         for trial, campaign_of_trial, repetition, attempt in waiting:
@@ -73,14 +73,15 @@ class Bench:
             progress.end()
         return len(waiting)
 
-    def _waiting(self, trials: list[Trial], campaign: int | None) -> Iterator[tuple[Trial, int, int, int]]:
-        """(trial, campaign, repetition, next attempt) of all that is still to be measured, in interleaved rounds."""
+    def waiting(self, trials: list[Trial], campaign: int | None = None) -> Iterator[tuple[Trial, int, int, int]]:
+        """(trial, campaign, repetition, next attempt) of all that is still to be measured, in interleaved rounds.
+
+        Without ``campaign``, the newest one that any of the trials has is completed for all of them.
+        """
         attempts = {trial.id: self.results.attempts(trial.id) for trial in trials}
-        newest = max((a.campaign for found in attempts.values() for a in found), default=1)
+        target = campaign or max((a.campaign for found in attempts.values() for a in found), default=1)
         for repetition, trial in rounds(trials, self.settings.repetitions, self.seed):
-            found = attempts[trial.id]
-            target = campaign or (found[0].campaign if found else newest)
-            found = [attempt for attempt in found if attempt.campaign == target]
+            found = [attempt for attempt in attempts[trial.id] if attempt.campaign == target]
             here = [attempt for attempt in found if attempt.repetition == repetition]
             finished = any(attempt.status == "ok" for attempt in here) or len(here) >= _ATTEMPTS
             if not finished and not any(attempt.status == "failed" for attempt in found):

@@ -101,6 +101,7 @@ class Results:
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         self.raw = self.folder / "raw"
+        self._cache: dict[Path, tuple] = {}
 
     # --- raw records -------------------------------------------------------------------------------------------------
 
@@ -110,8 +111,8 @@ class Results:
 
     def attempts(self, trial_id: str) -> list[Measurement]:
         """All attempts of the trial's newest campaign, in order of repetition and attempt."""
-        found = [_read_sealed(path) for path in sorted((self.raw / trial_id).glob("c*.json"))]
-        attempts = [_measurement(record) for record in found if record]
+        found = [self._cached(path, _read_measurement) for path in sorted((self.raw / trial_id).glob("c*.json"))]
+        attempts = [attempt for attempt in found if attempt]
         newest = max((attempt.campaign for attempt in attempts), default=0)
         return [attempt for attempt in attempts if attempt.campaign == newest]
 
@@ -129,7 +130,7 @@ class Results:
 
     def evaluation(self, evaluation_id: str) -> dict | None:
         path = self.raw / evaluation_id / "evaluation.json"
-        return _read_sealed(path) if path.exists() else None
+        return self._cached(path, _read_sealed) if path.exists() else None
 
     # --- the study ---------------------------------------------------------------------------------------------------
 
@@ -215,11 +216,20 @@ class Results:
     def _read(self, name: str):
         path = self.folder / name
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            return self._cached(path, lambda path: json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise InputError(f"{path} is missing: no study ran here yet. Run `make study HW={self.folder.name}` first.") from None
         except ValueError as error:
             raise InputError(f"{path} cannot be read ({error}). Run `make study HW={self.folder.name}` again.") from None
+
+
+    def _cached(self, path: Path, read):
+        """``read(path)``, again only when the file has changed."""
+        facts = path.stat()
+        stamp = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+        if self._cache.get(path, (None,))[0] != stamp:
+            self._cache[path] = stamp, read(path)
+        return self._cache[path][1]
 
 
 def _row(metric: str, value: float, unit: str, low: float | None = None, high: float | None = None, n: int | None = None) -> dict:
@@ -285,7 +295,10 @@ def _process_rows(measurements: list[Measurement]) -> list[dict]:
     ]
 
 
-def _measurement(record: dict) -> Measurement:
+def _read_measurement(path: Path) -> Measurement | None:
+    record = _read_sealed(path)
+    if record is None:
+        return None
     return Measurement(**record | {"values_ns": tuple(record["values_ns"]), "warmup_ns": tuple(record["warmup_ns"])})
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from studylib import hardware, params
 from studylib.artifact import Artifact, Store, output_error, remove_leftovers
-from studylib.errors import ArtifactError
+from studylib.errors import ArtifactError, InputError
 from studylib.executors import LocalExecutor
 from studylib.measure import Bench, make_artifacts
 from studylib.params import StudyParams
@@ -112,7 +112,7 @@ class Study:
         campaign = self.results.newest_campaign() + 1 if force else None
         repetitions = self.bench.measure(self.runnable, campaign)
         if not repetitions:
-            self.write(f"Nothing to measure: every number was taken by {self._measured_at()}. FORCE=1 measures again.")
+            self.write(f"Nothing to measure: every number was taken by {self.measured_at()}. FORCE=1 measures again.")
         self.save()
 
     def save(self) -> None:
@@ -123,17 +123,16 @@ class Study:
     def is_complete(self) -> bool:
         """Whether every artifact is there and intact and every trial is measured. Says what is corrupted."""
         try:
-            planned = {trial.id for trial in self.results.plan()} == {trial.id for trial in self.trials}
-        except params.InputError:
+            planned = [trial.id for trial in self.results.plan()] == [trial.id for trial in self.trials]
+        except InputError:
             return False
         present = [self._is_present(target["key"]) for target in self._targets]
-        repetitions = self.params.settings.repetitions
-        measured = [
-            status != "pending" and (status != "ok" or len(self.results.attempts(trial.id)) >= repetitions)
-            for trial in self.trials
-            for status in [self.results.status(trial)[0]]
-        ]
-        return planned and all(present) and all(measured)
+        return planned and all(present) and not any(self.bench.waiting(self.runnable))
+
+    def measured_at(self) -> str:
+        """When the newest number of this study was taken, UTC."""
+        times = [m.ended_at for trial in self.trials for m in self.results.measurements(trial.id)]
+        return max(times, default="(never)")[:19].replace("T", " ") + " UTC"
 
     def check_writable(self) -> None:
         """Raise `OutputError` before any work when results cannot be written."""
@@ -223,7 +222,7 @@ class Study:
     def _known_failures(self) -> dict[str, str]:
         try:
             return self.results.failures()
-        except params.InputError:
+        except InputError:
             return {}
 
     def _trial(self, model: str, runtime_name: str, recipe: str, batch_size: int) -> Trial:
@@ -295,17 +294,13 @@ class Study:
             "updated_at": now(),
         }
 
-    def _measured_at(self) -> str:
-        times = [m.ended_at for trial in self.trials for m in self.results.measurements(trial.id)]
-        return max(times, default="(never)")[:19].replace("T", " ") + " UTC"
 
-
-def open_study(hardware_name: str, effort: str = "quick", *, write: Callable[[str], None] = print, **choice) -> Study:
-    """A study of ``params/<hardware_name>.yaml`` on this host, its parameters checked. Runs nothing, writes nothing.
+def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str], None] = print, **choice) -> Study:
+    """A study of ``params/<hardware_set>.yaml`` on this host, its parameters checked. Runs nothing, writes nothing.
 
     ``choice``: fields of `studylib.params.Choice` that replace the file's (models, recipes, runtimes, batch_sizes, seed).
     """
-    resolved = params.resolve(hardware_name, effort, **choice)
+    resolved = params.resolve(hardware_set, effort, **choice)
     params.check_names(resolved, models=MODELS, recipes=RECIPES, runtimes=RUNTIMES)
     return Study(resolved, hardware.probe(), params.outputs_root() / resolved.hardware.name, write)
 

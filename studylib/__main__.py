@@ -1,0 +1,7 @@
+"""``python -m studylib``."""
+
+import sys
+
+from studylib.cli import main
+
+sys.exit(main())

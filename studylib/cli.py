@@ -1,0 +1,205 @@
+"""The command line: ``python -m studylib <verb>``. ``make`` calls the same verbs."""
+
+import argparse
+import fcntl
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from studylib.errors import InputError, OutputError, StudyError
+
+_EFFORTS = "smoke (minutes), quick (default) or full (publication)"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; returns the exit status: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    # Measuring processes set their own; this keeps the frameworks quiet wherever the kernels import them.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        options.run(options)
+    except StudyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("\nInterrupted. What was measured is kept; run the same command again to go on.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def study(options: argparse.Namespace) -> None:
+    """Convert, compress, measure and report."""
+    from studylib import hardware, report
+    from studylib.notebooks import Runner
+
+    begun, console = time.monotonic(), Console()
+    planned = _open(options, console.line)
+    if options.strict:
+        hardware.require_native(planned.params.hardware, planned.host)
+    planned.check_writable()
+    with only_one(planned.folder.parent):
+        _announce(planned)
+        executed = Runner(planned, console.line).run(options.force)
+        page = planned.folder / "report" / "index.html"
+        if executed or not page.exists():
+            page = report.build(planned.results)
+        else:
+            console.line(f"Nothing to measure: every number was taken by {planned.measured_at()}. FORCE=1 measures again.", keep=True)
+    console.close()
+    _conclude(planned.results, page, time.monotonic() - begun)
+
+
+def plan(options: argparse.Namespace) -> None:
+    """Print what a study would do; runs nothing."""
+    _announce(_open(options, print))
+
+
+def report_again(options: argparse.Namespace) -> None:
+    """Rebuild figures and report from stored results."""
+    from studylib import report, tables
+
+    page = report.build(tables.read_results(options.hw))
+    print(f"report: {page}")
+
+
+def compare_machines(options: argparse.Namespace) -> None:
+    """Every machine in outputs/ side by side."""
+    from studylib import machines, params
+
+    path = machines.write(params.outputs_root())
+    print(path.read_text(encoding="utf-8"))
+    print(f"written: {path}")
+
+
+def bench(options: argparse.Namespace) -> None:
+    """Measure what the harness itself costs."""
+    from studylib import overhead
+
+    overhead.run(rounds=options.rounds)
+
+
+class Console:
+    """Lines for people: one line that changes on a terminal, plain lines in a log."""
+
+    def __init__(self, stream=sys.stdout):
+        self._stream, self._live, self._open = stream, stream.isatty(), False
+
+    def line(self, text: str, keep: bool = False) -> None:
+        """Show ``text``; on a terminal the next line replaces it unless ``keep``."""
+        if not self._live:
+            print(text, file=self._stream, flush=True)
+            return
+        width = shutil.get_terminal_size().columns - 1
+        self._stream.write(f"\r\033[K{text if keep else text[:width]}" + ("\n" if keep else ""))
+        self._stream.flush()
+        self._open = not keep
+
+    def close(self) -> None:
+        """End the changing line."""
+        if self._open:
+            self._stream.write("\r\033[K")
+            self._stream.flush()
+            self._open = False
+
+
+class only_one:
+    """Refuses a second study in the same outputs folder: two at once would measure each other."""
+
+    def __init__(self, folder: Path):
+        self.path = folder / ".lock"
+
+    def __enter__(self) -> None:
+        self.file = self.path.open("w")
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.file.close()
+            raise OutputError(f"another study is running in {self.path.parent}. Wait for it, or stop it; it can be resumed.") from None
+
+    def __exit__(self, *_) -> None:
+        self.file.close()
+
+
+def _open(options: argparse.Namespace, write):
+    from studylib.study import open_study
+
+    choice = {
+        "models": _names(options.model),
+        "recipes": _names(options.recipe),
+        "runtimes": _names(options.runtime),
+        "batch_sizes": _sizes(options.batch),
+        "seed": _number(options.seed, "SEED") if options.seed else None,
+    }
+    return open_study(options.hw, options.effort, write=write, **choice)
+
+
+def _announce(planned) -> None:
+    """Print the plan before anything runs."""
+    trials, skipped = planned.trials, [trial for trial in planned.trials if trial.reason]
+    kind = "native" if planned.native else f"REHEARSAL of {planned.params.hardware.title} ({'; '.join(planned.mismatches)})"
+    print(f"study {planned.params.hardware.name}, effort {planned.params.effort}: {kind}")
+    print(f"host: {planned.host.describe()}; {planned.threads} threads used")
+    print(f"plan: {len(trials)} trials of {', '.join(planned.params.choice.models)}; {len(skipped)} skipped")
+    for trial in skipped:
+        print(f"  skipped {trial.model}, {trial.label}: {trial.reason}")
+    sys.stdout.flush()
+
+
+def _conclude(results, page: Path, seconds: float) -> None:
+    from studylib import report
+    from studylib.progress import duration
+
+    for sentence in report.summary(results):
+        print(f"- {sentence}")
+    print(f"done in {duration(seconds)}; report: {page}")
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else None
+
+
+def _sizes(text: str | None) -> tuple[int, ...] | None:
+    return tuple(_number(size, "BATCH") for size in text.split(",")) if text else None
+
+
+def _number(text: str, name: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"{name} is '{text}'; it must be a whole number, or several separated by commas.") from None
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is known and what is near when a verb is not."""
+
+    def error(self, message: str):
+        self.print_usage(sys.stderr)
+        self.exit(2, f"error: {message}. `{self.prog} --help` lists what is allowed.\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="studylib", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    verbs = parser.add_subparsers(required=True, metavar="verb")
+    for name, run in (("study", study), ("plan", plan)):
+        verb = verbs.add_parser(name, help=run.__doc__, description=run.__doc__)
+        verb.set_defaults(run=run)
+        verb.add_argument("--hw", default="cpu", metavar="HW", help="hardware set: a file in params/ (default: cpu)")
+        verb.add_argument("--effort", default="quick", help=_EFFORTS)
+        verb.add_argument("--model", metavar="A,B", help="models of the zoo instead of the hardware set's")
+        verb.add_argument("--recipe", metavar="A,B", help="recipes instead of the hardware set's")
+        verb.add_argument("--runtime", metavar="A,B", help="runtimes instead of the hardware set's, as name or name/provider")
+        verb.add_argument("--batch", metavar="1,8", help="batch sizes instead of the hardware set's")
+        verb.add_argument("--seed", help="seed of training, samples and the order of trials")
+        verb.add_argument("--strict", action="store_true", help="refuse a machine that is not the declared hardware")
+        verb.add_argument("--force", action="store_true", help="measure again what is measured already")
+    verb = verbs.add_parser("report", help=report_again.__doc__, description=report_again.__doc__)
+    verb.set_defaults(run=report_again)
+    verb.add_argument("--hw", default="cpu", metavar="HW", help="hardware set whose stored results to report (default: cpu)")
+    verb = verbs.add_parser("compare", help=compare_machines.__doc__, description=compare_machines.__doc__)
+    verb.set_defaults(run=compare_machines)
+    verb = verbs.add_parser("bench", help=bench.__doc__, description=bench.__doc__)
+    verb.set_defaults(run=bench)
+    verb.add_argument("--rounds", type=int, default=30, help="interleaved rounds (default: 30)")
+    return parser

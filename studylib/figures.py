@@ -1,0 +1,275 @@
+"""Figures from results. Every figure says in words whether it is native or a rehearsal, where and when it was measured."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from studylib import compare, tables
+from studylib.artifact import write_bytes, write_text
+from studylib.results import Results
+
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+_STYLE = {
+    "svg.hashsalt": "studylib",
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "font.family": "DejaVu Sans",
+    "axes.titlesize": 10,
+    "figure.facecolor": "white",
+}
+_VERDICT_COLOURS = {"faster": "#0173b2", "slower": "#d55e00", "cannot tell": "#767676"}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A saved figure: ``name`` is its file stem; ``alt`` says in words what it shows."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    note: str
+
+
+def draw_all(results: Results) -> list[Drawn]:
+    """Draw and save every figure for which there are numbers; returns what was saved, in reading order."""
+    drawn = [made for draw in (trade_off, speed_ups, distributions, sizes) if (made := save(results, *draw(results)))]
+    write_text(results.folder / "figures" / "figures.json", json.dumps([made.__dict__ for made in drawn], indent=1))
+    return drawn
+
+
+def save(results: Results, figure: Figure | None, name: str, title: str, caption: str, alt: str) -> Drawn | None:
+    """Write ``figures/<name>.svg`` and ``.png`` with the provenance under the figure; nothing when there is no figure."""
+    if figure is None:
+        return None
+    import io
+    import textwrap
+
+    note = tables.provenance(results)
+    native = results.run()["native"]
+    width = int(figure.get_figwidth() * 15)
+    figure.text(
+        0.01, 0.0, textwrap.fill(note, width), fontsize=7, va="top", color="#444444" if native else "#a00000",
+        fontweight="normal" if native else "bold",
+    )  # fmt: skip
+    with matplotlib.rc_context(_STYLE):
+        for kind, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 150})):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, bbox_inches="tight", pad_inches=0.1, **options)
+            write_bytes(results.folder / "figures" / f"{name}.{kind}", buffer.getvalue())
+    return Drawn(name, title, caption, alt, note)
+
+
+def trade_off(results: Results):
+    """Size against accuracy against latency, one panel for each model, one sample at a time."""
+    title = "Size, accuracy and latency of every variant"
+    frame = _trade_off_frame(results)
+    if frame.empty:
+        return None, "trade-off", title, "", ""
+    models = list(dict.fromkeys(frame.model))
+    colours, markers = _colours(frame.runtime), dict(zip(dict.fromkeys(frame.recipe), _MARKERS, strict=False))
+    with matplotlib.rc_context(_STYLE), sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(7.2, 3.4 * len(models)), layout="constrained")
+        for axes, model in zip(np.atleast_1d(figure.subplots(len(models), 1)), models, strict=True):
+            part = frame[frame.model == model]
+            for row in part.itertuples():
+                axes.errorbar(
+                    row.ms, row.quality, xerr=[[row.ms_down], [row.ms_up]], yerr=[[row.quality_down], [row.quality_up]],
+                    fmt="none", ecolor=colours[row.runtime], alpha=0.35, linewidth=1, zorder=1,
+                )  # fmt: skip
+                axes.scatter(
+                    row.ms, row.quality, s=_area(row.size_kb, part.size_kb.max()), color=colours[row.runtime],
+                    marker=markers[row.recipe], edgecolor="white", linewidth=0.7, alpha=0.9, zorder=2,
+                )  # fmt: skip
+            axes.set(xscale="log", title=model, xlabel="median latency, ms (log)", ylabel=f"{part.quality_name.iloc[0]}, %")
+            _plain_log_ticks(axes)
+            axes.legend(handles=_legend(part, colours, markers), fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    best = frame.loc[frame.groupby("model").ms.idxmin()]
+    alt = "Scatter plot. " + " ".join(
+        f"{row.model}: fastest is {row.runtime} {row.recipe} with a median of {row.ms:.3g} ms, {row.quality_name} {row.quality:.1f} % and {row.size_kb:.0f} kB."
+        for row in best.itertuples()
+    )
+    caption = "The upper left corner is best. The area of a mark is the file's size; bars are 95 % intervals (latency: bootstrap over repetitions; accuracy: exact binomial)."
+    return figure, "trade-off", title, caption, alt
+
+
+def speed_ups(results: Results):
+    """Speed-up over the baseline with intervals; the grey band is the A/A control."""
+    title = "Speed-up over the baseline, and this run's noise floor"
+    found = [item for item in compare.speed_ups(results) if item.comparison.low is not None]
+    if not found:
+        return None, "speed-up", title, "", ""
+    panels = list(dict.fromkeys((item.contender.model, item.contender.batch_size) for item in found))
+    heights = [sum((i.contender.model, i.contender.batch_size) == panel for i in found) for panel in panels]
+    with matplotlib.rc_context(_STYLE), sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(7.2, 0.9 * len(panels) + 0.27 * sum(heights)), layout="constrained")
+        axes_list = np.atleast_1d(figure.subplots(len(panels), 1, height_ratios=[height + 1 for height in heights]))
+        for axes, panel in zip(axes_list, panels, strict=True):
+            part = [i for i in found if (i.contender.model, i.contender.batch_size) == panel]
+            _forest(axes, part)
+            baseline = next((i.baseline.label for i in part if not i.contender.control), part[0].baseline.label)
+            axes.set_title(f"{panel[0]}, batch {panel[1]} (baseline: {baseline})")
+        axes_list[-1].set_xlabel("speed-up = baseline / contender (log); right of 1 is faster")
+    told = [item for item in found if not item.contender.control]
+    alt = "Interval plot. " + " ".join(
+        f"{i.contender.model} {i.contender.label}: {tables.ratio_text(i.comparison)}, {i.comparison.verdict}." for i in told
+    )
+    caption = "Geometric mean over paired, interleaved rounds with a 95 % bootstrap-t interval. A/A is a trial against itself: the grey band is what noise alone looks like."
+    return figure, "speed-up", title, caption, alt
+
+
+def distributions(results: Results):
+    """Latency distributions of every measured trial, with each repetition's median."""
+    title = "Latency distributions"
+    measured = [(trial, results.measurements(trial.id)) for trial in results.plan() if results.status(trial)[0] == "ok"]
+    if not measured:
+        return None, "latency", title, "", ""
+    panels = list(dict.fromkeys((trial.model, trial.batch_size) for trial, _ in measured))
+    heights = [sum((t.model, t.batch_size) == panel for t, _ in measured) for panel in panels]
+    colours = _colours([trial.runtime for trial, _ in measured])
+    with matplotlib.rc_context(_STYLE), sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(7.2, 0.9 * len(panels) + 0.3 * sum(heights)), layout="constrained")
+        axes_list = np.atleast_1d(figure.subplots(len(panels), 1, height_ratios=[height + 1 for height in heights]))
+        for axes, panel in zip(axes_list, panels, strict=True):
+            part = [(trial, found) for trial, found in measured if (trial.model, trial.batch_size) == panel]
+            for position, (trial, found) in enumerate(reversed(part)):
+                _box(axes, position, found, colours[trial.runtime])
+            axes.set_yticks(range(len(part)), [trial.label for trial, _ in reversed(part)], fontsize=8)
+            axes.set(xscale="log", title=f"{panel[0]}, batch {panel[1]}", ylim=(-0.6, len(part) - 0.4))
+            _plain_log_ticks(axes)
+            axes.grid(axis="y", visible=False)
+        axes_list[-1].set_xlabel("latency of one query, ms (log)")
+    count = sum(len(m.values_ns) for _, found in measured for m in found)
+    alt = f"Box plots of {count} measured values of {len(measured)} trials; the latency table gives their percentiles."
+    caption = "Boxes are the middle half of all values, whiskers the 5th and 95th percentile; each dot is the median of one repetition (one fresh process)."
+    return figure, "latency", title, caption, alt
+
+
+def sizes(results: Results):
+    """Size on disk of every artifact."""
+    title = "Size on disk"
+    frame = tables.artifacts(results)
+    if frame.empty:
+        return None, "size", title, "", ""
+    models = list(dict.fromkeys(frame.model))
+    heights = [int((frame.model == model).sum()) for model in models]
+    colours = _colours(frame["format"])
+    with matplotlib.rc_context(_STYLE), sns.axes_style("whitegrid"):
+        figure = Figure(figsize=(7.2, 0.8 * len(models) + 0.27 * len(frame)), layout="constrained")
+        axes_list = np.atleast_1d(figure.subplots(len(models), 1, height_ratios=[height + 1 for height in heights]))
+        for axes, model in zip(axes_list, models, strict=True):
+            part = frame[frame.model == model].iloc[::-1]
+            labels = [f"{row.format} {row.recipe}" for row in part.itertuples()]
+            axes.barh(labels, part.size_kb, color=[colours[name] for name in part["format"]], height=0.7)
+            for position, (size, ratio) in enumerate(zip(part.size_kb, part["times smaller"], strict=True)):
+                axes.text(size, position, f" {size:,.0f} kB, {ratio:.2g}x smaller" if ratio > 1 else f" {size:,.0f} kB", va="center", fontsize=7)
+            axes.set(title=model, xlim=(0, part.size_kb.max() * 1.3))
+            axes.grid(axis="y", visible=False)
+        axes_list[-1].set_xlabel("kB (1000 bytes)")
+    smallest = frame.loc[frame.groupby("model").size_kb.idxmin()]
+    alt = "Bar chart. " + " ".join(f"{r.model}: smallest is {r.format} {r.recipe} with {r.size_kb:.0f} kB." for r in smallest.itertuples())
+    return figure, "size", title, "Compression ratio is against the fp32 artifact of the same format.", alt
+
+
+def _trade_off_frame(results: Results) -> pd.DataFrame:
+    table = results.table()
+    table = table[(table.status == "ok") & (table.batch_size == table.batch_size.min())]
+    rows = []
+    controls = {trial.id for trial in results.plan() if trial.control}
+    for trial_id, part in table[~table.trial_id.isin(controls)].groupby("trial_id", sort=False):
+        values = part.set_index("metric")
+        name = "top1_accuracy" if "top1_accuracy" in values.index else "agreement"
+        if "latency_p50" not in values.index or name not in values.index:
+            continue
+        time, quality, first = values.loc["latency_p50"], values.loc[name], part.iloc[0]
+        provider = "" if first.provider == "cpu" else f"/{first.provider}"
+        rows.append(
+            {
+                "model": first.model, "runtime": first.runtime + provider, "recipe": first.recipe,
+                "ms": time.value / 1e6, "ms_down": _gap(time.value, time.ci_low) / 1e6, "ms_up": _gap(time.ci_high, time.value) / 1e6,
+                "quality_name": "top-1 accuracy" if name == "top1_accuracy" else "agreement with the source model",
+                "quality": 100 * quality.value, "quality_down": 100 * _gap(quality.value, quality.ci_low),
+                "quality_up": 100 * _gap(quality.ci_high, quality.value), "size_kb": values.loc["size"].value / 1000,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _gap(high: float, low: float) -> float:
+    return 0.0 if np.isnan(high - low) else max(0.0, high - low)
+
+
+def _area(size: float, largest: float) -> float:
+    return 25 + 275 * size / largest
+
+
+def _colours(names) -> dict:
+    unique = list(dict.fromkeys(names))
+    return dict(zip(unique, sns.color_palette("colorblind", len(unique)), strict=True))
+
+
+def _legend(part: pd.DataFrame, colours: dict, markers: dict) -> list:
+    dots = [Line2D([], [], color=colours[name], marker="o", linestyle="", label=name) for name in dict.fromkeys(part.runtime)]
+    marks = [Line2D([], [], color="#555555", marker=markers[name], linestyle="", label=name) for name in dict.fromkeys(part.recipe)]
+    return dots + marks
+
+
+def _forest(axes, part: list) -> None:
+    control = next((item.comparison for item in part if item.contender.control), None)
+    if control is not None:
+        axes.axvspan(control.low, control.high, color="#bbbbbb", alpha=0.5, linewidth=0)
+    for position, item in enumerate(reversed(part)):
+        comparison, colour = item.comparison, _VERDICT_COLOURS[item.comparison.verdict]
+        axes.plot([comparison.low, comparison.high], [position, position], color=colour, linewidth=2)
+        axes.plot(comparison.ratio, position, "o", color=colour, markersize=5)
+        axes.annotate(f"{comparison.ratio:.3g}x {comparison.verdict}", (comparison.high, position), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7)
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(part)), [item.contender.label for item in reversed(part)], fontsize=8)
+    axes.set(xscale="log", ylim=(-0.6, len(part) - 0.4))
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, high * (high / low) ** 0.3)
+    _plain_log_ticks(axes)
+    axes.grid(axis="y", visible=False)
+
+
+def _plain_log_ticks(axes) -> None:
+    """Ticks at 1, 2 and 5 of every decade, written as plain numbers."""
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _box(axes, position: int, found: list, colour) -> None:
+    values = np.concatenate([measurement.values_ns for measurement in found]) / 1e6
+    p5, p25, p50, p75, p95 = np.percentile(values, [5, 25, 50, 75, 95])
+    box = {"whislo": p5, "q1": p25, "med": p50, "q3": p75, "whishi": p95, "fliers": []}
+    axes.bxp(
+        [box], positions=[position], orientation="horizontal", widths=0.55, showfliers=False, patch_artist=True, manage_ticks=False,
+        boxprops={"facecolor": (*colour[:3], 0.35), "edgecolor": colour}, medianprops={"color": colour, "linewidth": 2},
+        whiskerprops={"color": colour}, capprops={"color": colour},
+    )  # fmt: skip
+    medians = [np.median(measurement.values_ns) / 1e6 for measurement in found]
+    axes.plot(medians, [position] * len(medians), "o", markersize=3, color="black", alpha=0.6, zorder=3)
+
+
+def figure_files(folder: Path) -> list[Drawn]:
+    """The figures that were saved in ``folder``."""
+    return [Drawn(**facts) for facts in json.loads((folder / "figures.json").read_text(encoding="utf-8"))]
+
+
+def show(results: Results, draw):
+    """Draw one figure (`trade_off`, `speed_ups`, `distributions` or `sizes`), save it and give it to the notebook."""
+    from IPython.display import Image, Markdown
+
+    made = save(results, *draw(results))
+    if made is None:
+        return Markdown("*Nothing to draw: no trial of this study has the numbers for it.*")
+    return Image(data=(results.folder / "figures" / f"{made.name}.png").read_bytes(), alt=made.alt, width=800)

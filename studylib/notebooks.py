@@ -1,0 +1,147 @@
+"""Run the notebooks headless, in order, and only those whose inputs have changed."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from studylib import params
+from studylib.artifact import output_error, write_text
+from studylib.errors import OutputError, StudyError
+from studylib.study import Study, sources_hash
+
+NOTEBOOKS = ("01-conversion", "02-quantization-tradeoffs", "03-cross-platform-benchmarks", "09-findings")
+# The one notebook that takes new measurements when FORCE=1 asks for them.
+_MEASURES = "03-cross-platform-benchmarks"
+_TIMEOUT_S = 24 * 3600
+# Lines of a running notebook that people wait for; everything else stays in the executed notebook.
+_PROGRESS = re.compile(r"^(artifact|evaluation|repetition)\b|^Nothing to measure|is corrupted|is damaged")
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Executes the notebooks of a study into ``outputs/<HW>/notebooks/``."""
+
+    study: Study
+    write: Callable[[str], None] = print
+
+    @property
+    def folder(self) -> Path:
+        return self.study.folder / "notebooks"
+
+    def run(self, force: bool = False) -> bool:
+        """Execute what is not up to date, in order; returns whether anything was executed.
+
+        Raises `StudyError` with the failing cell's error; the half-run notebook is kept beside, as ``….failed.ipynb``.
+        """
+        complete, executed = self.study.is_complete(), False
+        for name in NOTEBOOKS:
+            # A notebook reads what the earlier ones made, so after one was executed the rest follow.
+            if complete and not force and not executed and self._is_current(name):
+                continue
+            self.write(f"notebook {name}")
+            self._execute(name, force and name == _MEASURES)
+            executed = True
+        return executed
+
+    def _is_current(self, name: str) -> bool:
+        return (self.folder / f"{name}.ipynb").exists() and self._keys().get(name) == self._key(name)
+
+    def _execute(self, name: str, force: bool) -> None:
+        import papermill
+
+        source = params.root() / "notebooks" / f"{name}.ipynb"
+        offered = self.study.params.notebook_parameters() | {"force": force}
+        # papermill only warns about a name that the notebook does not have, and injects it all the same.
+        values = {key: offered[key] for key in papermill.inspect_notebook(source)}
+        target = self.folder / f"{name}.ipynb"
+        temporary = self.folder / f".{name}.running.ipynb"
+        self._prepare(temporary)
+        with _listening(self.write), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                papermill.execute_notebook(
+                    source,
+                    temporary,
+                    parameters=values,
+                    kernel_name="python3",
+                    language="python",
+                    start_timeout=180,
+                    execution_timeout=_TIMEOUT_S,
+                    iopub_timeout=60,
+                    progress_bar=False,
+                    log_output=True,
+                    autosave_cell_every=0,
+                    cwd=params.root(),
+                )
+            except papermill.PapermillExecutionError as error:
+                failed = target.with_suffix(".failed.ipynb")
+                os.replace(temporary, failed)
+                raise self._failure(name, error, failed) from None
+        os.replace(temporary, target)
+        target.with_suffix(".failed.ipynb").unlink(missing_ok=True)
+        write_text(self.folder / "keys.json", json.dumps(self._keys() | {name: self._key(name)}, indent=1))
+
+    def _prepare(self, temporary: Path) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            temporary.unlink(missing_ok=True)
+        except OSError as error:
+            raise output_error(self.folder, error) from None
+
+    def _failure(self, name: str, error, kept: Path) -> StudyError:
+        if error.ename == "OutputError":
+            return OutputError(error.evalue)
+        return StudyError(
+            f"notebook {name}, cell {error.exec_count}: {error.ename}: {error.evalue} "
+            f"What ran before it is kept; see {kept}, correct the cause and run again."
+        )
+
+    def _key(self, name: str) -> str:
+        """Hash of all that an executed notebook depends on: its source, its parameters, studylib, host, stored results."""
+        digest = hashlib.sha256((params.root() / "notebooks" / f"{name}.ipynb").read_bytes())
+        facts = (self.study.params.notebook_parameters(), sources_hash((".",)), self.study.host.id)
+        digest.update(json.dumps(facts, sort_keys=True).encode())
+        for file in sorted(self.study.results.raw.rglob("*.json")):
+            digest.update(file.relative_to(self.study.folder).as_posix().encode())
+        return digest.hexdigest()
+
+    def _keys(self) -> dict[str, str]:
+        try:
+            return json.loads((self.folder / "keys.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+
+class _listening:
+    """Hands the progress lines of papermill's log to ``write`` and keeps the rest off the terminal."""
+
+    def __init__(self, write: Callable[[str], None]):
+        self.handler = _LineHandler(write)
+        self.logger = logging.getLogger("papermill")
+
+    def __enter__(self) -> None:
+        self.before = self.logger.level, self.logger.propagate
+        self.logger.setLevel(logging.INFO)
+        self.logger.propagate = False
+        self.logger.addHandler(self.handler)
+
+    def __exit__(self, *_) -> None:
+        self.logger.removeHandler(self.handler)
+        self.logger.level, self.logger.propagate = self.before
+
+
+class _LineHandler(logging.Handler):
+    def __init__(self, write: Callable[[str], None]):
+        super().__init__()
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for line in record.getMessage().splitlines():
+            if _PROGRESS.search(line):
+                self._write(line)

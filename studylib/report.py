@@ -1,0 +1,91 @@
+"""The report: one self-contained HTML page and a Markdown file, from stored results alone."""
+
+import base64
+import json
+from pathlib import Path
+
+from studylib import compare, figures, tables
+from studylib.artifact import write_bytes, write_text
+from studylib.results import Results
+
+_TABLES = {
+    "winners": ("Fastest of each model", tables.winners),
+    "speed_ups": ("Speed-up over the baseline", tables.speed_ups),
+    "latency": ("Latency, throughput, memory and cold start", tables.latency),
+    "quality": ("Quality and parity", tables.quality),
+    "accuracy": ("Change of accuracy on the same samples", tables.accuracy_changes),
+    "artifacts": ("Artifacts", tables.artifacts),
+    "not_measured": ("Trials without numbers", tables.not_measured),
+    "disturbances": ("Repetitions that were thrown away", tables.disturbances),
+}
+
+
+def build(results: Results) -> Path:
+    """Write figures and ``report/{index.html, report.md}``; returns the page's path. Needs no runtime and no hardware."""
+    results.save_table()
+    drawn = figures.draw_all(results)
+    content = _content(results, drawn)
+    folder = results.folder / "report"
+    for figure in drawn:
+        for kind in ("svg", "png"):
+            write_bytes(folder / f"{figure.name}.{kind}", (results.folder / "figures" / f"{figure.name}.{kind}").read_bytes())
+    write_text(folder / "report.md", _render("report.md.j2", content))
+    write_text(folder / "index.html", _render("report.html.j2", content))
+    return folder / "index.html"
+
+
+def summary(results: Results) -> list[str]:
+    """What was found, in sentences whose every number is computed."""
+    sentences = []
+    for row in tables.winners(results).to_dict("records"):
+        sentence = f"{row['model']}, batch {row['batch']}: the fastest is {row['fastest']}, median {row['p50_ms']} ms"
+        close = row["cannot be told from it"]
+        sentences.append(sentence + (f"; it cannot be told from {close}." if close else "."))
+    for model, floor in compare.noise_floor(compare.speed_ups(results)).items():
+        reading = tables.ratio_text(floor)
+        sentences.append(f"{model}: a trial against itself reads {reading}; differences inside that are noise of this run.")
+    missing = tables.not_measured(results)
+    if len(missing):
+        counts = ", ".join(f"{count} {status}" for status, count in missing.status.value_counts().items())
+        sentences.append(f"{len(missing)} of {len(results.plan())} trials carry no timing ({counts}); each is listed below with its reason.")
+    return sentences
+
+
+def _content(results: Results, drawn: list[figures.Drawn]) -> dict:
+    run = results.run()
+    return {
+        "run": run,
+        "rehearsal": not run["native"],
+        "provenance": tables.provenance(results),
+        "summary": summary(results),
+        "figures": [drawn_figure.__dict__ | {"number": number} for number, drawn_figure in enumerate(drawn, 1)],
+        "png": {figure.name: _data_uri(results.folder / "figures" / f"{figure.name}.png") for figure in drawn},
+        "tables": [
+            {"id": name, "title": title, "number": number, "html": _html(frame), "markdown": tables.markdown(frame), "empty": frame.empty}
+            for number, (name, (title, make)) in enumerate(_TABLES.items(), 1)
+            for frame in [make(results)]
+        ],
+        "parameters": json.dumps(run["parameters"], indent=1),
+        "settings": run["parameters"]["settings"],
+    }
+
+
+def _html(frame) -> str:
+    return frame.to_html(index=False, escape=True, border=0, na_rep="–", float_format=lambda value: f"{value:.3g}")
+
+
+def _data_uri(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _render(template: str, content: dict) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=select_autoescape(enabled_extensions=("html.j2",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(content)

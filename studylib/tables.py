@@ -1,0 +1,216 @@
+"""Tables for people: what the notebooks show and the report prints, computed from the results and nothing else."""
+
+import numpy as np
+import pandas as pd
+
+from studylib import compare
+from studylib.errors import lookup
+from studylib.params import hardware_sets, outputs_root
+from studylib.results import Results, Trial
+
+KEY = ["model", "runtime", "recipe", "batch"]
+
+
+def read_results(hardware: str) -> Results:
+    """The results of a hardware set, to read. Raises `InputError` when the set is unknown or nothing was measured."""
+    lookup(hardware_sets(), "hardware set (HW)", hardware)
+    results = Results(outputs_root() / hardware)
+    results.plan()
+    return results
+
+
+def provenance(results: Results) -> str:
+    """One sentence that belongs under every figure: native or rehearsal, where, when."""
+    run = results.run()
+    where = f"{run['host']['description']}; {run['threads']} threads used; {measured_when(results)}"
+    if run["native"]:
+        return f"Native: measured on {where}."
+    return f"REHEARSAL, not {run['title']} ({'; '.join(run['mismatches'])}). Measured on {where}."
+
+
+def measured_when(results: Results) -> str:
+    """When the values shown were taken, as days in UTC."""
+    days = {m.ended_at[:10] for trial in results.plan() for m in results.measurements(trial.id)}
+    if not days:
+        return "nothing timed yet"
+    return f"measured {min(days)}" if len(days) == 1 else f"measured {min(days)} to {max(days)}"
+
+
+def artifacts(results: Results) -> pd.DataFrame:
+    """Every artifact of the plan: size, ratio to the model's largest fp32 artifact, and the recipes that made it."""
+    known, wanted = results.artifacts(), {trial.artifact_key for trial in results.plan()}
+    rows = [facts for key, facts in known.items() if key in wanted]
+    frame = pd.DataFrame(
+        {
+            "model": facts["model"],
+            "recipe": facts["precision"],
+            "format": facts["format"],
+            "size_kb": facts["size_bytes"] / 1000,
+            "sha256": facts["sha256"][:12],
+            "made by": " → ".join(step["made_by"].split(".")[-1].split(":")[0] for step in facts["lineage"]),
+        }
+        for facts in rows
+    )
+    if frame.empty:
+        return frame
+    floats = frame[frame.recipe == "fp32"].set_index(["model", "format"]).size_kb
+    same_format = [floats.get((row.model, row.format), np.nan) for row in frame.itertuples()]
+    frame.insert(4, "times smaller", np.array(same_format) / frame.size_kb)
+    return frame.sort_values(["model", "format", "size_kb"], ascending=[True, True, False], ignore_index=True)
+
+
+def quality(results: Results) -> pd.DataFrame:
+    """Fidelity and accuracy of every artifact in its runtime, with the verdict of the parity gate."""
+    smallest = min((trial.batch_size for trial in results.plan()), default=1)
+    rows = []
+    for trial in results.plan():
+        found = results.evaluation(trial.evaluation_id) if trial.evaluation_id else None
+        if found is None or trial.control or trial.batch_size != smallest:
+            continue
+        passed = {"ok": "passed", "failed": f"failed: {found['reason']}"}[found["status"]]
+        rows.append(_key(trial) | {"parity": passed} | _quality_columns(trial, found))
+    return pd.DataFrame(rows).drop(columns="batch", errors="ignore")
+
+
+def latency(results: Results) -> pd.DataFrame:
+    """Latency, throughput, memory and cold start of every measured trial, with intervals where the table has them."""
+    table = results.table()
+    rows = []
+    for trial in results.plan():
+        values = table[(table.trial_id == trial.id) & (table.status == "ok")].set_index("metric")
+        if "latency_p50" not in values.index:
+            continue
+        rows.append(
+            _key(trial)
+            | {
+                "p50_ms": _interval(values, "latency_p50", 1e6),
+                "p95_ms": _interval(values, "latency_p95", 1e6),
+                "p99_ms": _interval(values, "latency_p99", 1e6),
+                "samples_per_s": _interval(values, "throughput", 1),
+                "n": int(values.loc["latency_p50", "n"]),
+                "rss_peak_mb": _interval(values, "rss_peak", 1e6, interval=False),
+                "rss_model_mb": _interval(values, "rss_model", 1e6, interval=False),
+                "load_ms": _interval(values, "load_time", 1e6, interval=False),
+                "cold_start_ms": _interval(values, "cold_start", 1e6, interval=False),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def speed_ups(results: Results) -> pd.DataFrame:
+    """Speed-up over the baseline with its interval and verdict; the A/A control is the noise floor of this run."""
+    return pd.DataFrame(
+        _key(found.contender)
+        | {
+            "baseline": found.baseline.label,
+            "speed-up": ratio_text(found.comparison),
+            "rounds": found.comparison.n,
+            "verdict": found.comparison.verdict,
+            "caveat": found.caveat,
+        }
+        for found in compare.speed_ups(results)
+    )
+
+
+def accuracy_changes(results: Results) -> pd.DataFrame:
+    """Change of accuracy against the baseline on the same samples, in percentage points, with McNemar's exact test."""
+    return pd.DataFrame(
+        _key(contender)
+        | {
+            "baseline": baseline.label,
+            "points": f"{100 * change.estimate.value:+.1f} [{100 * change.estimate.low:+.1f}, {100 * change.estimate.high:+.1f}]",
+            "lost": change.lost,
+            "gained": change.gained,
+            "p": f"{change.p_value:.2g}",
+            "n": change.estimate.n,
+        }
+        for baseline, contender, change in compare.accuracy_changes(results)
+    ).drop(columns="batch", errors="ignore")
+
+
+def not_measured(results: Results) -> pd.DataFrame:
+    """Every trial without numbers, with the reason: refusal is data."""
+    rows = []
+    for trial in results.plan():
+        status, reason = results.status(trial)
+        if status != "ok":
+            rows.append(_key(trial) | {"status": status, "reason": reason})
+    return pd.DataFrame(rows, columns=[*KEY, "status", "reason"])
+
+
+def disturbances(results: Results) -> pd.DataFrame:
+    """Repetitions that were thrown away and measured again, with what disturbed them."""
+    attempts = [(trial, attempt) for trial in results.plan() for attempt in results.attempts(trial.id)]
+    rows = [
+        _key(trial) | {"repetition": attempt.repetition, "reason": attempt.reason}
+        for trial, attempt in attempts
+        if attempt.status == "invalid"
+    ]
+    return pd.DataFrame(rows, columns=[*KEY, "repetition", "reason"])
+
+
+def winners(results: Results) -> pd.DataFrame:
+    """The fastest trial of each model and batch size, and those that cannot be told from it."""
+    rows = []
+    measured = [t for t in results.plan() if results.status(t)[0] == "ok" and not t.control]
+    medians = {t.id: float(np.median(np.concatenate([m.values_ns for m in results.measurements(t.id)]))) for t in measured}
+    for model, batch in dict.fromkeys((trial.model, trial.batch_size) for trial in measured):
+        rivals = sorted((t for t in measured if (t.model, t.batch_size) == (model, batch)), key=lambda t: medians[t.id])
+        best = rivals[0]
+        close = [r.label for r in rivals[1:] if compare.speed_up(r, best, results).comparison.verdict == "cannot tell"]
+        rows.append(
+            {"model": model, "batch": batch, "fastest": best.label, "p50_ms": f"{medians[best.id] / 1e6:.3g}", "cannot be told from it": ", ".join(close)}
+        )
+    return pd.DataFrame(rows)
+
+
+def ratio_text(comparison) -> str:
+    """``2.1x [1.9, 2.4]``; without an interval, only the ratio and a word."""
+    if comparison.low is None:
+        return f"{comparison.ratio:.3g}x (no interval)"
+    return f"{comparison.ratio:.3g}x [{comparison.low:.3g}, {comparison.high:.3g}]"
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A GitHub-flavoured table."""
+    def cells(values) -> str:
+        return "| " + " | ".join(_cell(value).replace("|", "\\|") for value in values) + " |"
+
+    return "\n".join([cells(frame.columns), cells(["---"] * len(frame.columns)), *(cells(row) for row in frame.itertuples(index=False))])
+
+
+def _cell(value) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _key(trial: Trial) -> dict:
+    provider = "" if trial.provider == "cpu" else f"/{trial.provider}"
+    recipe = f"{trial.recipe}{' (A/A)' if trial.control else ''}"
+    return {"model": trial.model, "runtime": trial.runtime + provider, "recipe": recipe, "batch": trial.batch_size}
+
+
+def _quality_columns(trial: Trial, found: dict) -> dict:
+    if "n" not in found:
+        return {}
+    from studylib.stats import binomial_interval
+
+    columns = {"sqnr_db": round(found["sqnr"], 1), "output_mse": f"{found['output_mse']:.2g}"}
+    agreement = binomial_interval(sum(found["agreeing"]), found["n"])
+    columns["agreement_%"] = f"{100 * agreement.value:.1f} [{100 * agreement.low:.1f}, {100 * agreement.high:.1f}]"
+    if "correct" in found and trial.weights != "random":
+        accuracy = binomial_interval(sum(found["correct"]), found["n"])
+        columns["accuracy_%"] = f"{100 * accuracy.value:.1f} [{100 * accuracy.low:.1f}, {100 * accuracy.high:.1f}]"
+    else:
+        columns["accuracy_%"] = "no labels"
+    return columns | {"n": found["n"]}
+
+
+def _interval(values: pd.DataFrame, metric: str, unit: float, interval: bool = True) -> str:
+    """A value in three digits with its interval; a dash where there are too few values."""
+    if metric not in values.index:
+        return "–"
+    row = values.loc[metric]
+    text = f"{row.value / unit:.3g}"
+    if interval and not np.isnan(row.ci_low):
+        text += f" [{row.ci_low / unit:.3g}, {row.ci_high / unit:.3g}]"
+    return text
