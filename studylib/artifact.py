@@ -113,13 +113,11 @@ class Store:
             written = Path(write(content))
             if not written.exists():
                 raise ArtifactError(f"{facts.get('precision')} {facts.get('format')}: nothing was written to {written.name}")
-            artifact = Artifact(
-                path=written, key=key, sha256=content_hash(written), size_bytes=content_size(written), **facts
-            )
+            artifact = Artifact(path=written, key=key, sha256=content_hash(written), size_bytes=content_size(written), **facts)
             (folder / "artifact.json").write_text(json.dumps(artifact.to_json(), indent=1), encoding="utf-8")
             entry.parent.mkdir(parents=True, exist_ok=True)
             try:
-                os.rename(folder, entry)
+                folder.rename(entry)
             except OSError:
                 # Another process made the same artifact meanwhile: theirs is as good, being named by the same key.
                 if not entry.is_dir():
@@ -168,7 +166,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()

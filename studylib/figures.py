@@ -94,10 +94,14 @@ def trade_off(results: Results):
             axes.legend(handles=_legend(part, colours, markers), fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     best = frame.loc[frame.groupby("model").ms.idxmin()]
     alt = "Scatter plot. " + " ".join(
-        f"{row.model}: fastest is {row.runtime} {row.recipe} with a median of {row.ms:.3g} ms, {row.quality_name} {row.quality:.1f} % and {row.size_kb:.0f} kB."
+        f"{row.model}: fastest is {row.runtime} {row.recipe} with a median of {row.ms:.3g} ms, "
+        f"{row.quality_name} {row.quality:.1f} % and {row.size_kb:.0f} kB."
         for row in best.itertuples()
     )
-    caption = "The upper left corner is best. The area of a mark is the file's size; bars are 95 % intervals (latency: bootstrap over repetitions; accuracy: exact binomial)."
+    caption = (
+        "The upper left corner is best. The area of a mark is the file's size; bars are 95 % intervals "
+        "(latency: bootstrap over repetitions; accuracy: exact binomial)."
+    )
     return figure, "trade-off", title, caption, alt
 
 
@@ -122,7 +126,10 @@ def speed_ups(results: Results):
     alt = "Interval plot. " + " ".join(
         f"{i.contender.model} {i.contender.label}: {tables.ratio_text(i.comparison)}, {i.comparison.verdict}." for i in told
     )
-    caption = "Geometric mean over paired, interleaved rounds with a 95 % bootstrap-t interval. A/A is a trial against itself: the grey band is what noise alone looks like."
+    caption = (
+        "Geometric mean over paired, interleaved rounds with a 95 % bootstrap-t interval. "
+        "A/A is a trial against itself: the grey band is what noise alone looks like."
+    )
     return figure, "speed-up", title, caption, alt
 
 
@@ -149,7 +156,10 @@ def distributions(results: Results):
         axes_list[-1].set_xlabel("latency of one query, ms (log)")
     count = sum(len(m.values_ns) for _, found in measured for m in found)
     alt = f"Box plots of {count} measured values of {len(measured)} trials; the latency table gives their percentiles."
-    caption = "Boxes are the middle half of all values, whiskers the 5th and 95th percentile; each dot is the median of one repetition (one fresh process)."
+    caption = (
+        "Boxes are the middle half of all values, whiskers the 5th and 95th percentile; "
+        "each dot is the median of one repetition (one fresh process)."
+    )
     return figure, "latency", title, caption, alt
 
 
@@ -170,7 +180,9 @@ def sizes(results: Results):
             labels = [f"{row.format} {row.recipe}" for row in part.itertuples()]
             axes.barh(labels, part.size_kb, color=[colours[name] for name in part["format"]], height=0.7)
             for position, (size, ratio) in enumerate(zip(part.size_kb, part["times smaller"], strict=True)):
-                axes.text(size, position, f" {size:,.0f} kB, {ratio:.2g}x smaller" if ratio > 1 else f" {size:,.0f} kB", va="center", fontsize=7)
+                axes.text(
+                    size, position, f" {size:,.0f} kB, {ratio:.2g}x smaller" if ratio > 1 else f" {size:,.0f} kB", va="center", fontsize=7
+                )
             axes.set(title=model, xlim=(0, part.size_kb.max() * 1.3))
             axes.grid(axis="y", visible=False)
         axes_list[-1].set_xlabel("kB (1000 bytes)")
@@ -184,7 +196,7 @@ def _trade_off_frame(results: Results) -> pd.DataFrame:
     table = table[(table.status == "ok") & (table.batch_size == table.batch_size.min())]
     rows = []
     controls = {trial.id for trial in results.plan() if trial.control}
-    for trial_id, part in table[~table.trial_id.isin(controls)].groupby("trial_id", sort=False):
+    for _, part in table[~table.trial_id.isin(controls)].groupby("trial_id", sort=False):
         values = part.set_index("metric")
         name = "top1_accuracy" if "top1_accuracy" in values.index else "agreement"
         if "latency_p50" not in values.index or name not in values.index:
@@ -230,7 +242,14 @@ def _forest(axes, part: list) -> None:
         comparison, colour = item.comparison, _VERDICT_COLOURS[item.comparison.verdict]
         axes.plot([comparison.low, comparison.high], [position, position], color=colour, linewidth=2)
         axes.plot(comparison.ratio, position, "o", color=colour, markersize=5)
-        axes.annotate(f"{comparison.ratio:.3g}x {comparison.verdict}", (comparison.high, position), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7)
+        axes.annotate(
+            f"{comparison.ratio:.3g}x {comparison.verdict}",
+            (comparison.high, position),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
+        )
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_yticks(range(len(part)), [item.contender.label for item in reversed(part)], fontsize=8)
     axes.set(xscale="log", ylim=(-0.6, len(part) - 0.4))

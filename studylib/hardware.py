@@ -70,7 +70,7 @@ def probe() -> Host:
 def granted_threads() -> int:
     """Threads this process may use: its affinity, cut by a container's CPU quota (cgroup v2 or v1)."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota, period = (_text("/sys/fs/cgroup/cpu.max").split() + ["max", "100000"])[:2]
+    quota, period = [*_text("/sys/fs/cgroup/cpu.max").split(), "max", "100000"][:2]
     if quota == "max":
         quota = _text("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").strip() or "-1"
         period = _text("/sys/fs/cgroup/cpu/cpu.cfs_period_us").strip() or "100000"

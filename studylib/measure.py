@@ -24,6 +24,7 @@ class Bench:
     """Where and how trials are measured. ``execute(job, timeout_s)`` gives a job's result or raises `TrialError`.
 
     ``locate(key)`` is the path of an artifact's content; ``samples`` and ``references`` are such keys by model.
+    ``memory_bytes``: what the declared hardware has; a trial that needs more fails here too.
     """
 
     results: Results
@@ -35,6 +36,7 @@ class Bench:
     seed: int
     host_id: str
     max_steal: float
+    memory_bytes: int | None = None
     write: Callable[[str], None] = print
 
     def evaluate(self, trials: list[Trial]) -> None:
@@ -103,8 +105,17 @@ class Bench:
             found = self.execute(job, self.settings.timeout_s)
         except TrialError as error:
             return Measurement(**identity, status="failed", reason=str(error), started_at=started_at, ended_at=now())
+        too_large = self._why_too_large(found["memory_bytes"]["rss_peak"])
+        if too_large:
+            return Measurement(**identity, **found, status="failed", reason=too_large)
         reason = why_invalid(found["disturbances"], self.max_steal)
         return Measurement(**identity, **found, status="invalid" if reason else "ok", reason=reason)
+
+    def _why_too_large(self, rss_peak: int) -> str:
+        """Why this would not run in the declared memory, in words; empty when it fits."""
+        if self.memory_bytes is None or rss_peak <= self.memory_bytes:
+            return ""
+        return f"needs {rss_peak / 1e6:.0f} MB of memory; the declared hardware has {self.memory_bytes / 1e6:.0f} MB"
 
     def _job(self, trial: Trial) -> dict:
         facts = ("recipe", "runtime", "provider", "threads", "scenario", "batch_size")

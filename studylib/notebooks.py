@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 import re
 import warnings
 from collections.abc import Callable
@@ -54,6 +53,7 @@ class Runner:
 
     def _execute(self, name: str, force: bool) -> None:
         import papermill
+        from traitlets.config import Config
 
         source = params.root() / "notebooks" / f"{name}.ipynb"
         offered = self.study.params.notebook_parameters() | {"force": force}
@@ -77,13 +77,15 @@ class Runner:
                     progress_bar=False,
                     log_output=True,
                     autosave_cell_every=0,
+                    # Sockets in the runtime folder instead of open ports: nobody else on the machine can reach the kernel.
+                    config=Config({"KernelManager": {"transport": "ipc"}}),
                     cwd=params.root(),
                 )
             except papermill.PapermillExecutionError as error:
                 failed = target.with_suffix(".failed.ipynb")
-                os.replace(temporary, failed)
+                temporary.replace(failed)
                 raise self._failure(name, error, failed) from None
-        os.replace(temporary, target)
+        temporary.replace(target)
         target.with_suffix(".failed.ipynb").unlink(missing_ok=True)
         write_text(self.folder / "keys.json", json.dumps(self._keys() | {name: self._key(name)}, indent=1))
 

@@ -156,9 +156,7 @@ def resolve(hardware: str, effort: str = "quick", **overrides) -> StudyParams:
         raise ParameterError(f"{shown}: hardware.name is '{content.hardware.name}'; it must be the file's name, '{path.stem}'.")
     given = {key: value for key, value in overrides.items() if value is not None}
     merged = content.study.model_dump() | getattr(content.efforts, effort).model_dump(exclude_none=True) | given
-    return StudyParams(
-        hardware=content.hardware, effort=effort, choice=_validated(Choice, merged, "command line" if given else shown)
-    )
+    return StudyParams(hardware=content.hardware, effort=effort, choice=_validated(Choice, merged, "command line" if given else shown))
 
 
 def check_names(params: StudyParams, **tables: dict) -> None:

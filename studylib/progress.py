@@ -10,9 +10,7 @@ _INTERVAL_S = 3.0
 class Progress:
     """Counts steps. ``weights``: how long each takes against the others; ``write`` gets whole lines; ``clock``: seconds."""
 
-    def __init__(
-        self, what: str, weights: list[float], write: Callable[[str], None] = print, clock: Callable[[], float] = time.monotonic
-    ):
+    def __init__(self, what: str, weights: list[float], write: Callable[[str], None] = print, clock: Callable[[], float] = time.monotonic):
         self.what, self.total, self.done = what, len(weights), 0
         self._weights, self._write, self._clock = weights, write, clock
         self._begun, self._last = clock(), float("-inf")

@@ -47,7 +47,9 @@ def summary(results: Results) -> list[str]:
     missing = tables.not_measured(results)
     if len(missing):
         counts = ", ".join(f"{count} {status}" for status, count in missing.status.value_counts().items())
-        sentences.append(f"{len(missing)} of {len(results.plan())} trials carry no timing ({counts}); each is listed below with its reason.")
+        sentences.append(
+            f"{len(missing)} of {len(results.plan())} trials carry no timing ({counts}); each is listed below with its reason."
+        )
     return sentences
 
 
@@ -71,6 +73,8 @@ def _content(results: Results, drawn: list[figures.Drawn]) -> dict:
 
 
 def _html(frame) -> str:
+    # A column that says nothing for any row only takes room.
+    frame = frame[[name for name in frame if not (frame[name] == "").all()]]
     return frame.to_html(index=False, escape=True, border=0, na_rep="–", float_format=lambda value: f"{value:.3g}")
 
 

@@ -222,7 +222,6 @@ class Results:
         except ValueError as error:
             raise InputError(f"{path} cannot be read ({error}). Run `make study HW={self.folder.name}` again.") from None
 
-
     def _cached(self, path: Path, read):
         """``read(path)``, again only when the file has changed."""
         facts = path.stat()

@@ -87,9 +87,7 @@ def pooled_percentile(
     return Estimate(float(point), low, high, level, len(values))
 
 
-def pooled_mean(
-    groups: list[np.ndarray], *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
-) -> Estimate:
+def pooled_mean(groups: list[np.ndarray], *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:
     """The mean of all groups' values together, with a bootstrap interval over groups."""
     sums = np.array([float(np.sum(group)) for group in groups])
     sizes = np.array([len(group) for group in groups], dtype=float)
@@ -101,9 +99,7 @@ def pooled_mean(
     return Estimate(float(sums.sum() / sizes.sum()), low, high, level, int(sizes.sum()))
 
 
-def compare(
-    baseline: np.ndarray, contender: np.ndarray, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
-) -> Comparison:
+def compare(baseline: np.ndarray, contender: np.ndarray, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
     """Ratio baseline / contender over paired rounds: geometric mean, bootstrap-t interval, verdict.
 
     Arguments are one number per round (a repetition's median latency, say), element i of both measured close
@@ -113,9 +109,7 @@ def compare(
     """
     baseline, contender = np.asarray(baseline, float), np.asarray(contender, float)
     if baseline.shape != contender.shape or baseline.ndim != 1 or not len(baseline):
-        raise ValueError(
-            f"rounds must be paired: got {baseline.shape} and {contender.shape}; give one number per round to each"
-        )
+        raise ValueError(f"rounds must be paired: got {baseline.shape} and {contender.shape}; give one number per round to each")
     if np.any(baseline <= 0) or np.any(contender <= 0):
         raise ValueError("a round is zero or negative; times must be positive")
     logs = np.log(baseline / contender)

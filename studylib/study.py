@@ -73,11 +73,7 @@ class Study:
         choice, trials = self.params.choice, []
         for model in choice.models:
             for batch_size in choice.batch_sizes:
-                of_model = [
-                    self._trial(model, runtime, recipe, batch_size)
-                    for runtime in choice.runtimes
-                    for recipe in choice.recipes
-                ]
+                of_model = [self._trial(model, runtime, recipe, batch_size) for runtime in choice.runtimes for recipe in choice.recipes]
                 trials += of_model
                 # The A/A control repeats a fast float trial: there a given noise is largest in proportion.
                 floats = [trial for trial in of_model if trial.recipe == "fp32" and not trial.reason]
@@ -163,6 +159,7 @@ class Study:
             seed=choice.seed,
             host_id=self.host.id,
             max_steal=choice.max_steal,
+            memory_bytes=self.params.hardware.memory_bytes,
             write=self.write,
         )
 
@@ -317,6 +314,7 @@ def sources_hash(names: tuple[str, ...]) -> str:
 
 def git_state() -> dict:
     """Commit and whether tracked files differ from it; empty outside a checkout."""
+
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(params.root()), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()

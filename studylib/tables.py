@@ -159,7 +159,13 @@ def winners(results: Results) -> pd.DataFrame:
         best = rivals[0]
         close = [r.label for r in rivals[1:] if compare.speed_up(r, best, results).comparison.verdict == "cannot tell"]
         rows.append(
-            {"model": model, "batch": batch, "fastest": best.label, "p50_ms": f"{medians[best.id] / 1e6:.3g}", "cannot be told from it": ", ".join(close)}
+            {
+                "model": model,
+                "batch": batch,
+                "fastest": best.label,
+                "p50_ms": f"{medians[best.id] / 1e6:.3g}",
+                "cannot be told from it": ", ".join(close),
+            }
         )
     return pd.DataFrame(rows)
 
@@ -173,6 +179,7 @@ def ratio_text(comparison) -> str:
 
 def markdown(frame: pd.DataFrame) -> str:
     """A GitHub-flavoured table."""
+
     def cells(values) -> str:
         return "| " + " | ".join(_cell(value).replace("|", "\\|") for value in values) + " |"
 

@@ -65,7 +65,6 @@ def make(target: dict, store: Store):
 def evaluate(job: dict) -> dict:
     """Run every test sample through the runtime, one at a time as it will be deployed, and hold it against the source."""
     from studylib import quality
-    from studylib.zoo import Samples
 
     session, samples, _ = open_session(job)
     outputs = [session.run(samples.batch(index, 1))[0] for index in range(len(samples))]
@@ -138,8 +137,9 @@ def memory() -> dict[str, int]:
 
 def disturbance_counters() -> dict:
     """Counters whose difference tells what went on beside a repetition."""
-    import psutil
     import resource
+
+    import psutil
 
     times, usage = psutil.cpu_times(), resource.getrusage(resource.RUSAGE_SELF)
     return {

@@ -1,5 +1,6 @@
 """Runs jobs on this machine, each in a fresh process, and sleeps meanwhile."""
 
+import contextlib
 import json
 import os
 import selectors
@@ -79,10 +80,8 @@ def _follow(process: subprocess.Popen, timeout_s: float, on_line: Callable[[str]
 
 def _end(process: subprocess.Popen) -> None:
     """Kill the job's whole process group, whatever made us leave, and collect it."""
-    try:
+    with contextlib.suppress(ProcessLookupError):  # it ended by itself, as it should
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # it ended by itself, as it should
     process.wait()
     process.stdout.close()
 

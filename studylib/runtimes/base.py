@@ -54,7 +54,7 @@ class Runtime(ABC):
         if provider not in self.providers:
             return f"{self.name} has no provider '{provider}'; it has {', '.join(self.providers)}"
         try:
-            self.version
+            importlib.metadata.version(self.package)
         except importlib.metadata.PackageNotFoundError:
             return f"the package {self.package} is not installed"
         return None

@@ -1,0 +1,48 @@
+# The targets set themselves up: the first one builds .venv from requirements/lock.txt.
+HW ?= cpu
+EFFORT ?= quick
+BOOTSTRAP ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python -m studylib
+CHOICE := --hw '$(HW)' --effort '$(EFFORT)' $(if $(MODEL),--model '$(MODEL)') $(if $(RECIPE),--recipe '$(RECIPE)') \
+	$(if $(RUNTIME),--runtime '$(RUNTIME)') $(if $(BATCH),--batch '$(BATCH)') $(if $(SEED),--seed '$(SEED)') \
+	$(if $(filter 1,$(STRICT)),--strict) $(if $(filter 1,$(FORCE)),--force)
+
+.PHONY: help study plan report compare explore test lint bench install
+.DEFAULT_GOAL := help
+
+help:  ## what can be typed
+	@grep -hE '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@echo
+	@echo '  HW=name       a hardware set: $(sort $(basename $(notdir $(wildcard params/*.yaml)))) (default cpu)'
+	@echo '  EFFORT=name   smoke (minutes), quick (default) or full (publication)'
+	@echo '  MODEL= RECIPE= RUNTIME= BATCH=   names or sizes, separated by commas, instead of the hardware set'"'"'s'
+	@echo '  SEED=n        another seed      STRICT=1  refuse a rehearsal      FORCE=1  measure again'
+
+study: install  ## convert, compress, measure, report
+	@$(RUN) study $(CHOICE)
+
+plan: install  ## print what `make study` would do
+	@$(RUN) plan $(CHOICE)
+
+report: install  ## rebuild the report from stored results
+	@$(RUN) report --hw '$(HW)'
+
+compare: install  ## every machine in outputs/ side by side
+	@$(RUN) compare
+
+explore: install  ## JupyterLab on the notebooks
+	@$(VENV)/bin/jupyter lab notebooks
+
+test: install lint  ## unit tests, contract tests, nbval
+	@$(VENV)/bin/python -m pytest
+
+lint: install  ## ruff and the notebook rules
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+
+bench: install  ## what the harness itself costs
+	@$(RUN) bench
+
+install:  ## build .venv (every target does this by itself)
+	@$(BOOTSTRAP) requirements/install.py

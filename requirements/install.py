@@ -1,0 +1,146 @@
+"""Build ``.venv`` from ``requirements/lock.txt``, once for each lock. Standard library only; any Python 3 can start it.
+
+    python3 requirements/install.py          build what is missing
+    python3 requirements/install.py --check  say whether it is up to date, build nothing
+
+Uses uv where it is installed, otherwise venv and pip. Everything, the Jupyter kernel too, stays inside ``.venv``.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK = ROOT / "requirements" / "lock.txt"
+SUPPORTED = ((3, 11), (3, 12))
+NEEDED_BYTES = 4 * 10**9
+CANDIDATES = ("python3.11", "python3.12", "python3", "python")
+
+
+def main():
+    venv = Path(os.environ.get("STUDYLIB_VENV", ROOT / ".venv"))
+    stamp = venv / ".complete"
+    if stamp.exists() and stamp.read_text() == lock_hash() and works(python_in(venv)):
+        return 0
+    if "--check" in sys.argv:
+        print("environment: {} is missing or belongs to another lock; run `make install`".format(venv.name))
+        return 1
+    python = find_python()
+    if python is None:
+        return stop(
+            "Python 3.11 or 3.12 is needed and none was found. This is Python {}.{} at {}. "
+            "Install one (Debian: apt-get install python3.11 python3.11-venv; macOS: brew install python@3.12; "
+            "conda: conda env create -f environment.yml), then run the same command again.".format(
+                sys.version_info[0], sys.version_info[1], sys.executable
+            )
+        )
+    free = shutil.disk_usage(str(ROOT)).free
+    if free < NEEDED_BYTES:
+        return stop(
+            "the disk of {} has {:.1f} GB free and the environment needs about {:.0f} GB. "
+            "Free some space, then run the same command again.".format(ROOT, free / 1e9, NEEDED_BYTES / 1e9)
+        )
+    print("environment: building {} with {}; this happens once and takes a few minutes".format(venv.name, python))
+    sys.stdout.flush()
+    if stamp.exists():
+        stamp.unlink()
+    failure = build(python, venv)
+    if failure:
+        return stop(failure)
+    stamp.write_text(lock_hash())
+    print("environment: {} is ready".format(venv.name))
+    return 0
+
+
+def build(python, venv):
+    """Create the environment and install the lock; returns what went wrong, in words, or None."""
+    uv = shutil.which("uv")
+    if uv:
+        steps = [
+            [uv, "venv", "--quiet", "--clear", "--python", python, str(venv)],
+            [uv, "pip", "install", "--quiet", "--python", python_in(venv), "--require-hashes", "-r", str(LOCK)],
+        ]
+    else:
+        steps = [
+            [python, "-m", "venv", "--clear", str(venv)],
+            [python_in(venv), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", str(LOCK)],
+        ]
+    for step in steps:
+        done = subprocess.run(step, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        output = done.stdout.decode(errors="replace")
+        if done.returncode:
+            return explain(output)
+    # The sources themselves, importable from anywhere in this environment: a path file instead of a build.
+    purelib = subprocess.check_output([python_in(venv), "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"])
+    (Path(purelib.decode().strip()) / "studylib.pth").write_text("{}\n".format(ROOT))
+    kernel = [python_in(venv), "-m", "ipykernel", "install", "--prefix", str(venv), "--name", "python3", "--display-name", "Python 3"]
+    done = subprocess.run(kernel, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return explain(done.stdout.decode(errors="replace")) if done.returncode else None
+
+
+def explain(output):
+    """The likely cause of a failed step, what to do, and the last lines it printed."""
+    lowered = output.lower()
+    if "no space left" in lowered:
+        cause = "the disk is full. Free some space, then run the same command again"
+    elif "ensurepip" in lowered:
+        cause = "this Python has no venv module. Debian: apt-get install python3-venv; then run the same command again"
+    elif "hashes" in lowered and "do not match" in lowered:
+        cause = "a downloaded package does not match the lock's hash. Do not install it by hand; check the package index you use"
+    elif any(sign in lowered for sign in UNREACHABLE):
+        cause = "the package index cannot be reached. Check the network, a proxy (HTTPS_PROXY) or your pip configuration, then try again"
+    else:
+        cause = "a step failed"
+    return "{}. Its last words:\n  {}".format(cause, "\n  ".join(output.strip().splitlines()[-6:]))
+
+
+UNREACHABLE = (
+    "could not find a version",
+    "connection",
+    "network is unreachable",
+    "name resolution",
+    "failed to fetch",
+    "timed out",
+    "proxy",
+)
+
+
+def find_python():
+    """The first supported Python: the one in $PYTHON, then those on the PATH, then the one running this."""
+    for name in (os.environ.get("PYTHON"), *CANDIDATES, sys.executable):
+        path = shutil.which(name) if name else None
+        if path and version_of(path) in SUPPORTED:
+            return path
+    return None
+
+
+def version_of(path):
+    try:
+        output = subprocess.check_output([path, "-c", "import sys; print(*sys.version_info[:2])"], stderr=subprocess.DEVNULL)
+        return tuple(int(part) for part in output.split())
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return None
+
+
+def works(python):
+    return version_of(python) in SUPPORTED
+
+
+def python_in(venv):
+    return str(venv / ("Scripts" if os.name == "nt" else "bin") / "python")
+
+
+def lock_hash():
+    return hashlib.sha256(LOCK.read_bytes() + Path(__file__).read_bytes()).hexdigest()
+
+
+def stop(message):
+    print("error: {}".format(message), file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
