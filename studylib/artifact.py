@@ -145,7 +145,7 @@ class temporary_folder:
             raise output_error(self.parent, error) from error
 
 
-_DISK_ERRORS = (13, 27, 28, 30, 122)  # EACCES, EFBIG, ENOSPC, EROFS, EDQUOT
+_DISK_ERRORS = (13, 28, 30, 122)  # EACCES, ENOSPC, EROFS, EDQUOT
 
 
 def output_error(path: Path, error: OSError) -> OutputError:

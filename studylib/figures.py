@@ -127,7 +127,7 @@ def speed_ups(results: Results):
         f"{i.contender.model} {i.contender.label}: {tables.ratio_text(i.comparison)}, {i.comparison.verdict}." for i in told
     )
     caption = (
-        "Geometric mean over paired, interleaved rounds with a 95 % bootstrap-t interval. "
+        "Geometric mean over paired, interleaved rounds with a 95 % bootstrap interval. "
         "A/A is a trial against itself: the grey band is what noise alone looks like."
     )
     return figure, "speed-up", title, caption, alt

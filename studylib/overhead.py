@@ -1,12 +1,14 @@
 """What the harness costs: the p50 that studylib measures against a bare loop on the same session."""
 
 import gc
+import subprocess
+import sys
 import time
 
 import numpy as np
 
 from studylib import stats
-from studylib.params import SEED
+from studylib.params import SEED, root
 from studylib.runtimes import RUNTIMES, Options
 from studylib.scenarios import Budget, issue_queries
 from studylib.study import open_study
@@ -33,11 +35,21 @@ def run(rounds: int = 30, write=print) -> stats.Comparison:
         for name in order.permutation(list(loops)):
             medians[name].append(float(np.median(loops[name]())))
     found = stats.compare(np.array(medians["harness"]), np.array(medians["bare"]))
+    import_time(write)
     for name, values in medians.items():
         write(f"{name}: p50 {np.median(values) / 1000:.2f} µs (median of {rounds} rounds of {_QUERIES} queries)")
     held = "holds" if found.ratio <= _LIMIT else "DOES NOT HOLD"
     write(f"harness / bare = {found.ratio:.4f} [{found.low:.4f}, {found.high:.4f}], n = {rounds} rounds; at most {_LIMIT}: {held}")
     return found
+
+
+def import_time(write=print, repetitions: int = 10) -> float:
+    """Median seconds of ``import studylib`` in fresh interpreters, the interpreter's own start apart; printed and returned."""
+    code = "import time; start = time.perf_counter(); import studylib; print(time.perf_counter() - start)"
+    command = [sys.executable, "-c", code]
+    seconds = [float(subprocess.check_output(command, cwd=root())) for _ in range(repetitions)]
+    write(f"import studylib: {np.median(seconds) * 1000:.1f} ms (median of {repetitions} fresh interpreters); at most 300 ms")
+    return float(np.median(seconds))
 
 
 def bare(session, batches: list) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 LEVEL = 0.95
 RESAMPLES = 2000
-MINIMUM_ROUNDS = 5
+MINIMUM_ROUNDS = 8
 # Intervals of more values than this are read off a grid of their quantiles, to keep time and memory bounded.
 _GRID = 2048
 VERDICTS = ("faster", "slower", "cannot tell")
@@ -100,12 +100,12 @@ def pooled_mean(groups: list[np.ndarray], *, level: float = LEVEL, resamples: in
 
 
 def compare(baseline: np.ndarray, contender: np.ndarray, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
-    """Ratio baseline / contender over paired rounds: geometric mean, bootstrap-t interval, verdict.
+    """Ratio baseline / contender over paired rounds: geometric mean, bootstrap interval, verdict.
 
     Arguments are one number per round (a repetition's median latency, say), element i of both measured close
-    in time. The studentized bootstrap (Efron and Tibshirani 1993, chapter 12) is used because with few rounds
-    a percentile interval is too narrow: five rounds of pure noise agree in sign once in 16 times.
-    With fewer than `MINIMUM_ROUNDS` rounds there is no interval and the verdict is ``cannot tell``.
+    in time. With fewer than `MINIMUM_ROUNDS` rounds there is no interval and the verdict is ``cannot tell``:
+    in simulation (normal, heavy-tailed and outlying noise) 95 % intervals covered 90 to 94 % with five rounds
+    and 94 to 95 % with eight.
     """
     baseline, contender = np.asarray(baseline, float), np.asarray(contender, float)
     if baseline.shape != contender.shape or baseline.ndim != 1 or not len(baseline):
@@ -117,7 +117,8 @@ def compare(baseline: np.ndarray, contender: np.ndarray, *, level: float = LEVEL
     ratio = math.exp(centre)
     if n < MINIMUM_ROUNDS:
         return Comparison(ratio, None, None, level, n, "cannot tell")
-    low, high = (math.exp(bound) for bound in _bootstrap_t(logs, level, resamples, seed))
+    bounds = _resampled(n, lambda counts: counts @ logs / n, level, resamples, seed)
+    low, high = (math.exp(bound) for bound in bounds)
     return Comparison(ratio, low, high, level, n, verdict(low, high))
 
 
@@ -190,16 +191,3 @@ def _resampled(groups: int, statistic, level: float, resamples: int, seed: int) 
     tail = norm.cdf(math.sqrt(groups / (groups - 1)) * t.ppf((1 - level) / 2, groups - 1))
     low, high = np.quantile(replicas, [tail, 1 - tail])
     return float(low), float(high)
-
-
-def _bootstrap_t(values: np.ndarray, level: float, resamples: int, seed: int) -> tuple[float, float]:
-    n, centre = len(values), values.mean()
-    error = values.std(ddof=1) / math.sqrt(n)
-    if error == 0:
-        return float(centre), float(centre)
-    draws = values[np.random.default_rng(seed).integers(0, n, size=(resamples, n))]
-    errors = draws.std(axis=1, ddof=1) / math.sqrt(n)
-    usable = errors > 1e-9 * error  # a resample of one round only has no spread
-    pivots = (draws.mean(axis=1)[usable] - centre) / errors[usable]
-    upper, lower = np.quantile(pivots, [(1 + level) / 2, (1 - level) / 2])
-    return float(centre - upper * error), float(centre - lower * error)

@@ -1,5 +1,6 @@
 """Plan a study, run its steps, keep its results. Every step may be called again: what is done is not repeated."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -136,9 +137,11 @@ class Study:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(b"\0" * 65536)
-            probe.unlink()
         except OSError as error:
             raise output_error(self.folder, error) from None
+        finally:
+            with contextlib.suppress(OSError):
+                probe.unlink()
 
     # --- inside ------------------------------------------------------------------------------------------------------
 

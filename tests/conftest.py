@@ -1,0 +1,141 @@
+"""Shared fixtures. All results of one pytest run, the notebooks' too, go to one temporary outputs folder."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# Set before studylib is imported and before any kernel starts, so that notebooks under nbval write here as well.
+_OUTPUTS = tempfile.TemporaryDirectory(prefix="studylib-tests-")
+os.environ["STUDYLIB_OUTPUTS"] = _OUTPUTS.name
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(ROOT))
+
+
+def pytest_collection_modifyitems(items):
+    """Notebooks last: they find the artifacts that the tests made."""
+    items.sort(key=lambda item: str(item.path).endswith(".ipynb"))
+
+
+def cli(*arguments: str, outputs: Path | None = None, **environment: str) -> subprocess.CompletedProcess:
+    """Run the command line as a user does, in another folder."""
+    env = os.environ | environment | ({"STUDYLIB_OUTPUTS": str(outputs)} if outputs else {}) | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "studylib", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=env, cwd=tempfile.gettempdir(), timeout=900)
+
+
+@pytest.fixture(scope="session")
+def smoke_study(tmp_path_factory):
+    """The main job at its smallest size, run once as a user runs it: (completed process, results folder)."""
+    done = cli("study", "--hw", "cpu", "--effort", "smoke")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done, Path(os.environ["STUDYLIB_OUTPUTS"]) / "cpu"
+
+
+@pytest.fixture(scope="session")
+def store(smoke_study):
+    """The store of the smoke study: the trained mnist_cnn in every format and precision."""
+    from studylib.artifact import Store
+
+    return Store(smoke_study[1].parent / ".artifacts")
+
+
+@pytest.fixture(scope="session")
+def mnist(smoke_study):
+    """The smoke study's `Study` object, everything in it made and measured."""
+    from studylib.study import open_study
+
+    return open_study("cpu", "smoke", write=lambda line: None)
+
+
+def trial(**changes):
+    """A trial with sensible fields, any of which may be changed."""
+    from studylib.results import Trial
+
+    facts = {
+        "model": "mnist_cnn", "weights": "trained", "recipe": "fp32", "format": "onnx", "runtime": "onnxruntime", "runtime_version": "1",
+        "provider": "cpu", "threads": 2, "scenario": "single_stream", "batch_size": 1, "artifact_key": "a" * 64,
+        "evaluation_id": "evaluation-x", "conditions": "c",
+    }  # fmt: skip
+    return Trial(**facts | changes)
+
+
+def measurement(of, repetition=0, values=(100_000,) * 200, **changes):
+    """A repetition of a trial; the hour of the day tells the round."""
+    from studylib.results import Measurement
+
+    facts = {
+        "trial_id": of.id, "campaign": 1, "repetition": repetition, "attempt": 0, "status": "ok", "reason": "", "host_id": "h",
+        "started_at": f"2026-01-01T{repetition:02}:00:00+00:00", "ended_at": f"2026-01-01T{repetition:02}:30:00+00:00",
+        "values_ns": tuple(values), "warmup_ns": (1,),
+        "cold_start_ns": {"process": 10**7, "activate": 10**8, "load": 10**6, "first_inference": 10**6},
+        "memory_bytes": {
+            "rss_before": 10**7, "rss_after_load": 2 * 10**7, "rss_after_first": 3 * 10**7, "rss_peak": 4 * 10**7, "vms_peak": 10**8,
+        },
+        "placement": "CPU", "disturbances": {"steal_share": 0.0},
+    }  # fmt: skip
+    return Measurement(**facts | changes)
+
+
+def run_facts(native: bool = True, **changes) -> dict:
+    """What ``run.json`` holds, for results that a test records itself."""
+    facts = {
+        "study": "cpu-smoke", "hardware": "cpu", "title": "Test machine", "effort": "smoke", "native": native,
+        "mismatches": [] if native else ["the architecture is x86_64, not aarch64"], "threads": 2, "host_id": "h",
+        "host": {"description": "a test host", "kernel": "6", "isa": ["avx2"]}, "failures": {}, "git": {}, "python": "3.11",
+        "packages": {"numpy": "2"},
+        "parameters": {"settings": {"repetitions": 8, "min_values": 140, "min_duration_s": 0.1, "warmup_s": 0.1}},
+    }  # fmt: skip
+    return facts | changes
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """Function that records a small study: a baseline, a contender twice as fast, an A/A twin and a skipped trial."""
+    from studylib.results import Results
+
+    def record(native: bool = True, weights: str = "trained", rounds: int = 8) -> Results:
+        results = Results(tmp_path / "cpu")
+        slow = trial(runtime="tensorflow", format="saved_model", weights=weights, artifact_key="b" * 64, evaluation_id="evaluation-slow")
+        fast = trial(weights=weights, evaluation_id="evaluation-fast")
+        twin = trial(weights=weights, evaluation_id="evaluation-fast", control=True)
+        skipped = trial(recipe="fp16", artifact_key="", evaluation_id="", reason="no such recipe here")
+        artifact = {"path": "m", "model": "mnist_cnn", "sha256": "d" * 64, "lineage": [{"made_by": "source", "config": {}, "key": "k"}]}
+        artifacts = [
+            artifact | {"format": "onnx", "precision": "fp32", "key": "a" * 64, "size_bytes": 1000},
+            artifact | {"format": "saved_model", "precision": "fp32", "key": "b" * 64, "size_bytes": 4000},
+        ]
+        results.save_plan([slow, fast, twin, skipped], run_facts(native), artifacts)
+        rng = np.random.default_rng(1)
+        for of, centre in ((slow, 200_000), (fast, 100_000), (twin, 100_000)):
+            for repetition in range(rounds):
+                values = (centre * rng.lognormal(0, 0.02, 200)).astype(int).tolist()
+                results.record(measurement(of, repetition, values))
+        right = [True] * 98 + [False] * 2
+        found = {"n": 100, "finite": True, "output_mse": 1e-9, "sqnr": 90.0, "agreeing": [True] * 100, "correct": right}
+        for of in (slow, fast):
+            results.record_evaluation(of.evaluation_id, found | {"status": "ok", "reason": "", "placement": "CPU"})
+        return results
+
+    return record
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """Function that writes a recording for the replay runtime and samples to go with it."""
+    from studylib.zoo import Samples
+
+    samples = Samples({"x": np.zeros((4, 2), np.float32)}, np.zeros(4, np.int64)).save(tmp_path / "samples-of-recording")
+
+    def write(name: str, **content) -> tuple[Path, Path]:
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps({"values_ns": [1000]} | content))
+        return path, samples
+
+    return write

@@ -1,0 +1,117 @@
+"""The promises that every recipe keeps, in every format it exists for, on the trained mnist_cnn."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from studylib import quality
+from studylib.errors import RefusedError
+from studylib.recipes import RECIPES, chain
+from studylib.runtimes import RUNTIMES, Options
+from studylib.zoo import Samples
+
+EVERY = [(name, target) for name, targets in RECIPES.items() for target in targets]
+RUNTIME_OF = {runtime.format: runtime for runtime in RUNTIMES.values()}
+
+
+@pytest.fixture(params=EVERY, ids=lambda pair: "-".join(pair))
+def entry(request):
+    name, target = request.param
+    return RECIPES[name][target]
+
+
+def _artifact(mnist, recipe):
+    trial = next(t for t in mnist.trials if (t.recipe, t.format) == (recipe.name, recipe.target))
+    return mnist.artifact(trial.artifact_key)
+
+
+def test_it_is_a_frozen_configuration_with_names_and_a_source(entry):
+    assert dataclasses.is_dataclass(entry)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        entry.anything = 1
+    assert RECIPES[entry.name][entry.target] is entry
+    assert entry.packages
+    assert type(entry).__doc__
+
+
+def test_a_chain_leads_to_it_from_the_keras_model(entry):
+    steps = chain(entry.name, entry.target)
+    assert steps[0].source_format == "keras"
+    assert steps[-1] is entry
+    assert all(after.source_format == before.target for before, after in itertools.pairwise(steps))
+
+
+def test_its_artifact_runs_and_is_still_the_same_model(entry, mnist):
+    artifact = _artifact(mnist, entry)
+    assert (artifact.format, artifact.precision) == (entry.target, entry.name)
+    samples = Samples.load(mnist.artifact(mnist.bench.samples["mnist_cnn"]).path)
+    reference = np.load(mnist.artifact(mnist.bench.references["mnist_cnn"]).path)[:64]
+    session = RUNTIME_OF[entry.target].open(artifact.path, Options(threads=1))
+    outputs = np.concatenate([session.run(samples.batch(index, 1))[0] for index in range(64)])
+    assert quality.why_not_same(quality.metrics(outputs, reference, None), entry.name) is None
+
+
+def test_its_lineage_names_every_step(entry, mnist):
+    artifact = _artifact(mnist, entry)
+    assert len(artifact.lineage) == 1 + len(chain(entry.name, entry.target))
+    assert artifact.lineage[-1]["key"] == artifact.key
+    assert artifact.lineage[-1]["config"] == dataclasses.asdict(entry)
+
+
+def test_its_key_depends_on_its_configuration_parent_and_calibration(entry):
+    base = entry.key("parent", "samples")
+    assert base == entry.key("parent", "samples")
+    assert base != entry.key("another", "samples")
+    assert (base != entry.key("parent", "other samples")) == entry.calibrated
+    for field in dataclasses.fields(entry):
+        changed = dataclasses.replace(entry, **{field.name: not getattr(entry, field.name)})
+        assert changed.key("parent", "samples") != base
+
+
+def test_it_refuses_the_wrong_format_and_says_what_it_takes(entry, mnist, tmp_path):
+    wrong = dataclasses.replace(_artifact(mnist, entry), format="caffe")
+    assert entry.source_format in entry.why_not(wrong)
+    with pytest.raises(RefusedError, match="starts from"):
+        entry(wrong, mnist.store)
+
+
+def test_it_refuses_what_is_already_quantized(entry, mnist):
+    quantized = dataclasses.replace(_artifact(mnist, entry), format=entry.source_format, precision="static_wi8_ai8")
+    assert "is already static_wi8_ai8; start from its fp32 artifact" in entry.why_not(quantized)
+
+
+def test_without_calibration_samples_it_says_so(entry, mnist):
+    if not entry.calibrated:
+        assert not any("calibration" in field.name for field in dataclasses.fields(entry))
+        return
+    source = dataclasses.replace(_artifact(mnist, entry), format=entry.source_format, precision="fp32")
+    with pytest.raises(RefusedError, match="needs calibration samples; give real training samples"):
+        entry(source, mnist.store)
+
+
+def test_quantized_artifacts_are_smaller_than_the_float_one(mnist):
+    for target in ("tflite", "onnx"):
+        sizes = {name: _artifact(mnist, RECIPES[name][target]).size_bytes for name in RECIPES}
+        assert all(sizes[name] < sizes["fp32"] for name in sizes if name != "fp32")
+
+
+def test_int8_files_really_hold_int8(mnist):
+    import onnx
+    from ai_edge_litert.interpreter import Interpreter
+
+    lite = Interpreter(model_path=str(_artifact(mnist, RECIPES["static_wi8_ai8"]["tflite"]).path))
+    assert {lite.get_input_details()[0]["dtype"], lite.get_output_details()[0]["dtype"]} == {np.int8}
+    graph = onnx.load(_artifact(mnist, RECIPES["static_wi8_ai8"]["onnx"]).path).graph
+    assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in graph.node}
+    assert onnx.TensorProto.INT8 in {tensor.data_type for tensor in graph.initializer}
+
+
+def test_onnx_files_name_their_inputs_outputs_and_batch(mnist):
+    import onnx
+
+    graph = onnx.load(_artifact(mnist, RECIPES["fp32"]["onnx"]).path).graph
+    assert [value.name for value in graph.input] == ["image"]
+    assert ":" not in graph.output[0].name
+    assert graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"

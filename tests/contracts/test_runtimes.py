@@ -1,0 +1,114 @@
+"""The promises that every runtime keeps, on the trained mnist_cnn (the replay runtime on a recording)."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from studylib import hardware
+from studylib.runtimes import RUNTIMES, Options, split_name
+from studylib.zoo import Samples
+
+REAL = [name for name in RUNTIMES if name != "replay"]
+
+
+@pytest.fixture(params=RUNTIMES)
+def runtime(request):
+    return RUNTIMES[request.param]
+
+
+@pytest.fixture
+def opened(runtime, mnist, recording):
+    """(session, samples, reference outputs) of the runtime on its own fp32 artifact."""
+    samples = Samples.load(mnist.artifact(mnist.bench.samples["mnist_cnn"]).path)
+    reference = np.load(mnist.artifact(mnist.bench.references["mnist_cnn"]).path)
+    if runtime.name == "replay":
+        path, _ = recording("contract", values_ns=[1], outputs=reference[:40].tolist())
+    else:
+        trial = next(t for t in mnist.trials if (t.runtime, t.recipe) == (runtime.name, "fp32"))
+        path = mnist.artifact(trial.artifact_key).path
+    return runtime.open(path, Options(threads=1)), samples, reference
+
+
+def test_it_names_itself_its_format_and_its_version(runtime, mnist):
+    assert RUNTIMES[runtime.name] is runtime
+    assert runtime.format
+    assert runtime.name == "replay" or runtime.version[0].isdigit()
+    assert type(runtime).__doc__
+
+
+def test_it_runs_on_the_cpu_of_this_host(runtime):
+    assert runtime.name == "replay" or runtime.why_not("cpu", hardware.probe()) is None
+
+
+def test_an_unknown_provider_is_refused_with_the_known_ones(runtime):
+    reason = runtime.why_not("warp", hardware.probe())
+    assert reason == f"{runtime.name} has no provider 'warp'; it has {', '.join(runtime.providers)}"
+
+
+def test_every_accelerator_is_refused_in_words_on_a_host_without_it(runtime):
+    host = replace(hardware.probe(), nvidia_gpu=False, system="Linux")
+    for provider in runtime.providers:
+        if provider != "cpu":
+            assert runtime.why_not(provider, host)
+
+
+def test_its_answers_are_those_of_the_source_model(opened):
+    session, samples, reference = opened
+    outputs = np.concatenate([session.run(samples.batch(index, 1))[0] for index in range(20)])
+    assert outputs.dtype == np.float32
+    assert np.allclose(outputs, reference[:20], atol=1e-4)
+
+
+def test_a_batch_gives_the_answers_of_its_samples_in_order(opened):
+    session, samples, reference = opened
+    assert np.allclose(session.run(samples.batch(0, 8))[0], reference[:8], atol=1e-4)
+
+
+def test_batch_sizes_may_change_from_query_to_query(opened, runtime):
+    session, samples, reference = opened
+    if runtime.name == "replay":
+        pytest.skip("a recording goes on from query to query")
+    for size in (1, 5, 2):
+        assert np.allclose(session.run(samples.batch(0, size))[0], reference[:size], atol=1e-4)
+
+
+def test_it_does_not_change_its_inputs(opened):
+    session, samples, _ = opened
+    batch = samples.batch(0, 2)
+    before = {name: values.copy() for name, values in batch.items()}
+    session.run(batch)
+    assert all(np.array_equal(batch[name], before[name]) for name in batch)
+
+
+def test_its_outputs_are_its_own(opened):
+    """The next query must not overwrite the last answer."""
+    session, samples, _ = opened
+    first = session.run(samples.batch(0, 1))[0]
+    kept = first.copy()
+    session.run(samples.batch(7, 1))
+    assert np.array_equal(first, kept)
+
+
+def test_it_says_where_it_really_ran(opened, runtime):
+    assert opened[0].placement() in {"CPU", "CPUExecutionProvider", "replay"}
+
+
+def test_its_clock_counts_nanoseconds_forward(opened):
+    session, samples, _ = opened
+    before = session.clock()
+    session.run(samples.batch(0, 1))
+    assert session.clock() > before
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_a_file_that_is_no_model_is_refused(name, tmp_path):
+    path = tmp_path / "model"
+    path.write_bytes(b"not a model")
+    with pytest.raises(Exception, match=r".+"):
+        RUNTIMES[name].open(path, Options())
+
+
+def test_names_with_and_without_a_provider():
+    assert split_name("onnxruntime/cuda") == ("onnxruntime", "cuda")
+    assert split_name("litert") == ("litert", "cpu")

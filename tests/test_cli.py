@@ -1,0 +1,137 @@
+"""Bad input as a user meets it: one clear message, exit status 2, nothing half-written left behind."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, cli
+
+
+def _refused(done, *words):
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def _content(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--hw", "jetsn"], ["Unknown hardware set (HW) 'jetsn'", "Did you mean 'jetson'?"]),
+        (["--hw", "../params/cpu"], ["Unknown hardware set"]),
+        (["--effort", "fast"], ["Unknown effort (EFFORT) 'fast'. Known: full, quick, smoke."]),
+        (["--model", "mnist_cn"], ["Unknown model 'mnist_cn'", "Did you mean 'mnist_cnn'?"]),
+        (["--recipe", "static_w8a8"], ["Unknown recipe 'static_w8a8'", "Did you mean 'static_wi8_ai8'?"]),
+        (["--runtime", "onnxrt"], ["Unknown runtime 'onnxrt'", "Did you mean 'onnxruntime'?"]),
+        (["--batch", "eight"], ["BATCH is 'eight'; it must be a whole number"]),
+        (["--batch", "0"], ["batch_sizes.0 is 0", "greater than or equal to 1"]),
+        (["--seed", "x"], ["SEED is 'x'"]),
+        (["--seed", "-1"], ["seed is -1"]),
+        (["--colour", "red"], ["unrecognized arguments: --colour red"]),
+    ],
+)
+def test_bad_arguments(tmp_path, arguments, words):
+    _refused(cli("study", *arguments, outputs=tmp_path), *words)
+    assert _content(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", ["hardware: [", "hardware: 3", "- a", "study: {modles: [mnist_cnn]}"])
+def test_a_bad_hardware_file(tmp_path, text):
+    shutil.copytree(ROOT / "params", tmp_path / "project" / "params")
+    (tmp_path / "project" / "params" / "cpu.yaml").write_text(text)
+    (tmp_path / "out").mkdir()
+    done = cli("study", outputs=tmp_path / "out", STUDYLIB_ROOT=str(tmp_path / "project"))
+    _refused(done, "params/cpu.yaml")
+    assert _content(tmp_path / "out") == []
+
+
+def test_strict_refuses_before_any_work(tmp_path):
+    _refused(cli("study", "--hw", "jetson", "--strict", outputs=tmp_path), "STRICT=1: this machine is not 'jetson'", "Nothing was run.")
+    assert _content(tmp_path) == []
+
+
+def test_an_unknown_verb_is_answered_with_the_known_ones():
+    done = cli("stduy")
+    assert done.returncode == 2
+    assert "study" in done.stderr
+    assert "--help" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["", "study", "plan", "report", "compare", "bench"])
+def test_every_verb_helps(verb):
+    done = cli(*filter(None, [verb]), "--help")
+    assert done.returncode == 0
+    assert "usage: studylib" in done.stdout
+
+
+def test_a_plan_runs_nothing(tmp_path):
+    done = cli("plan", "--hw", "jetson", outputs=tmp_path)
+    assert done.returncode == 0
+    assert "REHEARSAL of NVIDIA Jetson Orin Nano" in done.stdout
+    assert "skipped mnist_cnn, onnxruntime/tensorrt fp32: this build of ONNX Runtime has no TensorrtExecutionProvider" in done.stdout
+    assert _content(tmp_path) == []
+
+
+def test_reporting_what_never_ran(tmp_path):
+    _refused(cli("report", "--hw", "cpu", outputs=tmp_path), "no study ran here yet")
+
+
+def test_an_outputs_folder_that_is_a_file(tmp_path):
+    (tmp_path / "out").write_text("")
+    _refused(cli("study", "--effort", "smoke", outputs=tmp_path / "out"), "cannot write to", "STUDYLIB_OUTPUTS")
+
+
+def test_two_studies_at_once_are_refused(tmp_path):
+    import fcntl
+
+    with (tmp_path / ".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        _refused(cli("study", "--effort", "smoke", outputs=tmp_path), "another study is running in")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Function that mounts a file system of a given size; needs root on Linux."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options: str):
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("mounting a small file system needs root on Linux")
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_read_only_outputs_folder(small_disk):
+    folder = small_disk("size=1m,ro")
+    _refused(cli("study", "--effort", "smoke", outputs=folder), "cannot write to", "Read-only file system", "Make it writable")
+
+
+def test_a_full_disk_before_the_study(small_disk):
+    folder = small_disk("size=32k")
+    _refused(cli("study", "--effort", "smoke", outputs=folder), "No space left on device", "Free some space")
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+def test_a_disk_that_fills_up_during_the_study(small_disk, store):
+    """The trained model fits, and then no more: the study ends in words and leaves nothing half-written."""
+    folder = small_disk("size=2m")
+    shutil.copytree(store.folder, folder / ".artifacts", ignore=lambda base, names: [])
+    filler = folder / "filler"
+    with filler.open("wb") as file:
+        free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
+        file.write(b"\0" * max(0, free - 150_000))
+    shutil.rmtree(folder / ".artifacts")
+    done = cli("study", "--effort", "smoke", "--recipe", "fp32", "--runtime", "onnxruntime", outputs=folder)
+    _refused(done, "No space left on device", "Free some space")
+    assert not [path for path in folder.rglob("*") if ".writing-" in str(path) or path.suffix == ".tmp"]

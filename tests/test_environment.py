@@ -1,0 +1,112 @@
+"""One list of packages: pyproject, lock, conda file and installer agree, and the installer speaks clearly."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+import yaml
+from conftest import ROOT
+
+LOCK = (ROOT / "requirements" / "lock.txt").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def install():
+    spec = importlib.util.spec_from_file_location("install", ROOT / "requirements" / "install.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _locked() -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9.-]+)==([^ ;\\]+)", LOCK, re.MULTILINE))
+
+
+def test_every_dependency_is_locked():
+    extras = [extra for name, group in PROJECT["optional-dependencies"].items() if name != "torch" for extra in group]
+    wanted = {re.match(r"[A-Za-z0-9.-]+", requirement)[0] for requirement in [*PROJECT["dependencies"], *extras]}
+    assert wanted <= set(_locked())
+
+
+def test_every_locked_package_has_hashes_and_no_address():
+    assert LOCK.count("==") >= 100
+    blocks = re.split(r"\n(?=[a-z])", LOCK.strip())
+    assert all("--hash=sha256:" in block for block in blocks)
+    assert "://" not in LOCK
+    assert "index-url" not in LOCK
+
+
+def test_torch_is_never_in_the_default_lock():
+    assert "torch" not in _locked()
+
+
+def test_the_conda_file_refers_to_the_same_lock_and_python():
+    content = yaml.safe_load((ROOT / "environment.yml").read_text())
+    (pip,) = [entry["pip"] for entry in content["dependencies"] if isinstance(entry, dict)]
+    assert pip == ["--require-hashes", "-r requirements/lock.txt"]
+    (python,) = [entry for entry in content["dependencies"] if str(entry).startswith("python=")]
+    assert python.removeprefix("python=") in {"3.11", "3.12"}
+    assert PROJECT["requires-python"] == ">=3.11,<3.13"
+
+
+def test_what_is_installed_is_what_is_locked():
+    import importlib.metadata
+
+    assert importlib.metadata.version("tensorflow") == _locked()["tensorflow"]
+    assert importlib.metadata.version("onnxruntime") == _locked()["onnxruntime"]
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        ("OSError: [Errno 28] No space left on device", "the disk is full. Free some space"),
+        ("ERROR: Could not find a version that satisfies the requirement numpy", "the package index cannot be reached"),
+        ("Temporary failure in name resolution", "the package index cannot be reached. Check the network, a proxy"),
+        ("THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. the hashes do not match", "does not match the lock's hash"),
+        ("The virtual environment was not created because ensurepip is not available", "apt-get install python3-venv"),
+        ("something else", "a step failed"),
+    ],
+)
+def test_a_failed_step_is_explained(install, output, words):
+    assert words in install.explain(output)
+
+
+def test_a_missing_python_is_explained(install, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(install, "find_python", lambda: None)
+    monkeypatch.setenv("STUDYLIB_VENV", str(tmp_path / "venv"))
+    assert install.main() == 2
+    assert "Python 3.11 or 3.12 is needed and none was found" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_said_before_anything_is_built(install, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(install.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10**8}))
+    monkeypatch.setenv("STUDYLIB_VENV", str(tmp_path / "venv"))
+    assert install.main() == 2
+    assert "0.1 GB free and the environment needs about 4 GB" in capsys.readouterr().err
+    assert not (tmp_path / "venv").exists()
+
+
+def test_an_unreachable_index_is_explained(tmp_path):
+    """The real installer against an index that does not answer."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
+    environment |= {
+        "STUDYLIB_VENV": str(tmp_path / "venv"), "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "UV_INDEX_URL": "http://127.0.0.1:9/simple",
+        "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1", "UV_NO_CACHE": "1", "UV_OFFLINE": "0",
+    }  # fmt: skip
+    command = [sys.executable, str(ROOT / "requirements" / "install.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert "the package index cannot be reached" in done.stderr
+    assert not (tmp_path / "venv" / ".complete").exists()
+
+
+def test_the_installer_parses_under_an_old_python():
+    """So that an old Python can say that it is too old: no syntax newer than 3.6."""
+    import ast
+
+    ast.parse((ROOT / "requirements" / "install.py").read_text(), feature_version=(3, 6))

@@ -1,0 +1,75 @@
+from dataclasses import replace
+
+import pytest
+
+from studylib import hardware, params
+from studylib.errors import NotOnThisHostError
+
+
+@pytest.fixture
+def host():
+    return hardware.Host("Linux", "x86_64", "A processor", ("avx2",), 8, 8, 16 * 2**30, "", False, (), "6.1")
+
+
+def test_probe_reads_this_machine():
+    host = hardware.probe()
+    assert 1 <= host.threads <= host.cpus
+    assert host.memory_bytes > 2**28
+    assert len(host.id) == 12
+    assert host.id == hardware.probe().id
+
+
+def test_the_cpu_set_is_native_on_an_ordinary_machine(host):
+    assert hardware.mismatches(params.resolve("cpu").hardware, host) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("jetson", ["architecture is x86_64, not aarch64", "not a Jetson"]),
+        ("raspberry-pi", ["not a Raspberry Pi"]),
+        ("android", ["system is Linux, not Android"]),
+        ("ios", ["system is Linux, not iOS"]),
+        ("movidius", ["no USB device of vendor 03e7"]),
+        ("cloud-gpu", ["no NVIDIA GPU is visible"]),
+    ],
+)
+def test_a_rehearsal_says_why(host, name, words):
+    reasons = "; ".join(hardware.mismatches(params.resolve(name).hardware, host))
+    assert all(word in reasons for word in words)
+
+
+@pytest.mark.parametrize(
+    ("name", "facts"),
+    [
+        ("jetson", {"machine": "aarch64", "device_tree": "NVIDIA Jetson Orin Nano Developer Kit"}),
+        ("raspberry-pi", {"machine": "aarch64", "device_tree": "Raspberry Pi 5 Model B Rev 1.0"}),
+        ("movidius", {"usb_vendors": ("03e7",)}),
+        ("cloud-gpu", {"nvidia_gpu": True}),
+    ],
+)
+def test_the_declared_machine_is_native(host, name, facts):
+    assert hardware.mismatches(params.resolve(name).hardware, replace(host, **facts)) == []
+
+
+def test_too_few_threads_are_a_rehearsal(host):
+    jetson = replace(host, machine="aarch64", device_tree="NVIDIA Jetson", threads=2)
+    assert hardware.mismatches(params.resolve("jetson").hardware, jetson) == ["2 threads are granted, not 6"]
+
+
+def test_strict_refuses_in_words(host):
+    with pytest.raises(NotOnThisHostError, match=r"STRICT=1: this machine is not 'jetson' .*Nothing was run\."):
+        hardware.require_native(params.resolve("jetson").hardware, host)
+
+
+@pytest.mark.parametrize(("quota", "threads"), [("150000 100000", 1), ("max 100000", 4), ("800000 100000", 4), ("20000 100000", 1)])
+def test_threads_heed_affinity_and_container_quota(monkeypatch, quota, threads):
+    monkeypatch.setattr(hardware.os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+    monkeypatch.setattr(hardware, "_text", lambda path: quota if str(path).endswith("cpu.max") else "")
+    assert hardware.granted_threads() == threads
+
+
+def test_the_id_changes_with_what_changes_measurements(host):
+    assert replace(host, isa=("avx2", "avx512_vnni")).id != host.id
+    assert replace(host, threads=4).id != host.id
+    assert replace(host, kernel="7").id == host.id

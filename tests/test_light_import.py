@@ -1,0 +1,54 @@
+"""``import studylib`` loads no framework; what it takes in time is printed by `make bench`."""
+
+import subprocess
+import sys
+
+from conftest import ROOT
+
+FRAMEWORKS = {"tensorflow", "keras", "tf_keras", "onnx", "onnxruntime", "ai_edge_litert", "torch"}
+HEAVY = sorted(FRAMEWORKS | {"pandas", "matplotlib", "scipy", "numpy", "pydantic", "papermill"})
+HELP = """
+import contextlib, io
+from studylib import cli
+with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+    cli.main(["--help"])
+"""
+NAMES = """
+import studylib as sl
+for name in sl.__all__:
+    getattr(sl, name)
+try:
+    sl.opne_study
+except AttributeError as error:
+    assert "open_study" in str(error)
+else:
+    raise AssertionError("an unknown name was accepted")
+"""
+
+
+def loaded_after(code: str) -> set[str]:
+    """Which of the heavy packages a fresh interpreter holds after running ``code``."""
+    command = f"import sys\n{code}\nprint(*[name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, cwd=ROOT, timeout=120, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_studylib_loads_nothing_heavy():
+    assert loaded_after("import studylib") == set()
+
+
+def test_the_check_sees_a_heavy_import():
+    assert "numpy" in loaded_after("import studylib; studylib.stats")
+
+
+def test_the_command_line_helps_without_loading_anything():
+    assert loaded_after(HELP) == set()
+
+
+def test_planning_and_reading_results_load_no_framework():
+    assert loaded_after("import studylib as sl; sl.open_study('cpu', 'smoke').trials") & FRAMEWORKS == set()
+    assert loaded_after("import studylib as sl; sl.tables, sl.figures") & FRAMEWORKS == set()
+
+
+def test_every_public_name_resolves_and_an_unknown_one_is_named():
+    loaded_after(NAMES)

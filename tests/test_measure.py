@@ -1,0 +1,185 @@
+import json
+from dataclasses import replace
+
+import pytest
+from conftest import trial
+
+from studylib.errors import StudyError, TrialError
+from studylib.executors import LocalExecutor
+from studylib.measure import Bench, make_artifacts, rounds, why_invalid
+from studylib.params import EFFORTS
+from studylib.results import Results
+
+SETTINGS = replace(EFFORTS["smoke"], repetitions=3, min_values=20, min_duration_s=0, warmup_s=0, timeout_s=4.0)
+
+
+class FakeExecutor:
+    """Answers every job at once and remembers it; ``steal`` gives the share stolen from each job in turn."""
+
+    def __init__(self, steal=(), fail=()):
+        self.jobs, self.steal, self.fail = [], list(steal), fail
+
+    def __call__(self, job, timeout_s, on_line=None):
+        self.jobs.append(job)
+        if job["artifact"] in self.fail:
+            raise TrialError("crash: the process was killed by SIGSEGV")
+        stolen = self.steal.pop(0) if self.steal else 0.0
+        memory = dict.fromkeys(("rss_before", "rss_after_load", "rss_after_first", "rss_peak", "vms_peak"), 100)
+        return {
+            "values_ns": [len(self.jobs)], "warmup_ns": [], "started_at": "a", "ended_at": "b", "placement": "CPU",
+            "cold_start_ns": {}, "memory_bytes": memory, "disturbances": {"steal_share": stolen},
+        }  # fmt: skip
+
+
+@pytest.fixture
+def bench(tmp_path):
+    def make(execute, **changes):
+        facts = {
+            "results": Results(tmp_path / "results"), "execute": execute, "locate": lambda key: key,
+            "samples": {"mnist_cnn": "samples"}, "references": {"mnist_cnn": "reference"}, "settings": SETTINGS, "seed": 7,
+            "host_id": "h", "max_steal": 0.2, "write": lambda line: None,
+        }  # fmt: skip
+        return Bench(**facts | changes)
+
+    return make
+
+
+TRIALS = [trial(artifact_key=key) for key in "abcd"]
+
+
+def test_every_round_holds_every_trial_once_in_a_seeded_order():
+    order = list(rounds(TRIALS, 6, 7))
+    assert order == list(rounds(TRIALS[::-1], 6, 7))
+    assert order != list(rounds(TRIALS, 6, 8))
+    by_round = [[t.id for number, t in order if number == repetition] for repetition in range(6)]
+    assert all(sorted(ids) == sorted(t.id for t in TRIALS) for ids in by_round)
+    assert len({tuple(ids) for ids in by_round}) > 1
+
+
+def test_every_repetition_is_recorded_and_nothing_is_repeated(bench):
+    execute = FakeExecutor()
+    assert bench(execute).measure(TRIALS) == 12
+    assert len(execute.jobs) == 12
+    assert bench(execute).measure(TRIALS) == 0
+    assert len(execute.jobs) == 12
+
+
+def test_an_interrupted_study_goes_on_where_it_stopped(bench):
+    class Interrupted(FakeExecutor):
+        def __call__(self, job, timeout_s, on_line=None):
+            if len(self.jobs) == 5:
+                raise KeyboardInterrupt
+            return super().__call__(job, timeout_s)
+
+    with pytest.raises(KeyboardInterrupt):
+        bench(Interrupted()).measure(TRIALS)
+    execute = FakeExecutor()
+    assert bench(execute).measure(TRIALS) == 7
+    assert len(execute.jobs) == 7
+
+
+def test_force_measures_again_and_an_interrupted_force_is_completed(bench):
+    execute = FakeExecutor()
+    bench(execute).measure(TRIALS)
+    bench(execute).measure(TRIALS[:1], campaign=2)
+    assert bench(execute).measure(TRIALS) == 9
+    assert bench(execute).measure(TRIALS) == 0
+    assert {m.campaign for t in TRIALS for m in bench(execute).results.measurements(t.id)} == {2}
+
+
+def test_a_failing_trial_costs_that_trial_alone_and_is_tried_once(bench):
+    execute = FakeExecutor(fail="b")
+    bench(execute).measure(TRIALS)
+    results = bench(execute).results
+    assert [len(results.measurements(t.id)) for t in TRIALS] == [3, 0, 3, 3]
+    assert sum(job["artifact"] == "b" for job in execute.jobs) == 1
+    assert [a.reason for a in results.attempts(TRIALS[1].id)] == ["crash: the process was killed by SIGSEGV"]
+    assert bench(execute).measure(TRIALS) == 0
+
+
+def test_a_disturbed_repetition_is_kept_as_invalid_and_measured_again(bench):
+    execute = FakeExecutor(steal=[0.5, 0.0])
+    bench(execute).measure(TRIALS[:1])
+    attempts = bench(execute).results.attempts(TRIALS[0].id)
+    assert [(a.repetition, a.attempt, a.status) for a in attempts] == [(0, 0, "invalid"), (0, 1, "ok"), (1, 0, "ok"), (2, 0, "ok")]
+    assert attempts[0].reason == "disturbed: other virtual machines took 50% of the processor time; the limit is 20%"
+
+
+def test_a_machine_that_is_always_disturbed_uses_up_its_budget_and_ends(bench):
+    execute = FakeExecutor(steal=[0.9] * 100)
+    bench(execute).measure(TRIALS[:1])
+    assert len(execute.jobs) == 9
+    assert bench(execute).measure(TRIALS[:1]) == 0
+    assert bench(execute).results.measurements(TRIALS[0].id) == []
+
+
+def test_what_does_not_fit_the_declared_memory_fails_here_too(bench):
+    small = bench(FakeExecutor(), memory_bytes=99)
+    small.measure(TRIALS[:1])
+    assert "of memory; the declared hardware has" in small.results.attempts(TRIALS[0].id)[0].reason
+    roomy = bench(FakeExecutor(), memory_bytes=100)
+    roomy.measure(TRIALS[1:2])
+    assert len(roomy.results.measurements(TRIALS[1].id)) == 3
+
+
+def test_why_invalid():
+    assert why_invalid({"steal_share": 0.2}, 0.2) == ""
+    assert why_invalid({"steal_share": 0.21}, 0.2).startswith("disturbed:")
+
+
+def test_crash_hang_and_out_of_memory_each_cost_one_trial(bench, recording):
+    """Four trials in real processes: three die in their own way, the fourth is measured in every repetition."""
+    paths = {name: recording(name, events={"4": name})[0] for name in ("abort", "hang", "exhaust")}
+    paths["healthy"], samples = recording("healthy", values_ns=[11])
+    trials = {name: trial(runtime="replay", format="replay", artifact_key=name) for name in paths}
+    locate = {**paths, "samples": samples}.__getitem__
+    real = bench(LocalExecutor(1).run, locate=locate)
+    real.measure(list(trials.values()))
+    reasons = {name: [a.reason for a in real.results.attempts(t.id)] for name, t in trials.items()}
+    assert reasons["healthy"] == ["", "", ""]
+    assert [reasons[name][0].split(":")[0] for name in ("abort", "hang", "exhaust")] == ["crash", "timeout", "out of memory"]
+    assert all(len(reasons[name]) == 1 for name in ("abort", "hang", "exhaust"))
+
+
+def test_an_evaluation_that_crashes_is_a_reason_and_is_not_repeated(bench):
+    execute = FakeExecutor(fail="a")
+    bench(execute).evaluate(TRIALS[:1])
+    bench(execute).evaluate(TRIALS[:1])
+    assert len(execute.jobs) == 1
+    assert bench(execute).results.evaluation(TRIALS[0].evaluation_id)["reason"].startswith("crash")
+
+
+def _targets(*keys):
+    return [{"key": key, "label": key, "kind": "recipe", "needs": []} for key in keys]
+
+
+def test_a_conversion_that_kills_its_process_costs_that_artifact_alone(tmp_path):
+    runs = []
+
+    def execute(job, timeout_s, on_line):
+        runs.append([target["key"] for target in job["targets"]])
+        for key in runs[-1]:
+            on_line(json.dumps({"begun": key}))
+            if key == "b":
+                raise TrialError("crash: the process was killed by SIGSEGV")
+            on_line(json.dumps({"ended": key}))
+        return {"failures": job["failed"]}
+
+    failures = make_artifacts(_targets("a", "b", "c"), tmp_path, execute, lambda key: False, 10, lambda line: None)
+    assert failures == {"b": "crash: the process was killed by SIGSEGV"}
+    assert runs == [["a", "b", "c"], ["c"]]
+
+
+def test_what_is_present_is_not_made(tmp_path):
+    def execute(*_):
+        raise AssertionError("nothing should be made")
+
+    assert make_artifacts(_targets("a"), tmp_path, execute, lambda key: True, 10) == {}
+
+
+def test_a_worker_that_cannot_start_stops_the_study(tmp_path):
+    def execute(*_):
+        raise TrialError("error: No module named studylib")
+
+    with pytest.raises(StudyError, match="artifacts could not be made: error: No module named studylib"):
+        make_artifacts(_targets("a"), tmp_path, execute, lambda key: False, 10, lambda line: None)

@@ -1,0 +1,79 @@
+"""Rules that the committed notebooks keep."""
+
+import ast
+import re
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+from studylib import params
+from studylib.notebooks import NOTEBOOKS
+
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def _code(path):
+    return [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+
+
+def _defaults(path) -> dict:
+    (cell,) = [cell for cell in _code(path) if "parameters" in cell.metadata.get("tags", [])]
+    return {node.target.id: ast.literal_eval(node.value) for node in ast.parse(cell.source).body}
+
+
+def test_every_notebook_is_run_and_every_run_notebook_is_there():
+    assert [path.stem for path in PATHS] == sorted(NOTEBOOKS)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_defaults_are_the_smoke_study(path):
+    smoke = params.resolve("cpu", "smoke").notebook_parameters()
+    defaults = _defaults(path)
+    assert defaults.pop("force", False) is False
+    assert defaults.items() <= smoke.items()
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_outputs_are_kept_only_in_checked_cells(path):
+    for cell in _code(path):
+        checked = cell.source.startswith("# NBVAL_CHECK_OUTPUT")
+        assert bool(cell.outputs) == checked
+        assert (cell.execution_count is not None) == checked
+        assert len(str(cell.outputs)) < 1000
+
+
+def test_some_cells_are_checked_in_every_notebook():
+    assert all(any(cell.source.startswith("# NBVAL_CHECK_OUTPUT") for cell in _code(path)) for path in PATHS)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_notebooks_are_thin(path):
+    cells = _code(path)
+    assert len(cells) <= 12
+    for cell in cells:
+        assert len(cell.source.splitlines()) <= 10
+        assert not re.search(r"^\s*(def|class) ", cell.source, re.MULTILINE)
+        imported = re.findall(r"^\s*(?:import|from) (.+)", cell.source, re.MULTILINE)
+        assert imported in ([], ["studylib as sl"])
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_a_notebook_opens_with_its_question_inputs_and_outputs(path):
+    first = nbformat.read(path, 4).cells[0].source
+    assert all(word in first for word in ("**Question.**", "**Reads**", "**Writes**"))
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_no_number_in_prose_was_measured_and_typed(path):
+    """Prose may name a format or a precision; a figure with a unit or a percentage must come from a cell."""
+    prose = " ".join(cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "markdown")
+    assert re.findall(r"\d+(?:\.\d+)?\s*(?:%|ms|µs|us|MB|kB|GB|dB|x\b|times\b|s\b)", prose) == []
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_metadata_is_what_papermill_needs_and_no_more(path):
+    notebook = nbformat.read(path, 4)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert "/home/" not in path.read_text()

@@ -1,0 +1,103 @@
+import shutil
+
+import pytest
+
+from studylib import params
+from studylib.errors import InputError, ParameterError, UnknownNameError
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project folder whose params/cpu.yaml a test may spoil."""
+    shutil.copytree(params.root() / "params", tmp_path / "params")
+    monkeypatch.setenv("STUDYLIB_ROOT", str(tmp_path))
+    return tmp_path / "params" / "cpu.yaml"
+
+
+@pytest.mark.parametrize("effort", list(params.EFFORTS))
+@pytest.mark.parametrize("name", list(params.hardware_sets()))
+def test_every_hardware_set_resolves_at_every_effort(name, effort):
+    resolved = params.resolve(name, effort)
+    assert resolved.hardware.name == name
+    assert resolved.settings.name == effort
+
+
+def test_the_seven_hardware_sets_are_there():
+    assert set(params.hardware_sets()) >= {"cpu", "jetson", "raspberry-pi", "android", "ios", "movidius", "cloud-gpu"}
+
+
+def test_effort_narrows_and_command_line_wins():
+    assert params.resolve("cpu", "smoke").choice.models == ("mnist_cnn",)
+    assert params.resolve("cpu", "quick").choice.models == ("mnist_cnn", "efficientnet_lite0")
+    assert params.resolve("cpu", "smoke", models=("efficientnet_lite0",)).choice.models == ("efficientnet_lite0",)
+
+
+def test_notebook_parameters_resolve_to_the_same_study():
+    resolved = params.resolve("cpu", "smoke", batch_sizes=(1, 4))
+    values = resolved.notebook_parameters()
+    again = params.resolve(values.pop("hardware"), values.pop("effort"), **values)
+    assert again == resolved
+
+
+def test_unknown_hardware_set_names_the_nearest():
+    with pytest.raises(UnknownNameError, match=r"Unknown hardware set \(HW\) 'jetsn'\. Known: .*Did you mean 'jetson'\?"):
+        params.resolve("jetsn")
+
+
+def test_unknown_effort():
+    with pytest.raises(UnknownNameError, match=r"Unknown effort \(EFFORT\) 'fast'\. Known: full, quick, smoke\."):
+        params.resolve("cpu", "fast")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  batch_sizes:", "  batch_size:", r"unknown key 'study\.batch_size'\. Known: .*Did you mean 'batch_sizes'\?"),
+        ("[1, 8]", "[1, '8']", r"study\.batch_sizes\.1 is '8'; it should be a valid integer \(remove the quotes\)"),
+        ("[1, 8]", "[0]", r"study\.batch_sizes\.0 is 0; it should be greater than or equal to 1"),
+        ("[1, 8]", "[true]", r"study\.batch_sizes\.0 is True; it should be a valid integer"),
+        ("[1, 8]", "[1, 8]\n  max_steal: 1e-1", r"study\.max_steal is '1e-1'; .*write 1\.0e-3"),
+        ("[mnist_cnn, efficientnet_lite0]", "[]", r"study\.models is \[\]; .*at least 1 item"),
+        ("[x86_64, aarch64, arm64]", "[x86]", r"hardware\.host\.machines\.0 is 'x86'; it should be 'x86_64', 'aarch64'"),
+        ("  name: cpu", "  name: other", r"hardware\.name is 'other'; it must be the file's name, 'cpu'"),
+        ("study:", "studdy:", r"unknown key 'studdy'\. Known: hardware, study, efforts\. Did you mean 'study'\?"),
+        ("hardware:", "hardware: [", r"not readable as YAML"),
+    ],
+)
+def test_bad_content_is_refused_with_file_key_value_and_what_is_allowed(project, old, new, message):
+    text = project.read_text()
+    assert old in text
+    project.write_text(text.replace(old, new, 1))
+    with pytest.raises(ParameterError, match=message) as caught:
+        params.resolve("cpu")
+    assert "params/cpu.yaml" in str(caught.value)
+
+
+def test_a_file_that_is_no_mapping_or_not_text(project):
+    project.write_text("- just\n- a list\n")
+    with pytest.raises(ParameterError, match="holds list; it must hold the keys hardware, study, efforts"):
+        params.resolve("cpu")
+    project.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ParameterError, match="not readable as YAML"):
+        params.resolve("cpu")
+    project.unlink()
+    project.mkdir()
+    with pytest.raises(InputError, match="cannot be read"):
+        params.resolve("cpu")
+
+
+def test_yaml_cannot_make_python_objects(project):
+    project.write_text("hardware: !!python/object/apply:os.getcwd []\n")
+    with pytest.raises(ParameterError, match="not readable as YAML"):
+        params.resolve("cpu")
+
+
+def test_names_are_checked_against_the_tables():
+    resolved = params.resolve("cpu", "smoke", models=("mnist_cn",))
+    with pytest.raises(ParameterError, match=r"models: Unknown model 'mnist_cn'\. Known: .*Did you mean 'mnist_cnn'\?"):
+        params.check_names(resolved, models={"mnist_cnn": 1})
+
+
+def test_a_bad_name_on_the_command_line_is_refused():
+    with pytest.raises(ParameterError, match=r"command line: models\.0 is '\.\./x'"):
+        params.resolve("cpu", "smoke", models=("../x",))

@@ -1,0 +1,122 @@
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from studylib import figures, machines, report, tables
+from studylib.errors import InputError
+
+
+@pytest.fixture
+def page(recorded):
+    return report.build(recorded())
+
+
+def test_the_page_loads_nothing_from_the_network(page):
+    html = page.read_text()
+    assert re.findall(r"(?:src|href)\s*=\s*(?![\"'](?:data:|#))", html) == []
+    assert not re.search(r"https?://|url\(|@import|<script|<iframe|<link", html)
+
+
+def test_the_page_shows_figures_tables_reasons_and_how_to_run_it_again(page):
+    html = page.read_text()
+    assert html.count("<figure") == 4
+    assert html.count('alt="') == 4
+    assert "no such recipe here" in html
+    assert "cannot tell" in html
+    assert "make study HW=cpu EFFORT=smoke" in html
+
+
+def test_markdown_and_pictures_lie_beside_the_page(page):
+    text = (page.parent / "report.md").read_text()
+    pictures = re.findall(r"\]\((.+?\.svg)\)", text)
+    assert len(pictures) == 4
+    for picture in pictures:
+        assert (page.parent / picture).stat().st_size > 1000
+        assert (page.parent / picture).with_suffix(".png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_every_figure_says_whether_it_is_native(recorded, native):
+    results = recorded(native=native)
+    page = report.build(results)
+    pictures = sorted((results.folder / "figures").glob("*.svg"))
+    assert len(pictures) == 4
+    for picture in pictures:
+        assert ("REHEARSAL, not Test machine" in picture.read_text()) is not native
+        assert ("Native: measured on" in picture.read_text()) is native
+    top = page.read_text().split("<h2>")[0]
+    assert ("REHEARSAL. These numbers were not measured on Test machine" in top) is not native
+    assert ("**REHEARSAL.**" in (page.parent / "report.md").read_text().split("##")[0]) is not native
+
+
+def test_figures_are_the_same_for_the_same_results(recorded):
+    results = recorded()
+    first = list(figures.draw_all(results))
+    bytes_of = {made.name: (results.folder / "figures" / f"{made.name}.svg").read_bytes() for made in first}
+    figures.draw_all(results)
+    assert all((results.folder / "figures" / f"{name}.svg").read_bytes() == content for name, content in bytes_of.items())
+
+
+def test_text_from_results_cannot_become_markup(recorded):
+    results = recorded()
+    results.record_evaluation("evaluation-fast", {"status": "failed", "reason": "<script>alert(1)</script> | x"})
+    html = report.build(results).read_text()
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_the_report_needs_no_runtime_and_no_framework(recorded):
+    """In a process where every framework and runtime fails to import."""
+    results = recorded()
+    code = """
+import sys
+for name in ("tensorflow", "keras", "tf_keras", "onnx", "onnxruntime", "ai_edge_litert", "tf2onnx", "mlxtend", "skimage", "papermill"):
+    sys.modules[name] = None
+from pathlib import Path
+from studylib import report
+from studylib.results import Results
+print(report.build(Results(Path(sys.argv[1]))))
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(results.folder)], capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert (results.folder / "report" / "index.html").exists()
+
+
+def test_findings_are_computed_from_results(recorded):
+    sentences = report.summary(recorded())
+    assert re.match(r"mnist_cnn, batch 1: the fastest is onnxruntime fp32, median 0\.\d+ ms\.", sentences[0])
+    assert sentences[-1] == "1 of 4 trials carry no timing (1 skipped); each is listed below with its reason."
+
+
+def test_a_study_without_any_timing_still_reports(recorded):
+    results = recorded(rounds=0)
+    assert "pending" in report.build(results).read_text()
+
+
+def test_markdown_tables_keep_their_columns():
+    import pandas as pd
+
+    assert tables.markdown(pd.DataFrame({"a|b": ["x|y"], "c": [1.23456]})) == "| a\\|b | c |\n| --- | --- |\n| x\\|y | 1.23 |"
+
+
+def test_tables_of_an_unknown_or_empty_set_say_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("STUDYLIB_OUTPUTS", str(tmp_path))
+    with pytest.raises(InputError, match="Unknown hardware set"):
+        tables.read_results("cpuu")
+    with pytest.raises(InputError, match="no study ran here yet"):
+        tables.read_results("movidius")
+
+
+def test_machines_side_by_side_are_marked(recorded):
+    results = recorded(native=False)
+    text = machines.write(results.folder.parent).read_text()
+    assert "cpu (REHEARSAL) p50_ms" in text
+    assert "REHEARSAL, not Test machine" in text
+
+
+def test_comparing_nothing_says_what_to_do(tmp_path):
+    with pytest.raises(InputError, match="nothing is measured"):
+        machines.write(tmp_path)

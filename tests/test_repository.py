@@ -1,0 +1,56 @@
+"""What must never be in the repository, and what the documents promise."""
+
+import re
+import subprocess
+
+from conftest import ROOT
+
+import studylib.params
+
+
+def _tracked():
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_no_file_is_over_one_megabyte():
+    assert [path.name for path in _tracked() if path.stat().st_size > 1_000_000] == []
+
+
+def test_nothing_generated_is_tracked():
+    assert [path for path in _tracked() if "outputs" in path.relative_to(ROOT).parts[:1] and path.name != ".gitignore"] == []
+
+
+def test_no_absolute_path_of_a_machine_is_tracked():
+    pattern = re.compile(r"/(?:root|home/[a-z]+|Users/[A-Za-z]+|work)/")
+    texts = [
+        path for path in _tracked() if path.suffix in {".py", ".md", ".yaml", ".yml", ".toml", ".ipynb", ".txt", ".svg", ".json", ".sh"}
+    ]
+    found = [path.name for path in texts if path.name != "test_repository.py" and pattern.search(path.read_text())]
+    assert set(found) <= {"test_notebooks.py"}
+
+
+def test_the_documents_are_there():
+    names = ("README.md", "GLOSSARY.md", "CONTRIBUTING.md", "REPRODUCING.md", "CHANGELOG.md", "LICENSE", "CITATION.cff", "environment.yml")
+    assert [name for name in names if not (ROOT / name).is_file()] == []
+
+
+def test_every_make_target_and_variable_of_the_readme_exists():
+    makefile, readme = (ROOT / "Makefile").read_text(), (ROOT / "README.md").read_text()
+    targets = set(re.findall(r"\bmake ([a-z]+)", readme))
+    assert targets
+    assert targets <= set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    commands = re.findall(r"\bmake [a-z]+((?: [A-Z]+=\S+)+)", readme)
+    variables = {name for command in commands for name in re.findall(r"([A-Z]+)=", command)}
+    assert variables <= set(re.findall(r"\$\((?:if \$\()?(?:filter 1,\$\()?([A-Z]+)\)", makefile))
+
+
+def test_every_link_of_the_documents_leads_somewhere():
+    for document in ROOT.glob("*.md"):
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
+            assert (ROOT / target).exists(), f"{document.name} links to {target}"
+
+
+def test_the_readme_lists_every_hardware_set():
+    readme = (ROOT / "README.md").read_text()
+    assert [name for name in studylib.params.hardware_sets() if f"`{name}`" not in readme] == []

@@ -1,0 +1,118 @@
+import math
+
+import pytest
+from conftest import measurement, run_facts, trial
+
+from studylib.errors import InputError
+from studylib.results import COLUMNS, Results
+
+
+def test_a_measurement_is_read_back_as_it_was_recorded(tmp_path):
+    results, of = Results(tmp_path), trial()
+    recorded = measurement(of, 0, [1, 2, 3])
+    results.record(recorded)
+    assert results.measurements(of.id) == [recorded]
+
+
+def test_a_damaged_record_is_ignored_and_said(tmp_path, caplog):
+    results, of = Results(tmp_path), trial()
+    results.record(measurement(of, 0))
+    results.record(measurement(of, 1))
+    path = tmp_path / "raw" / of.id / "c0001-r000-a0.json"
+    path.write_text(path.read_text().replace("100000", "100001", 1))
+    assert [m.repetition for m in results.measurements(of.id)] == [1]
+    assert "is damaged; it is ignored and measured again" in caplog.text
+
+
+def test_only_the_newest_campaign_counts_and_the_old_one_is_kept(tmp_path):
+    results, of = Results(tmp_path), trial()
+    results.record(measurement(of, 0, [1], campaign=1))
+    results.record(measurement(of, 0, [2], campaign=2))
+    assert [m.values_ns for m in results.measurements(of.id)] == [(2,)]
+    assert results.newest_campaign() == 2
+    assert len(list((tmp_path / "raw" / of.id).iterdir())) == 2
+
+
+def test_disturbed_repetitions_do_not_count(tmp_path):
+    results, of = Results(tmp_path), trial()
+    results.record(measurement(of, 0, status="invalid", reason="disturbed"))
+    results.record(measurement(of, 0, attempt=1))
+    assert [m.attempt for m in results.measurements(of.id)] == [1]
+
+
+def test_trials_differ_in_their_id_by_everything_but_the_reason():
+    assert trial().id == trial(reason="x").id
+    assert len({trial().id, trial(threads=1).id, trial(control=True).id, trial(conditions="d").id, trial(artifact_key="z").id}) == 5
+
+
+def test_status_says_in_words_why_a_trial_has_no_numbers(tmp_path):
+    results = Results(tmp_path)
+    of, skipped, unmade = trial(), trial(reason="no GPU"), trial(artifact_key="f" * 64)
+    results.save_plan([of, skipped, unmade], run_facts(failures={"f" * 64: "converter failed"}), [])
+    assert results.status(skipped) == ("skipped", "no GPU")
+    assert results.status(unmade) == ("failed", "converter failed")
+    assert results.status(of)[0] == "pending"
+    results.record(measurement(of, 0, status="invalid", reason="disturbed"))
+    assert results.status(of) == ("invalid", "disturbed")
+    results.record(measurement(of, 1))
+    assert results.status(of) == ("ok", "")
+    results.record(measurement(of, 2, status="failed", reason="crash"))
+    assert results.status(of) == ("failed", "crash")
+
+
+def test_an_artifact_out_of_parity_is_a_failed_row(recorded):
+    results = recorded()
+    results.record_evaluation("evaluation-fast", {"status": "failed", "reason": "parity: SQNR 0.0 dB"})
+    table = results.table()
+    failed = table[(table.runtime == "onnxruntime") & (table.status == "failed")]
+    assert set(failed.reason) == {"parity: SQNR 0.0 dB"}
+    assert "latency_p50" not in set(failed.metric)
+
+
+def test_the_table_has_the_schema_and_every_trial(recorded):
+    results = recorded()
+    table = results.save_table()
+    assert tuple(table.columns) == COLUMNS
+    assert set(table.trial_id) == {of.id for of in results.plan()}
+    assert set(table[table.status == "skipped"].reason) == {"no such recipe here"}
+    assert (results.folder / "results.parquet").stat().st_size > 1000
+
+
+def test_the_table_is_computed_from_raw_values(recorded):
+    results = recorded()
+    table = results.table()
+    of = results.plan()[1]
+    values = sorted(v for m in results.measurements(of.id) for v in m.values_ns)
+    row = table[(table.trial_id == of.id) & (table.metric == "latency_p50")].iloc[0]
+    assert row.value == values[math.ceil(len(values) / 2) - 1]
+    assert row.ci_low <= row.value <= row.ci_high
+    assert (row.n, row.unit, row.level) == (1600, "ns", 0.95)
+    throughput = table[(table.trial_id == of.id) & (table.metric == "throughput")].iloc[0]
+    assert throughput.value == pytest.approx(1e9 * len(values) / sum(values))
+
+
+def test_a_percentile_without_enough_values_is_absent(tmp_path):
+    results, of = Results(tmp_path), trial()
+    results.save_plan([of], run_facts(), [])
+    results.record(measurement(of, 0, [5] * 100))
+    metrics = set(results.table().metric)
+    assert {"latency_p50", "latency_p90"} <= metrics
+    assert not {"latency_p95", "latency_p99"} & metrics
+
+
+def test_random_weights_never_get_an_accuracy(recorded):
+    assert "top1_accuracy" in set(recorded(weights="trained").table().metric)
+    table = recorded(weights="random").table()
+    assert "top1_accuracy" not in set(table.metric)
+    assert "agreement" in set(table.metric)
+
+
+def test_reading_where_nothing_ran_says_what_to_do(tmp_path):
+    with pytest.raises(InputError, match=r"no study ran here yet\. Run `make study HW=jetson` first"):
+        Results(tmp_path / "jetson").plan()
+
+
+def test_an_unreadable_plan_says_what_to_do(tmp_path):
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        Results(tmp_path).plan()

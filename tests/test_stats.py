@@ -1,0 +1,110 @@
+import math
+
+import numpy as np
+import pytest
+
+from studylib import stats
+
+
+@pytest.mark.parametrize(("percentile", "n"), [(50, 11), (90, 64), (95, 130), (99, 662), (99.9, 6636)])
+def test_fewest_values_for_a_percentile_are_those_of_the_exact_binomial(percentile, n):
+    assert stats.minimum_values(percentile) == n
+
+
+def test_a_percentile_without_enough_values_is_absent():
+    values = np.arange(661.0)
+    assert stats.pooled_percentile([values], 99) is None
+    assert stats.pooled_percentile([np.append(values, 661.0)], 99).value == 655
+
+
+def test_pooled_percentile_is_numpys_and_its_interval_holds_it():
+    rng = np.random.default_rng(0)
+    groups = [rng.normal(100, 10, 3000) for _ in range(5)]
+    found = stats.pooled_percentile(groups, 90)
+    assert found.value == pytest.approx(np.percentile(np.concatenate(groups), 90), rel=1e-3)
+    assert found.low < found.value < found.high
+    assert found.n == 15000
+
+
+def test_interval_widens_with_the_spread_between_processes_not_within():
+    rng = np.random.default_rng(0)
+    alike = [rng.normal(100, 10, 500) for _ in range(6)]
+    apart = [rng.normal(centre, 10, 500) for centre in (80, 90, 100, 100, 110, 120)]
+    narrow, wide = stats.pooled_percentile(alike, 50), stats.pooled_percentile(apart, 50)
+    assert wide.high - wide.low > 5 * (narrow.high - narrow.low)
+
+
+def test_one_repetition_carries_no_interval():
+    assert stats.pooled_percentile([np.arange(100.0)], 50).low is None
+
+
+def test_pooled_mean_weighs_values_not_groups():
+    assert stats.pooled_mean([np.array([1.0, 1.0, 1.0]), np.array([5.0])]).value == 2
+
+
+def _verdicts(factor: float, rounds: int, noise, studies: int = 400) -> list[str]:
+    rng = np.random.default_rng(3)
+    pairs = [(noise(rng, rounds), noise(rng, rounds) / factor) for _ in range(studies)]
+    return [stats.compare(baseline, contender, resamples=600, seed=i).verdict for i, (baseline, contender) in enumerate(pairs)]
+
+
+@pytest.mark.parametrize("rounds", [8, 15])
+def test_equal_trials_are_rarely_told_apart(rounds):
+    verdicts = _verdicts(1.0, rounds, lambda rng, n: rng.lognormal(0, 0.05, n))
+    assert verdicts.count("cannot tell") >= 0.92 * len(verdicts)
+
+
+def test_a_planted_difference_is_found_and_has_the_right_sign():
+    verdicts = _verdicts(1.1, 15, lambda rng, n: rng.lognormal(0, 0.03, n))
+    assert verdicts.count("faster") >= 0.95 * len(verdicts)
+    assert _verdicts(1 / 1.1, 15, lambda rng, n: rng.lognormal(0, 0.03, n)).count("slower") >= 0.95 * 400
+
+
+def test_the_interval_covers_the_true_ratio():
+    rng, covered = np.random.default_rng(5), 0
+    for study in range(300):
+        found = stats.compare(2 * rng.lognormal(0, 0.1, 8), rng.lognormal(0, 0.1, 8), resamples=600, seed=study)
+        covered += found.low <= 2 <= found.high
+    assert 0.92 <= covered / 300 <= 0.995
+
+
+def test_too_few_rounds_give_a_ratio_and_no_verdict():
+    found = stats.compare(np.array([2.0, 2.1]), np.array([1.0, 1.0]))
+    assert (found.low, found.verdict) == (None, "cannot tell")
+    assert found.ratio == pytest.approx(math.sqrt(4.2))
+
+
+def test_rounds_must_be_paired_and_positive():
+    with pytest.raises(ValueError, match="rounds must be paired"):
+        stats.compare(np.ones(3), np.ones(4))
+    with pytest.raises(ValueError, match="zero or negative"):
+        stats.compare(np.ones(5), np.zeros(5))
+
+
+def test_exact_binomial_interval_is_clopper_pearson():
+    found = stats.binomial_interval(8, 10)
+    assert (round(found.low, 4), round(found.high, 4)) == (0.4439, 0.9748)
+
+
+def test_paired_accuracy_uses_only_the_samples_that_changed():
+    reference = np.array([True] * 90 + [False] * 10)
+    contender = reference.copy()
+    contender[:9] = False
+    contender[95] = True
+    found = stats.paired_accuracy(reference, contender)
+    assert (found.lost, found.gained) == (9, 1)
+    assert found.estimate.value == pytest.approx(-0.08)
+    assert found.estimate.low < -0.08 < found.estimate.high < 0
+    assert found.p_value == pytest.approx(22 / 1024)
+
+
+def test_identical_answers_cannot_be_told_apart():
+    found = stats.paired_accuracy(np.ones(50, bool), np.ones(50, bool))
+    assert found.p_value == 1
+    assert found.estimate.low < 0 < found.estimate.high
+
+
+def test_sqnr_of_a_tenth_of_noise_is_twenty_db():
+    assert stats.sqnr_db(np.full(4, 10.0), np.full(4, 11.0)) == pytest.approx(20)
+    assert stats.sqnr_db(np.ones(4), np.ones(4)) == math.inf
+    assert stats.sqnr_db(np.ones(4), np.zeros(4)) == 0

@@ -1,0 +1,181 @@
+"""The main job at its smallest size, run as a user runs it, and what must hold of it afterwards."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, cli
+
+from studylib.notebooks import NOTEBOOKS
+from studylib.results import Results
+
+CPU = ("study", "--hw", "cpu", "--effort", "smoke")
+
+
+def _raw(folder):
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("raw/*/*.json")}
+
+
+def test_it_measures_every_planned_trial(smoke_study):
+    done, folder = smoke_study
+    results = Results(folder)
+    statuses = [results.status(trial)[0] for trial in results.plan()]
+    assert statuses.count("ok") == 10
+    assert set(statuses) == {"ok", "skipped"}
+    assert "done in" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_progress_counts_and_estimates(smoke_study):
+    lines = smoke_study[0].stdout.splitlines()
+    assert any(re.match(r"repetition \d+ of 80: mnist_cnn, .+ left$", line) for line in lines)
+    assert any(line.startswith("plan: 13 trials") for line in lines)
+    assert "\r" not in smoke_study[0].stdout
+
+
+def test_every_notebook_was_executed_without_an_error(smoke_study):
+    for name in NOTEBOOKS:
+        notebook = nbformat.read(smoke_study[1] / "notebooks" / f"{name}.ipynb", 4)
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        assert outputs
+        assert not [output for output in outputs if output.output_type == "error"]
+
+
+def test_everything_a_study_leaves_is_there(smoke_study):
+    folder = smoke_study[1]
+    wanted = ["results.parquet", "run.json", "artifacts.json", "plan.json", "report/index.html", "report/report.md"]
+    wanted += [f"figures/{name}.{kind}" for name in ("trade-off", "speed-up", "latency", "size") for kind in ("svg", "png")]
+    assert [name for name in wanted if not (folder / name).is_file()] == []
+    assert not list(folder.rglob("*.tmp")) + list(folder.parent.rglob(".writing-*"))
+
+
+def test_the_table_agrees_with_the_raw_values(smoke_study):
+    folder = smoke_study[1]
+    table = pd.read_parquet(folder / "results.parquet")
+    assert set(table.native) == {True}
+    for trial in Results(folder).plan():
+        files = sorted((folder / "raw" / trial.id).glob("*.json"))
+        values = [v for file in files for r in [json.loads(file.read_text())["record"]] if r["status"] == "ok" for v in r["values_ns"]]
+        rows = table[(table.trial_id == trial.id) & (table.metric == "latency_p50")]
+        if values:
+            assert rows.value.item() == np.sort(values)[int(np.ceil(len(values) / 2)) - 1]
+            assert rows.n.item() == len(values)
+
+
+def test_mnist_cnn_reaches_the_accuracy_it_promises(smoke_study):
+    table = pd.read_parquet(smoke_study[1] / "results.parquet")
+    accuracy = table[(table.metric == "top1_accuracy") & (table.recipe == "fp32")]
+    assert len(accuracy) >= 3
+    assert (accuracy.value >= 0.98).all()
+    assert (accuracy.ci_low < accuracy.value).all()
+
+
+def test_run_json_says_what_ran(smoke_study):
+    run = json.loads((smoke_study[1] / "run.json").read_text())
+    assert run["parameters"]["choice"]["models"] == ["mnist_cnn"]
+    assert run["packages"]["onnxruntime"]
+    assert run["host"]["threads"] >= 1
+
+
+def test_an_unchanged_second_run_measures_nothing_and_says_when(smoke_study):
+    folder = smoke_study[1]
+    before = _raw(folder)
+    executed = (folder / "notebooks" / "03-cross-platform-benchmarks.ipynb").stat().st_mtime_ns
+    done = cli(*CPU)
+    assert done.returncode == 0
+    assert re.search(
+        r"Nothing to measure: every number was taken by \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\. FORCE=1 measures again\.", done.stdout
+    )
+    assert _raw(folder) == before
+    assert (folder / "notebooks" / "03-cross-platform-benchmarks.ipynb").stat().st_mtime_ns == executed
+
+
+@pytest.fixture
+def copy(smoke_study, tmp_path):
+    """A copy of the finished study that a test may damage."""
+    shutil.copytree(smoke_study[1].parent, tmp_path / "outputs", ignore=shutil.ignore_patterns(".lock"))
+    return tmp_path / "outputs"
+
+
+def test_a_corrupted_artifact_is_rebuilt_and_said(copy):
+    facts = json.loads((copy / "cpu" / "artifacts.json").read_text())
+    entry = next(f for f in facts if (f["format"], f["precision"]) == ("onnx", "fp16"))
+    file = copy / ".artifacts" / entry["key"][:2] / entry["key"] / "content" / entry["path"]
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+    before = _raw(copy)
+    done = cli(*CPU, outputs=copy)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"artifact {entry['key'][:12]} is corrupted: its bytes do not match its hash. It is removed and will be rebuilt." in (
+        done.stdout + done.stderr
+    )
+    assert file.read_bytes() != content
+    assert _raw(copy) == before
+
+
+def test_killed_and_started_again_it_repeats_nothing_that_had_finished(copy):
+    """Killed with SIGKILL while it measures, the study goes on; what had finished stays to the byte."""
+    removed = [path for path in sorted((copy / "cpu" / "raw").glob("*/c*.json")) if path.name != "c0001-r000-a0.json"]
+    for path in removed:
+        path.unlink()
+    environment = os.environ | {"STUDYLIB_OUTPUTS": str(copy), "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "studylib", *CPU], env=environment, cwd=tempfile.gettempdir(), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    kept = _raw(copy)
+    deadline = time.monotonic() + 240
+    while len(_raw(copy)) < len(kept) + 5:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    time.sleep(1)
+    finished = _raw(copy)
+    assert len(kept) < len(finished) < len(kept) + len(removed)
+    done = cli(*CPU, outputs=copy)
+    assert done.returncode == 0, done.stdout + done.stderr
+    after = _raw(copy)
+    assert finished.items() <= after.items()
+    assert len(after) >= len(kept) + len(removed)
+    assert f"repetition 1 of {len(removed) - (len(finished) - len(kept))}:" in done.stdout
+
+
+def test_a_rehearsal_says_so_everywhere(smoke_study, copy):
+    done = cli("study", "--hw", "raspberry-pi", "--effort", "smoke", "--recipe", "fp32", "--runtime", "litert", outputs=copy)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "REHEARSAL of Raspberry Pi 5" in done.stdout
+    folder = copy / "raspberry-pi"
+    assert set(pd.read_parquet(folder / "results.parquet").native) == {False}
+    pictures = list((folder / "figures").glob("*.svg"))
+    assert pictures
+    assert all("REHEARSAL, not Raspberry Pi 5" in picture.read_text() for picture in pictures)
+    assert "REHEARSAL. These numbers were not measured on" in (folder / "report" / "index.html").read_text().split("<h2>")[0]
+    done = cli("compare", outputs=copy)
+    assert "raspberry-pi (REHEARSAL) p50_ms" in done.stdout
+    assert "cpu (native) p50_ms" in done.stdout
+
+
+def test_a_failing_notebook_is_kept_and_named(copy, tmp_path):
+    project = tmp_path / "project"
+    for name in ("params", "notebooks"):
+        shutil.copytree(ROOT / name, project / name)
+    path = project / "notebooks" / "09-findings.ipynb"
+    path.write_text(path.read_text().replace("sl.tables.winners(results)", "sl.tables.winers(results)"))
+    done = cli(*CPU, outputs=copy, STUDYLIB_ROOT=str(project), PYTHONPATH=str(ROOT))
+    assert done.returncode == 1
+    assert "notebook 09-findings, cell" in done.stderr
+    assert "winers" in done.stderr
+    assert (copy / "cpu" / "notebooks" / "09-findings.failed.ipynb").exists()
