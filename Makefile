@@ -8,7 +8,7 @@ CHOICE := --hw '$(HW)' --effort '$(EFFORT)' $(if $(MODEL),--model '$(MODEL)') $(
 	$(if $(RUNTIME),--runtime '$(RUNTIME)') $(if $(BATCH),--batch '$(BATCH)') $(if $(SEED),--seed '$(SEED)') \
 	$(if $(filter 1,$(STRICT)),--strict) $(if $(filter 1,$(FORCE)),--force)
 
-.PHONY: help study plan report compare explore test lint bench install
+.PHONY: help study plan report compare explore test lint bench readme install
 .DEFAULT_GOAL := help
 
 help:  ## what can be typed
@@ -43,6 +43,9 @@ lint: install  ## ruff and the notebook rules
 
 bench: install  ## what the harness itself costs
 	@$(RUN) bench
+
+readme: install  ## write figure and table of `make study HW=cpu` into README.md
+	@$(VENV)/bin/python docs/update_readme.py
 
 install:  ## build .venv (every target does this by itself)
 	@$(BOOTSTRAP) requirements/install.py

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 import re
 import warnings
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from studylib.errors import OutputError, StudyError
 from studylib.study import Study, sources_hash
 
 NOTEBOOKS = ("01-conversion", "02-quantization-tradeoffs", "03-cross-platform-benchmarks", "09-findings")
+_READS = "09-findings"
 # The one notebook that takes new measurements when FORCE=1 asks for them.
 _MEASURES = "03-cross-platform-benchmarks"
 _TIMEOUT_S = 24 * 3600
@@ -62,6 +64,7 @@ class Runner:
         target = self.folder / f"{name}.ipynb"
         temporary = self.folder / f".{name}.running.ipynb"
         self._prepare(temporary)
+        os.environ["STUDYLIB_HEADLESS"] = "1"  # inherited by the kernel
         with _listening(self.write), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -85,7 +88,12 @@ class Runner:
                 failed = target.with_suffix(".failed.ipynb")
                 temporary.replace(failed)
                 raise self._failure(name, error, failed) from None
-        temporary.replace(target)
+            except OSError as error:
+                raise output_error(self.folder, error) from None
+            else:
+                temporary.replace(target)
+            finally:
+                temporary.unlink(missing_ok=True)
         target.with_suffix(".failed.ipynb").unlink(missing_ok=True)
         write_text(self.folder / "keys.json", json.dumps(self._keys() | {name: self._key(name)}, indent=1))
 
@@ -105,12 +113,16 @@ class Runner:
         )
 
     def _key(self, name: str) -> str:
-        """Hash of all that an executed notebook depends on: its source, its parameters, studylib, host, stored results."""
+        """Hash of all that an executed notebook depends on: its source, its parameters, studylib, host.
+
+        The last notebook reads stored results; the others make them, and the study knows whether those are complete.
+        """
         digest = hashlib.sha256((params.root() / "notebooks" / f"{name}.ipynb").read_bytes())
         facts = (self.study.params.notebook_parameters(), sources_hash((".",)), self.study.host.id)
         digest.update(json.dumps(facts, sort_keys=True).encode())
-        for file in sorted(self.study.results.raw.rglob("*.json")):
-            digest.update(file.relative_to(self.study.folder).as_posix().encode())
+        if name == _READS:
+            for file in sorted(self.study.results.raw.rglob("*.json")):
+                digest.update(file.relative_to(self.study.folder).as_posix().encode())
         return digest.hexdigest()
 
     def _keys(self) -> dict[str, str]:

@@ -22,7 +22,7 @@ from studylib.recipes import RECIPES, chain
 from studylib.results import Results, Trial
 from studylib.runtimes import RUNTIMES, split_name
 from studylib.scenarios import scenario_for
-from studylib.worker import now
+from studylib.worker import die_with_parent, now
 from studylib.zoo import MODELS
 from studylib.zoo.sources import Sources
 
@@ -300,6 +300,8 @@ def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str
 
     ``choice``: fields of `studylib.params.Choice` that replace the file's (models, recipes, runtimes, batch_sizes, seed).
     """
+    if os.environ.get("STUDYLIB_HEADLESS"):
+        die_with_parent()  # otherwise a kernel whose study was killed would go on measuring beside the next one
     resolved = params.resolve(hardware_set, effort, **choice)
     params.check_names(resolved, models=MODELS, recipes=RECIPES, runtimes=RUNTIMES)
     return Study(resolved, hardware.probe(), params.outputs_root() / resolved.hardware.name, write)

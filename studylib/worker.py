@@ -18,7 +18,7 @@ STARTED_NS = time.perf_counter_ns()
 import numpy as np  # noqa: E402  the clock above starts before anything heavy
 
 from studylib.artifact import Store, write_text  # noqa: E402
-from studylib.errors import ArtifactError, StudyError  # noqa: E402
+from studylib.errors import ArtifactError, OutputError, StudyError  # noqa: E402
 
 
 def now() -> str:
@@ -36,9 +36,13 @@ def build(job: dict) -> dict:
             if missing:
                 raise ArtifactError(missing)
             make(target, Store(Path(job["store"])))
+        except OutputError:
+            raise  # a full disk is no finding about this artifact: the study stops and says so
         except StudyError as error:
             failures[target["key"]] = str(error)
         except Exception as error:  # a framework's converter may raise anything: the row shows it
+            if "No space left on device" in str(error):
+                raise OutputError(f"cannot write to {job['store']}: No space left on device. Free some space.") from None
             failures[target["key"]] = f"{type(error).__name__}: {first_line(error)}"
         print(json.dumps({"ended": target["key"]}), flush=True)
     return {"failures": failures}

@@ -1,0 +1,37 @@
+"""Write the figure and the table of a finished study into README.md: ``make readme`` after ``make study HW=cpu``."""
+
+import re
+import shutil
+
+from studylib import params, report, tables
+
+BEGIN, END = "<!-- generated: begin (make readme) -->", "<!-- generated: end -->"
+FIGURES = ("trade-off", "speed-up")
+
+
+def main() -> None:
+    results = tables.read_results("cpu")
+    report.build(results)
+    folder = params.root() / "docs" / "figures"
+    folder.mkdir(exist_ok=True)
+    drawn = {figure.name: figure for figure in report.figures.figure_files(results.folder / "figures")}
+    for name in FIGURES:
+        shutil.copy(results.folder / "figures" / f"{name}.png", folder / f"{name}.png")
+    path = params.root() / "README.md"
+    block = "\n\n".join([BEGIN, *content(results, drawn), END])
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: block, text, flags=re.DOTALL), encoding="utf-8")
+
+
+def content(results, drawn: dict) -> list[str]:
+    """The parts of the generated block."""
+    run = results.run()
+    pictures = [f"![{drawn[name].alt}](docs/figures/{name}.png)\n\n*{drawn[name].title}. {drawn[name].caption}*" for name in FIGURES]
+    command = f"`make study HW={run['hardware']} EFFORT={run['effort']}`. {tables.provenance(results)}"
+    ratios = tables.speed_ups(results)
+    found = "\n".join(f"- {sentence}" for sentence in report.summary(results))
+    return [command, found, *pictures, tables.markdown(ratios.drop(columns=["caveat"]))]
+
+
+if __name__ == "__main__":
+    main()
