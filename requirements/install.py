@@ -134,7 +134,8 @@ def python_in(venv):
 
 
 def lock_hash():
-    return hashlib.sha256(LOCK.read_bytes() + Path(__file__).read_bytes()).hexdigest()
+    """What the environment depends on: the lock, this script, and the folder, since its scripts hold absolute paths."""
+    return hashlib.sha256(LOCK.read_bytes() + Path(__file__).read_bytes() + str(ROOT).encode()).hexdigest()
 
 
 def stop(message):

@@ -1,6 +1,9 @@
 """Figures from results. Every figure says in words whether it is native or a rehearsal, where and when it was measured."""
 
+import contextlib
+import io
 import json
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,9 +53,6 @@ def save(results: Results, figure: Figure | None, name: str, title: str, caption
     """Write ``figures/<name>.svg`` and ``.png`` with the provenance under the figure; nothing when there is no figure."""
     if figure is None:
         return None
-    import io
-    import textwrap
-
     note = tables.provenance(results)
     native = results.run()["native"]
     width = int(figure.get_figwidth() * 15)
@@ -76,7 +76,7 @@ def trade_off(results: Results):
         return None, "trade-off", title, "", ""
     models = list(dict.fromkeys(frame.model))
     colours, markers = _colours(frame.runtime), dict(zip(dict.fromkeys(frame.recipe), _MARKERS, strict=False))
-    with matplotlib.rc_context(_STYLE), sns.axes_style("whitegrid"):
+    with _styled():
         figure = Figure(figsize=(7.2, 3.4 * len(models)), layout="constrained")
         for axes, model in zip(np.atleast_1d(figure.subplots(len(models), 1)), models, strict=True):
             part = frame[frame.model == model]
@@ -113,9 +113,8 @@ def speed_ups(results: Results):
         return None, "speed-up", title, "", ""
     panels = list(dict.fromkeys((item.contender.model, item.contender.batch_size) for item in found))
     heights = [sum((i.contender.model, i.contender.batch_size) == panel for i in found) for panel in panels]
-    with matplotlib.rc_context(_STYLE), sns.axes_style("whitegrid"):
-        figure = Figure(figsize=(7.2, 0.9 * len(panels) + 0.27 * sum(heights)), layout="constrained")
-        axes_list = np.atleast_1d(figure.subplots(len(panels), 1, height_ratios=[height + 1 for height in heights]))
+    with _styled():
+        figure, axes_list = _stacked(heights)
         for axes, panel in zip(axes_list, panels, strict=True):
             part = [i for i in found if (i.contender.model, i.contender.batch_size) == panel]
             _forest(axes, part)
@@ -142,9 +141,8 @@ def distributions(results: Results):
     panels = list(dict.fromkeys((trial.model, trial.batch_size) for trial, _ in measured))
     heights = [sum((t.model, t.batch_size) == panel for t, _ in measured) for panel in panels]
     colours = _colours([trial.runtime for trial, _ in measured])
-    with matplotlib.rc_context(_STYLE), sns.axes_style("whitegrid"):
-        figure = Figure(figsize=(7.2, 0.9 * len(panels) + 0.3 * sum(heights)), layout="constrained")
-        axes_list = np.atleast_1d(figure.subplots(len(panels), 1, height_ratios=[height + 1 for height in heights]))
+    with _styled():
+        figure, axes_list = _stacked(heights)
         for axes, panel in zip(axes_list, panels, strict=True):
             part = [(trial, found) for trial, found in measured if (trial.model, trial.batch_size) == panel]
             for position, (trial, found) in enumerate(reversed(part)):
@@ -172,9 +170,8 @@ def sizes(results: Results):
     models = list(dict.fromkeys(frame.model))
     heights = [int((frame.model == model).sum()) for model in models]
     colours = _colours(frame["format"])
-    with matplotlib.rc_context(_STYLE), sns.axes_style("whitegrid"):
-        figure = Figure(figsize=(7.2, 0.8 * len(models) + 0.27 * len(frame)), layout="constrained")
-        axes_list = np.atleast_1d(figure.subplots(len(models), 1, height_ratios=[height + 1 for height in heights]))
+    with _styled():
+        figure, axes_list = _stacked(heights)
         for axes, model in zip(axes_list, models, strict=True):
             part = frame[frame.model == model].iloc[::-1]
             labels = [f"{row.format} {row.recipe}" for row in part.itertuples()]
@@ -213,6 +210,18 @@ def _trade_off_frame(results: Results) -> pd.DataFrame:
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+@contextlib.contextmanager
+def _styled():
+    with matplotlib.rc_context(_STYLE), sns.axes_style("whitegrid"):
+        yield
+
+
+def _stacked(rows: list[int]):
+    """A figure of panels above one another, each as high as its number of rows needs."""
+    figure = Figure(figsize=(7.2, 0.9 * len(rows) + 0.28 * sum(rows)), layout="constrained")
+    return figure, np.atleast_1d(figure.subplots(len(rows), 1, height_ratios=[count + 1 for count in rows]))
 
 
 def _gap(high: float, low: float) -> float:

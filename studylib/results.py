@@ -132,6 +132,12 @@ class Results:
         path = self.raw / evaluation_id / "evaluation.json"
         return self._cached(path, _read_sealed) if path.exists() else None
 
+    def forget_failed_evaluations(self) -> None:
+        """Remove evaluations that failed, so that they are tried again; those that passed stay."""
+        for path in self.raw.glob("*/evaluation.json"):
+            if (self._cached(path, _read_sealed) or {}).get("status") == "failed":
+                path.unlink()
+
     # --- the study ---------------------------------------------------------------------------------------------------
 
     def save_plan(self, trials: Iterable[Trial], run: dict, artifacts: list[dict]) -> None:

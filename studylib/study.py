@@ -83,9 +83,15 @@ class Study:
         return trials
 
     @property
-    def runnable(self) -> list[Trial]:
-        """Trials that nothing speaks against so far."""
-        return [trial for trial in self.trials if self.results.status(trial)[0] in ("ok", "pending", "invalid")]
+    def made(self) -> list[Trial]:
+        """Trials that are not skipped and whose artifact could be made."""
+        failures = self._known_failures()
+        return [trial for trial in self.trials if not trial.reason and trial.artifact_key not in failures]
+
+    @property
+    def same(self) -> list[Trial]:
+        """Trials whose artifact passed the parity gate: those that are timed."""
+        return [trial for trial in self.made if (self.results.evaluation(trial.evaluation_id) or {}).get("status") == "ok"]
 
     # --- steps -------------------------------------------------------------------------------------------------------
 
@@ -100,14 +106,17 @@ class Study:
     def evaluate(self, recipes: tuple[str, ...] | None = None) -> None:
         """Measure quality and parity of the artifacts (of ``recipes`` only, if given)."""
         self.compress() if recipes is None else self.convert()
-        self.bench.evaluate([t for t in self.runnable if recipes is None or t.recipe in recipes])
+        self.bench.evaluate([t for t in self.made if recipes is None or t.recipe in recipes])
         self.save()
 
     def measure(self, force: bool = False) -> None:
-        """Time every trial that passed the parity gate. ``force`` begins a new campaign."""
+        """Time every trial that passed the parity gate. ``force`` begins a new campaign and tries again what failed."""
+        if force:
+            self._save_plan(failures={})
+            self.results.forget_failed_evaluations()
         self.evaluate()
         campaign = self.results.newest_campaign() + 1 if force else None
-        repetitions = self.bench.measure(self.runnable, campaign)
+        repetitions = self.bench.measure(self.same, campaign)
         if not repetitions:
             self.write(f"Nothing to measure: every number was taken by {self.measured_at()}. FORCE=1 measures again.")
         self.save()
@@ -124,7 +133,8 @@ class Study:
         except InputError:
             return False
         present = [self._is_present(target["key"]) for target in self._targets]
-        return planned and all(present) and not any(self.bench.waiting(self.runnable))
+        evaluated = all(self.results.evaluation(trial.evaluation_id) for trial in self.made)
+        return planned and all(present) and evaluated and not any(self.bench.waiting(self.same))
 
     def measured_at(self) -> str:
         """When the newest number of this study was taken, UTC."""

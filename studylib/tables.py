@@ -7,6 +7,7 @@ from studylib import compare
 from studylib.errors import lookup
 from studylib.params import hardware_sets, outputs_root
 from studylib.results import Results, Trial
+from studylib.stats import binomial_interval
 
 KEY = ["model", "runtime", "recipe", "batch"]
 
@@ -199,8 +200,6 @@ def _key(trial: Trial) -> dict:
 def _quality_columns(trial: Trial, found: dict) -> dict:
     if "n" not in found:
         return {}
-    from studylib.stats import binomial_interval
-
     columns = {"sqnr_db": round(found["sqnr"], 1), "output_mse": f"{found['output_mse']:.2g}"}
     agreement = binomial_interval(sum(found["agreeing"]), found["n"])
     columns["agreement_%"] = f"{100 * agreement.value:.1f} [{100 * agreement.low:.1f}, {100 * agreement.high:.1f}]"
