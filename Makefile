@@ -48,4 +48,5 @@ readme: install  ## write figure and table of `make study HW=cpu` into README.md
 	@$(VENV)/bin/python docs/update_readme.py
 
 install:  ## build .venv (every target does this by itself)
+	@command -v $(BOOTSTRAP) >/dev/null || { echo 'error: no $(BOOTSTRAP) here. Install Python 3.11 or 3.12, or name one: make BOOTSTRAP=/path/to/python' >&2; exit 2; }
 	@$(BOOTSTRAP) requirements/install.py

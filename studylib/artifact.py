@@ -4,6 +4,7 @@ Layout of a store: ``<key[:2]>/<key>/{artifact.json, content/<file or folder>}``
 """
 
 import contextlib
+import errno
 import hashlib
 import importlib.metadata
 import json
@@ -140,17 +141,22 @@ class temporary_folder:
         return self.folder
 
     def __exit__(self, kind, error, trace) -> None:
+        # Asked before the half-written files are gone: libraries report a full disk each in its own words.
+        full = shutil.disk_usage(self.parent).free < _FULL_BYTES
         shutil.rmtree(self.folder, ignore_errors=True)
         if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             raise output_error(self.parent, error) from error
+        if isinstance(error, Exception) and full:
+            raise output_error(self.parent, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
 
 
-_DISK_ERRORS = (13, 28, 30, 122)  # EACCES, ENOSPC, EROFS, EDQUOT
+_DISK_ERRORS = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+_FULL_BYTES = 65536
 
 
 def output_error(path: Path, error: OSError) -> OutputError:
     """An `OutputError` for a failed write, in words that say what to do."""
-    advice = "Free some space" if error.errno in (28, 122) else "Make it writable"
+    advice = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Make it writable"
     return OutputError(f"cannot write to {path}: {error.strerror}. {advice}, or set STUDYLIB_OUTPUTS to another folder.")
 
 

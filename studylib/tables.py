@@ -41,7 +41,7 @@ def artifacts(results: Results) -> pd.DataFrame:
     """Every artifact of the plan: size, ratio to the model's largest fp32 artifact, and the recipes that made it."""
     known, wanted = results.artifacts(), {trial.artifact_key for trial in results.plan()}
     rows = [facts for key, facts in known.items() if key in wanted]
-    frame = pd.DataFrame(
+    frame = _frame(
         {
             "model": facts["model"],
             "recipe": facts["precision"],
@@ -52,8 +52,6 @@ def artifacts(results: Results) -> pd.DataFrame:
         }
         for facts in rows
     )
-    if frame.empty:
-        return frame
     floats = frame[frame.recipe == "fp32"].set_index(["model", "format"]).size_kb
     same_format = [floats.get((row.model, row.format), np.nan) for row in frame.itertuples()]
     frame.insert(4, "times smaller", np.array(same_format) / frame.size_kb)
@@ -70,7 +68,7 @@ def quality(results: Results) -> pd.DataFrame:
             continue
         passed = {"ok": "passed", "failed": f"failed: {found['reason']}"}[found["status"]]
         rows.append(_key(trial) | {"parity": passed} | _quality_columns(trial, found))
-    return pd.DataFrame(rows).drop(columns="batch", errors="ignore")
+    return _frame(rows).drop(columns="batch")
 
 
 def latency(results: Results) -> pd.DataFrame:
@@ -95,12 +93,12 @@ def latency(results: Results) -> pd.DataFrame:
                 "cold_start_ms": _interval(values, "cold_start", 1e6, interval=False),
             }
         )
-    return pd.DataFrame(rows)
+    return _frame(rows)
 
 
 def speed_ups(results: Results) -> pd.DataFrame:
     """Speed-up over the baseline with its interval and verdict; the A/A control is the noise floor of this run."""
-    return pd.DataFrame(
+    return _frame(
         _key(found.contender)
         | {
             "baseline": found.baseline.label,
@@ -115,7 +113,7 @@ def speed_ups(results: Results) -> pd.DataFrame:
 
 def accuracy_changes(results: Results) -> pd.DataFrame:
     """Change of accuracy against the baseline on the same samples, in percentage points, with McNemar's exact test."""
-    return pd.DataFrame(
+    return _frame(
         _key(contender)
         | {
             "baseline": baseline.label,
@@ -126,7 +124,7 @@ def accuracy_changes(results: Results) -> pd.DataFrame:
             "n": change.estimate.n,
         }
         for baseline, contender, change in compare.accuracy_changes(results)
-    ).drop(columns="batch", errors="ignore")
+    ).drop(columns="batch")
 
 
 def not_measured(results: Results) -> pd.DataFrame:
@@ -185,6 +183,12 @@ def markdown(frame: pd.DataFrame) -> str:
         return "| " + " | ".join(_cell(value).replace("|", "\\|") for value in values) + " |"
 
     return "\n".join([cells(frame.columns), cells(["---"] * len(frame.columns)), *(cells(row) for row in frame.itertuples(index=False))])
+
+
+def _frame(rows) -> pd.DataFrame:
+    """A table that has its first columns even when it has no rows."""
+    rows = list(rows)
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*KEY, "format", "size_kb", "parity", "verdict"])
 
 
 def _cell(value) -> str:

@@ -1,5 +1,6 @@
 """Bad input as a user meets it: one clear message, exit status 2, nothing half-written left behind."""
 
+import io
 import json
 import os
 import shutil
@@ -8,6 +9,8 @@ import sys
 
 import pytest
 from conftest import ROOT, cli
+
+from studylib.cli import Console
 
 
 def _refused(done, *words):
@@ -94,6 +97,33 @@ def test_two_studies_at_once_are_refused(tmp_path):
     with (tmp_path / ".lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         _refused(cli("study", "--effort", "smoke", outputs=tmp_path), "another study is running in")
+
+
+class _Terminal(io.StringIO):
+    def __init__(self, live: bool):
+        super().__init__()
+        self.live = live
+
+    def isatty(self):
+        return self.live
+
+
+def test_progress_replaces_its_line_on_a_terminal_and_is_plain_in_a_log():
+    for live, expected in ((False, "one\ntwo\nkept\n"), (True, "\r\x1b[Kone\r\x1b[Ktwo\r\x1b[Kkept\n\r\x1b[Kx\r\x1b[K")):
+        console = Console(_Terminal(live))
+        console.line("one")
+        console.line("two")
+        console.line("kept", keep=True)
+        if live:
+            console.line("x")
+        console.close()
+        assert console._stream.getvalue() == expected
+
+
+def test_a_long_line_never_wraps_on_a_terminal():
+    console = Console(_Terminal(True))
+    console.line("x" * 5000)
+    assert len(console._stream.getvalue()) < 1000
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, run_facts, trial
 
 from studylib import figures, machines, report, tables
 from studylib.errors import InputError
+from studylib.results import Results
 
 
 @pytest.fixture
@@ -120,3 +121,12 @@ def test_machines_side_by_side_are_marked(recorded):
 def test_comparing_nothing_says_what_to_do(tmp_path):
     with pytest.raises(InputError, match="nothing is measured"):
         machines.write(tmp_path)
+
+
+def test_every_table_has_its_columns_even_when_nothing_could_be_made(tmp_path):
+    results = Results(tmp_path)
+    results.save_plan([trial()], run_facts(failures={"a" * 64: "converter failed"}), [])
+    made = {name: make(results) for name, (_, make) in report._TABLES.items()}
+    assert all("model" in frame for name, frame in made.items() if name != "winners")
+    assert made["not_measured"].reason.tolist() == ["converter failed"]
+    assert "converter failed" in report.build(results).read_text()
