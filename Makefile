@@ -6,7 +6,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python -m studylib
 CHOICE := --hw '$(HW)' --effort '$(EFFORT)' $(if $(MODEL),--model '$(MODEL)') $(if $(RECIPE),--recipe '$(RECIPE)') \
 	$(if $(RUNTIME),--runtime '$(RUNTIME)') $(if $(BATCH),--batch '$(BATCH)') $(if $(SEED),--seed '$(SEED)') \
-	$(if $(filter 1,$(STRICT)),--strict) $(if $(filter 1,$(FORCE)),--force)
+	$(if $(filter-out 0 no false,$(STRICT)),--strict) $(if $(filter-out 0 no false,$(FORCE)),--force)
 
 .PHONY: help study plan report compare explore test lint bench readme install
 .DEFAULT_GOAL := help

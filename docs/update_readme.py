@@ -27,7 +27,7 @@ def content(results, drawn: dict) -> list[str]:
     """The parts of the generated block."""
     run = results.run()
     pictures = [f"![{drawn[name].alt}](docs/figures/{name}.png)\n\n*{drawn[name].title}. {drawn[name].caption}*" for name in FIGURES]
-    command = f"`make study HW={run['hardware']} EFFORT={run['effort']}`. {tables.provenance(results)}"
+    command = f"`{run['command']}`. {tables.provenance(results)}"
     ratios = tables.speed_ups(results)
     found = "\n".join(f"- {sentence}" for sentence in report.summary(results))
     return [command, found, *pictures, tables.markdown(ratios.drop(columns=["caveat"]))]

@@ -6,6 +6,7 @@
 Uses uv where it is installed, otherwise venv and pip. Everything, the Jupyter kernel too, stays inside ``.venv``.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -45,9 +46,9 @@ def main():
         )
     print("environment: building {} with {}; this happens once and takes a few minutes".format(venv.name, python))
     sys.stdout.flush()
-    if stamp.exists():
-        stamp.unlink()
-    failure = build(python, venv)
+    with only_one(venv):
+        # Another `make` may have built it while this one waited.
+        failure = None if stamp.exists() and stamp.read_text() == lock_hash() else build(python, venv)
     if failure:
         return stop(failure)
     stamp.write_text(lock_hash())
@@ -55,8 +56,25 @@ def main():
     return 0
 
 
+@contextlib.contextmanager
+def only_one(venv):
+    """Two first commands in two terminals: the second waits for the first."""
+    path = venv.parent / ".{}.lock".format(venv.name.lstrip("."))
+    with open(str(path), "w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except ImportError:
+            pass  # no such lock on Windows
+        yield
+
+
 def build(python, venv):
     """Create the environment and install the lock; returns what went wrong, in words, or None."""
+    stamp = venv / ".complete"
+    if stamp.exists():
+        stamp.unlink()
     uv = shutil.which("uv")
     if uv:
         steps = [
@@ -90,21 +108,27 @@ def explain(output):
         cause = "this Python has no venv module. Debian: apt-get install python3-venv; then run the same command again"
     elif "hashes" in lowered and "do not match" in lowered:
         cause = "a downloaded package does not match the lock's hash. Do not install it by hand; check the package index you use"
-    elif any(sign in lowered for sign in UNREACHABLE):
+    elif any(sign in lowered for sign in UNREACHABLE) or "(from versions: none)" in lowered:
         cause = "the package index cannot be reached. Check the network, a proxy (HTTPS_PROXY) or your pip configuration, then try again"
+    elif "no matching distribution found" in lowered:
+        cause = "a package of the lock has no build for this platform or Python. Linux and macOS on x86-64 and arm64 are supported"
     else:
         cause = "a step failed"
     return "{}. Its last words:\n  {}".format(cause, "\n  ".join(output.strip().splitlines()[-6:]))
 
 
 UNREACHABLE = (
-    "could not find a version",
-    "connection",
+    "connection refused",
+    "connection broken",
+    "connectionerror",
+    "newconnectionerror",
+    "connecttimeout",
     "network is unreachable",
     "name resolution",
     "failed to fetch",
+    "error sending request",
     "timed out",
-    "proxy",
+    "proxyerror",
 )
 
 

@@ -46,16 +46,32 @@ class Artifact:
         return asdict(self) | {"path": self.path.name, "lineage": list(self.lineage)}
 
 
-def derived_key(made_by: str, config: dict, parents: tuple[str, ...], source: Path, packages: tuple[str, ...] = ()) -> str:
+def derived_key(made_by: str, config: dict, parents: tuple[str, ...], sources: tuple[Path, ...], packages: tuple[str, ...] = ()) -> str:
     """The key of an artifact from everything that makes it: maker, configuration, parents, our code, package versions."""
     content = {
         "made_by": made_by,
         "config": config,
         "parents": list(parents),
-        "source": hashlib.sha256(Path(source).read_bytes()).hexdigest(),
-        "packages": {package: importlib.metadata.version(package) for package in packages},
+        "sources": [hashlib.sha256(Path(source).read_bytes()).hexdigest() for source in sources],
+        "packages": {package: package_version(package) for package in packages},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+# The same package under the names of its builds.
+_BUILDS = {
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
+    "tensorflow": ("tensorflow", "tensorflow-cpu"),
+}
+
+
+def package_version(package: str) -> str:
+    """The installed version, with the name of the build where it is not the plain one. Raises PackageNotFoundError."""
+    for name in _BUILDS.get(package, (package,)):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            version = importlib.metadata.version(name)
+            return version if name == package else f"{version} ({name})"
+    raise importlib.metadata.PackageNotFoundError(package)
 
 
 def content_hash(path: Path) -> str:
@@ -144,7 +160,7 @@ class temporary_folder:
         # Asked before the half-written files are gone: libraries report a full disk each in its own words.
         full = shutil.disk_usage(self.parent).free < _FULL_BYTES
         shutil.rmtree(self.folder, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        if isinstance(error, OSError) and is_disk_error(error):
             raise output_error(self.parent, error) from error
         if isinstance(error, Exception) and full:
             raise output_error(self.parent, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error
@@ -152,6 +168,11 @@ class temporary_folder:
 
 _DISK_ERRORS = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 _FULL_BYTES = 65536
+
+
+def is_disk_error(error: OSError) -> bool:
+    """Whether a disk refused: no permission, no space, read-only, over quota."""
+    return error.errno in _DISK_ERRORS
 
 
 def output_error(path: Path, error: OSError) -> OutputError:

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from studylib.artifact import output_error
 from studylib.errors import InputError, OutputError, StudyError
 
 _EFFORTS = "smoke (minutes), quick (default) or full (publication)"
@@ -41,19 +42,26 @@ def study(options: argparse.Namespace) -> None:
     planned.check_writable()
     with only_one(planned.folder.parent):
         _announce(planned)
-        executed = Runner(planned, console.line).run(options.force)
+        runner = Runner(planned, console.line)
+        executed = runner.run(options.force)
         page = planned.folder / "report" / "index.html"
-        if executed or not page.exists():
+        if executed or not runner.report_is_current():
             page = report.build(planned.results)
+            runner.report_was_built()
         else:
-            console.line(f"Nothing to measure: every number was taken by {planned.measured_at()}. FORCE=1 measures again.", keep=True)
+            console.line(planned.nothing_to_measure(), keep=True)
     console.close()
     _conclude(planned.results, page, time.monotonic() - begun)
 
 
 def plan(options: argparse.Namespace) -> None:
     """Print what a study would do; runs nothing."""
-    _announce(_open(options, print))
+    from studylib import hardware
+
+    planned = _open(options, print)
+    if options.strict:
+        hardware.require_native(planned.params.hardware, planned.host)
+    _announce(planned)
 
 
 def report_again(options: argparse.Namespace) -> None:
@@ -75,9 +83,13 @@ def compare_machines(options: argparse.Namespace) -> None:
 
 def bench(options: argparse.Namespace) -> None:
     """Measure what the harness itself costs."""
-    from studylib import overhead
+    from studylib import overhead, params
+    from studylib.stats import MINIMUM_ROUNDS
 
-    overhead.run(rounds=options.rounds)
+    if options.rounds < MINIMUM_ROUNDS:
+        raise InputError(f"--rounds is {options.rounds}; an interval needs at least {MINIMUM_ROUNDS}.")
+    with only_one(params.outputs_root()):
+        overhead.run(rounds=options.rounds)
 
 
 class Console:
@@ -111,7 +123,11 @@ class only_one:
         self.path = folder / ".lock"
 
     def __enter__(self) -> None:
-        self.file = self.path.open("w")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.file = self.path.open("w")
+        except OSError as error:
+            raise output_error(self.path, error) from None
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -172,7 +188,7 @@ def _number(text: str, name: str) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is known and what is near when a verb is not."""
+    """Ends with one line that says what was wrong and where the allowed words are listed."""
 
     def error(self, message: str):
         self.print_usage(sys.stderr)

@@ -1,11 +1,15 @@
 """Who is faster, by how much, and how sure: interleaved repetitions against the baseline."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 
 from studylib import stats
 from studylib.results import Measurement, Results, Trial
+
+# A study that was stopped and went on within this time has lost no round.
+_TOGETHER_S = 600
 
 
 @dataclass(frozen=True)
@@ -41,19 +45,24 @@ def twin_of(control: Trial, trials: list[Trial]) -> Trial | None:
 
 
 def speed_up(baseline: Trial, contender: Trial, results: Results) -> SpeedUp:
-    """Compare medians of paired rounds. Rounds of two campaigns are never paired: they were measured apart."""
+    """Compare medians of paired rounds.
+
+    A round counts when both of its repetitions were measured in one uninterrupted session, or within minutes
+    of each other: what was measured apart is never paired.
+    """
     first, second = _by_round(results.measurements(baseline.id)), _by_round(results.measurements(contender.id))
-    shared = sorted(set(first) & set(second))
+    shared = [number for number in sorted(set(first) & set(second)) if _together(first[number], second[number])]
     if not shared:
-        rounds = _medians(first.values())[:1], _medians(second.values())[:1]
-        comparison = stats.compare(*rounds)
+        comparison = stats.compare(_medians(first.values())[:1], _medians(second.values())[:1])
         return SpeedUp(baseline, contender, comparison, "measured apart; FORCE=1 measures both together")
-    comparison = stats.compare(_medians(first[r] for r in shared), _medians(second[r] for r in shared))
-    if not _interleaved([first[r] for r in shared], [second[r] for r in shared]):
-        withheld = stats.Comparison(comparison.ratio, None, None, comparison.level, comparison.n, "cannot tell")
-        return SpeedUp(baseline, contender, withheld, "measured apart; FORCE=1 measures both together")
-    caveat = "" if comparison.n >= stats.MINIMUM_ROUNDS else f"{comparison.n} rounds are too few for an interval"
+    comparison = stats.compare(_medians(first[number] for number in shared), _medians(second[number] for number in shared))
+    caveat = "" if comparison.n >= stats.MINIMUM_ROUNDS else f"{comparison.n} rounds measured together are too few for an interval"
     return SpeedUp(baseline, contender, comparison, caveat)
+
+
+def typical_ns(measurements: list[Measurement]) -> float:
+    """The geometric mean of the repetitions' medians: what comparisons compare."""
+    return float(np.exp(np.mean(np.log(_medians(measurements)))))
 
 
 def noise_floor(found: list[SpeedUp]) -> dict[str, stats.Comparison]:
@@ -63,16 +72,15 @@ def noise_floor(found: list[SpeedUp]) -> dict[str, stats.Comparison]:
 
 def accuracy_changes(results: Results) -> list[tuple[Trial, Trial, stats.PairedDifference]]:
     """(baseline, contender, change of accuracy on the same samples) wherever both have labelled samples."""
-    trials = [trial for trial in results.plan() if not trial.control and trial.weights != "random"]
+    known = [trial for trial in results.plan() if not trial.control and trial.weights != "random" and trial.evaluation_id]
+    trials = [trial for trial in known if "correct" in (results.evaluation(trial.evaluation_id) or {})]
     found = []
     for contender in trials:
         baseline = baseline_of(trials, contender.model, contender.batch_size)
         if contender.batch_size != min(t.batch_size for t in trials if t.model == contender.model) or baseline in (None, contender):
             continue
-        pair = [results.evaluation(trial.evaluation_id) or {} for trial in (baseline, contender)]
-        if all("correct" in evaluation for evaluation in pair):
-            change = stats.paired_accuracy(*(np.array(evaluation["correct"]) for evaluation in pair))
-            found.append((baseline, contender, change))
+        right = [np.array(results.evaluation(trial.evaluation_id)["correct"]) for trial in (baseline, contender)]
+        found.append((baseline, contender, stats.paired_accuracy(*right)))
     return found
 
 
@@ -84,6 +92,9 @@ def _medians(measurements) -> np.ndarray:
     return np.array([float(np.median(measurement.values_ns)) for measurement in measurements])
 
 
-def _interleaved(first: list[Measurement], second: list[Measurement]) -> bool:
-    """Whether the two were measured during the same time. ISO times of one zone sort as text."""
-    return max(first[0].started_at, second[0].started_at) < min(first[-1].ended_at, second[-1].ended_at) or len(first) == 1
+def _together(first: Measurement, second: Measurement) -> bool:
+    """Whether two repetitions belong to one interleaved round."""
+    if first.session == second.session:
+        return True
+    apart = datetime.fromisoformat(first.started_at) - datetime.fromisoformat(second.started_at)
+    return abs(apart.total_seconds()) <= _TOGETHER_S

@@ -45,8 +45,17 @@ class Drawn:
 def draw_all(results: Results) -> list[Drawn]:
     """Draw and save every figure for which there are numbers; returns what was saved, in reading order."""
     drawn = [made for draw in (trade_off, speed_ups, distributions, sizes) if (made := save(results, *draw(results)))]
+    remove_others(results.folder / "figures", drawn)
     write_text(results.folder / "figures" / "figures.json", json.dumps([made.__dict__ for made in drawn], indent=1))
     return drawn
+
+
+def remove_others(folder: Path, drawn: list[Drawn]) -> None:
+    """Remove pictures of an earlier study that this one did not draw: they would pass for its own."""
+    names = {figure.name for figure in drawn}
+    for path in [*folder.glob("*.svg"), *folder.glob("*.png")]:
+        if path.stem not in names:
+            path.unlink()
 
 
 def save(results: Results, figure: Figure | None, name: str, title: str, caption: str, alt: str) -> Drawn | None:
@@ -252,7 +261,7 @@ def _forest(axes, part: list) -> None:
         axes.plot([comparison.low, comparison.high], [position, position], color=colour, linewidth=2)
         axes.plot(comparison.ratio, position, "o", color=colour, markersize=5)
         axes.annotate(
-            f"{comparison.ratio:.3g}x {comparison.verdict}",
+            f"{tables.digits(comparison.ratio)}x {comparison.verdict}",
             (comparison.high, position),
             xytext=(5, 0),
             textcoords="offset points",

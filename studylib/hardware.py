@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,10 @@ _TELLING_FLAGS = {
 
 @dataclass(frozen=True)
 class Host:
-    """Facts read from the running machine. ``threads`` is what affinity and container quota grant."""
+    """Facts read from the running machine.
+
+    ``threads``: what affinity and container quota grant. ``nvidia_gpu``: models of the visible GPUs, empty without one.
+    """
 
     system: str
     machine: str
@@ -31,7 +33,7 @@ class Host:
     threads: int
     memory_bytes: int
     device_tree: str
-    nvidia_gpu: bool
+    nvidia_gpu: str
     usb_vendors: tuple[str, ...]
     kernel: str
 
@@ -39,6 +41,7 @@ class Host:
     def id(self) -> str:
         """Twelve hexadecimal digits that name this kind of machine, as far as it changes measurements."""
         facts = {key: value for key, value in asdict(self).items() if key not in ("usb_vendors", "kernel")}
+        facts["memory_bytes"] = round(self.memory_bytes / 2**30)  # the kernel's own share varies from boot to boot
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
     def describe(self) -> str:
@@ -61,7 +64,7 @@ def probe() -> Host:
         threads=granted_threads(),
         memory_bytes=_granted_memory(psutil.virtual_memory().total),
         device_tree=_text("/proc/device-tree/model").strip("\0\n"),
-        nvidia_gpu=Path("/proc/driver/nvidia/version").exists() and shutil.which("nvidia-smi") is not None,
+        nvidia_gpu=", ".join(_field(_text(path), "Model") for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))),
         usb_vendors=tuple(sorted({_text(path).strip() for path in Path("/sys/bus/usb/devices").glob("*/idVendor")})),
         kernel=platform.release(),
     )
@@ -85,11 +88,14 @@ def mismatches(profile: HardwareProfile, host: Host) -> list[str]:
     if wanted.machines and host.machine not in wanted.machines:
         reasons.append(f"the architecture is {host.machine}, not {' or '.join(wanted.machines)}")
     if wanted.device_tree and wanted.device_tree not in host.device_tree:
-        reasons.append(f"the board is not a {wanted.device_tree}")
+        reasons.append(f"the board's name holds no '{wanted.device_tree}'")
     if wanted.gpu and not host.nvidia_gpu:
         reasons.append("no NVIDIA GPU is visible")
     if wanted.usb_vendor and wanted.usb_vendor not in host.usb_vendors:
         reasons.append(f"no USB device of vendor {wanted.usb_vendor} is plugged in")
+    # The kernel keeps some memory for itself; a board of the next smaller size has half.
+    if profile.memory_bytes and host.memory_bytes < 0.75 * profile.memory_bytes:
+        reasons.append(f"{host.memory_bytes / 1e9:.1f} GB of memory are granted, not {profile.memory_bytes / 1e9:.1f} GB")
     if profile.threads and host.threads < profile.threads:
         reasons.append(f"{host.threads} threads are granted, not {profile.threads}")
     return reasons

@@ -12,7 +12,7 @@ from studylib.results import Results
 
 def studies(outputs: Path) -> dict[str, Results]:
     """The stored studies by hardware set."""
-    return {path.parent.name: Results(path.parent) for path in sorted(outputs.glob("*/plan.json"))}
+    return {path.parent.name: Results(path.parent) for path in sorted(outputs.glob("[!.]*/plan.json"))}
 
 
 def medians(outputs: Path) -> pd.DataFrame:

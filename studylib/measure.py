@@ -1,5 +1,6 @@
 """Evaluate and time trials: parity first, then interleaved rounds of fresh processes."""
 
+import json
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -60,12 +61,13 @@ class Bench:
         A trial that fails is not tried again in this campaign; a disturbed repetition is, within a budget.
         """
         waiting = list(self.waiting(trials, campaign))
+        session = now()
         progress = Progress("repetition", [1] * len(waiting), self.write)
         broken = set()
         for trial, campaign_of_trial, repetition, attempt in waiting:
             progress.begin(f"{trial.model}, {trial.label}")
             while trial.id not in broken and attempt < _ATTEMPTS:
-                measurement = self._measure_once(trial, campaign_of_trial, repetition, attempt)
+                measurement = self._measure_once(trial, campaign_of_trial, repetition, attempt, session)
                 self.results.record(measurement)
                 attempt += 1
                 if measurement.status == "failed":
@@ -89,9 +91,9 @@ class Bench:
             if not finished and not any(attempt.status == "failed" for attempt in found):
                 yield trial, target, repetition, len(here)
 
-    def _measure_once(self, trial: Trial, campaign: int, repetition: int, attempt: int) -> Measurement:
+    def _measure_once(self, trial: Trial, campaign: int, repetition: int, attempt: int, session: str) -> Measurement:
         identity = {"trial_id": trial.id, "campaign": campaign, "repetition": repetition, "attempt": attempt}
-        identity |= {"host_id": self.host_id}
+        identity |= {"host_id": self.host_id, "session": session}
         offline = trial.scenario == "offline"
         settings = {
             "warmup_s": self.settings.warmup_s,
@@ -118,7 +120,7 @@ class Bench:
         return f"needs {rss_peak / 1e6:.0f} MB of memory; the declared hardware has {self.memory_bytes / 1e6:.0f} MB"
 
     def _job(self, trial: Trial) -> dict:
-        facts = ("recipe", "runtime", "provider", "threads", "scenario", "batch_size")
+        facts = ("model", "recipe", "runtime", "provider", "threads", "scenario", "batch_size")
         return {name: getattr(trial, name) for name in facts} | {
             "artifact": str(self.locate(trial.artifact_key)),
             "samples": str(self.locate(self.samples[trial.model])),
@@ -144,50 +146,60 @@ def why_invalid(disturbances: dict, max_steal: float) -> str:
 
 def make_artifacts(
     targets: list[dict],
+    known: dict[str, str],
     folder: Path,
     execute: Callable,
     present: Callable[[str], bool],
     timeout_s: float,
     write: Callable[[str], None] = print,
 ) -> dict[str, str]:
-    """Make the targets that are not ``present`` in child processes; returns failed keys with their reasons.
+    """Make the targets that are neither ``present`` nor ``known`` to fail; returns all failed keys with their reasons.
 
     One process makes many, since importing a converter takes longer than most conversions. When it dies, the
     target under way is the failed one and a new process goes on with the rest.
     """
-    waiting = [target for target in targets if not present(target["key"])]
+    waiting = [target for target in targets if target["key"] not in known and not present(target["key"])]
     progress = Progress("artifact", [_SOURCE_WEIGHT if target["kind"] == "source" else 1 for target in waiting], write)
-    failures: dict[str, str] = {}
+    watch = _Watch({target["key"]: target["label"] for target in waiting}, progress, dict(known))
     while waiting:
-        watch = _Watch({target["key"]: target["label"] for target in waiting}, progress)
+        job = {"kind": "build", "targets": waiting, "store": str(folder), "failed": watch.failures}
         try:
-            job = {"kind": "build", "targets": waiting, "store": str(folder), "failed": failures}
-            failures |= execute(job, timeout_s * len(waiting), watch)["failures"]
-            break
+            execute(job, timeout_s * len(waiting), watch)
         except TrialError as error:
-            if watch.under_way is None:
+            before = len(waiting)
+            watch.died(str(error))
+            waiting = [target for target in waiting if target["key"] not in watch.ended]
+            if len(waiting) == before:
                 raise StudyError(f"artifacts could not be made: {error}") from None
-            failures[watch.under_way] = str(error)
-            progress.end()
-            waiting = [target for target in waiting if target["key"] not in watch.ended | {watch.under_way}]
-    return failures
+        else:
+            break
+    return watch.failures
 
 
 class _Watch:
-    """Follows the lines of a build process."""
+    """Follows the lines of a build process: what is under way, what has ended, what failed and why."""
 
-    def __init__(self, labels: dict[str, str], progress: Progress):
-        self.labels, self.progress = labels, progress
+    def __init__(self, labels: dict[str, str], progress: Progress, failures: dict[str, str]):
+        self.labels, self.progress, self.failures = labels, progress, failures
         self.under_way: str | None = None
         self.ended: set[str] = set()
 
     def __call__(self, line: str) -> None:
-        import json
-
         if line.startswith('{"begun": '):
             self.under_way = json.loads(line)["begun"]
             self.progress.begin(self.labels[self.under_way])
         elif line.startswith('{"ended": '):
-            self.ended.add(json.loads(line)["ended"])
-            self.under_way = None
-            self.progress.end()
+            ended = json.loads(line)
+            self._end(ended["ended"], ended["reason"])
+
+    def died(self, reason: str) -> None:
+        """The process ended before it said so: what was under way is what failed."""
+        if self.under_way is not None:
+            self._end(self.under_way, reason)
+
+    def _end(self, key: str, reason: str | None) -> None:
+        if reason:
+            self.failures[key] = reason
+        self.ended.add(key)
+        self.under_way = None
+        self.progress.end()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from studylib import params
-from studylib.artifact import output_error, write_text
+from studylib.artifact import is_disk_error, output_error, write_text
 from studylib.errors import OutputError, StudyError
 from studylib.study import Study, sources_hash
 
@@ -50,11 +50,21 @@ class Runner:
             executed = True
         return executed
 
+    def report_is_current(self) -> bool:
+        """Whether the report was built after the last notebook and from the same results."""
+        wanted = [self.study.folder / name for name in ("report/index.html", "report/report.md", "results.parquet")]
+        return all(path.exists() for path in wanted) and self._keys().get("report") == self._key(_READS)
+
+    def report_was_built(self) -> None:
+        """Remember what the report was built from."""
+        self._remember("report", self._key(_READS))
+
     def _is_current(self, name: str) -> bool:
         return (self.folder / f"{name}.ipynb").exists() and self._keys().get(name) == self._key(name)
 
     def _execute(self, name: str, force: bool) -> None:
         import papermill
+        from nbclient.exceptions import DeadKernelError
         from traitlets.config import Config
 
         source = params.root() / "notebooks" / f"{name}.ipynb"
@@ -88,14 +98,19 @@ class Runner:
                 failed = target.with_suffix(".failed.ipynb")
                 temporary.replace(failed)
                 raise self._failure(name, error, failed) from None
+            except DeadKernelError:
+                reason = "its kernel died (often: out of memory)"
+                raise StudyError(f"notebook {name}: {reason}. What ran before is kept; run the same command again.") from None
             except OSError as error:
-                raise output_error(self.folder, error) from None
+                if is_disk_error(error):
+                    raise output_error(self.folder, error) from None
+                raise StudyError(f"notebook {name} could not be run: {error}. Run the same command again.") from None
             else:
                 temporary.replace(target)
             finally:
                 temporary.unlink(missing_ok=True)
         target.with_suffix(".failed.ipynb").unlink(missing_ok=True)
-        write_text(self.folder / "keys.json", json.dumps(self._keys() | {name: self._key(name)}, indent=1))
+        self._remember(name, self._key(name))
 
     def _prepare(self, temporary: Path) -> None:
         try:
@@ -124,6 +139,9 @@ class Runner:
             for file in sorted(self.study.results.raw.rglob("*.json")):
                 digest.update(file.relative_to(self.study.folder).as_posix().encode())
         return digest.hexdigest()
+
+    def _remember(self, name: str, key: str) -> None:
+        write_text(self.folder / "keys.json", json.dumps(self._keys() | {name: key}, indent=1))
 
     def _keys(self) -> dict[str, str]:
         try:

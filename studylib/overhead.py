@@ -4,11 +4,12 @@ import gc
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 
 from studylib import stats
-from studylib.params import SEED, root
+from studylib.params import SEED, outputs_root, root
 from studylib.runtimes import RUNTIMES, Options
 from studylib.scenarios import Budget, issue_queries
 from studylib.study import open_study
@@ -21,6 +22,8 @@ _LIMIT = 1.05
 def run(rounds: int = 30, write=print) -> stats.Comparison:
     """Interleave both loops in one process, on one session of the mnist_cnn ONNX model; print and return harness / bare."""
     study = open_study("cpu", "smoke", models=("mnist_cnn",), runtimes=("onnxruntime",), recipes=("fp32",), write=write)
+    # A folder of its own: the plan and results of the last study stay as they are. Artifacts are shared.
+    study = replace(study, folder=outputs_root() / ".bench" / "cpu")
     study.convert()
     trial = study.trials[0]
     samples = Samples.load(study.artifact(study.bench.samples["mnist_cnn"]).path)

@@ -4,12 +4,13 @@ Everything is frozen and checked when it is read; creating a parameter object do
 """
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError, field_validator
 
 from studylib.errors import InputError, ParameterError, UnknownNameError, lookup, suggestion
 
@@ -80,7 +81,17 @@ class Choice(_Section):
     runtimes: Names
     batch_sizes: Annotated[tuple[Annotated[StrictInt, Field(ge=1, le=4096)], ...], Field(min_length=1)]
     seed: Annotated[StrictInt, Field(ge=0, lt=2**32)] = SEED
+    # Share of the busy processor time that other virtual machines may take before a repetition is invalid.
     max_steal: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.2
+
+    @field_validator("models", "recipes", "runtimes", "batch_sizes")
+    @classmethod
+    def _no_duplicates(cls, values: tuple) -> tuple:
+        plain = [value.removesuffix("/cpu") if isinstance(value, str) else value for value in values]
+        twice = sorted({str(value) for value in plain if plain.count(value) > 1})
+        if twice:
+            raise ValueError(f"it should name each once; twice: {', '.join(twice)}")
+        return values
 
 
 class _Override(_Section):
@@ -112,6 +123,17 @@ class StudyParams(_Section):
     @property
     def settings(self) -> Effort:
         return EFFORTS[self.effort]
+
+    def command(self) -> str:
+        """The command that runs this study again."""
+        words = [f"make study HW={self.hardware.name} EFFORT={self.effort}"]
+        usual = resolve(self.hardware.name, self.effort).choice
+        for variable, field in (("MODEL", "models"), ("RECIPE", "recipes"), ("RUNTIME", "runtimes"), ("BATCH", "batch_sizes")):
+            if getattr(self.choice, field) != getattr(usual, field):
+                words.append(f"{variable}={','.join(map(str, getattr(self.choice, field)))}")
+        if self.choice.seed != usual.seed:
+            words.append(f"SEED={self.choice.seed}")
+        return " ".join(words)
 
     def notebook_parameters(self) -> dict:
         """The flat, literal values that papermill injects; `resolve` turns them back into this object."""
@@ -159,20 +181,37 @@ def resolve(hardware: str, effort: str = "quick", **overrides) -> StudyParams:
     return StudyParams(hardware=content.hardware, effort=effort, choice=_validated(Choice, merged, "command line" if given else shown))
 
 
-def check_names(params: StudyParams, **tables: dict) -> None:
-    """Refuse names that are in none of ``tables`` (models, recipes, runtimes), saying where they stand."""
-    for field, table in tables.items():
-        for name in getattr(params.choice, field):
-            known = name.split("/")[0] if field == "runtimes" else name
-            try:
-                lookup(table, field.rstrip("s"), known)
-            except UnknownNameError as error:
-                raise ParameterError(f"params/{params.hardware.name}.yaml or command line, {field}: {error}") from None
+def check_names(params: StudyParams, models: Iterable[str], recipes: Iterable[str], providers: dict[str, Iterable[str]]) -> None:
+    """Refuse models, recipes, runtimes and providers (known ones by runtime) that do not exist, saying where they stand."""
+    choice = params.choice
+    wanted = [("models", "model", name, models) for name in choice.models]
+    wanted += [("recipes", "recipe", name, recipes) for name in choice.recipes]
+    for name in choice.runtimes:
+        runtime, _, provider = name.partition("/")
+        wanted.append(("runtimes", "runtime", runtime, providers))
+        if provider and runtime in providers:
+            wanted.append(("runtimes", f"provider of {runtime}", provider, providers[runtime]))
+    for field, kind, name, known in wanted:
+        try:
+            lookup(dict.fromkeys(known), kind, name)
+        except UnknownNameError as error:
+            raise ParameterError(f"params/{params.hardware.name}.yaml or command line, {field}: {error}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which also refuses a key that stands twice instead of silently taking the last."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep) for key, _ in node.value]
+        for key, (key_node, _) in zip(keys, node.value, strict=True):
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' stands twice", key_node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def _read_yaml(path: Path, shown: str) -> dict:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise ParameterError(f"{shown}: not readable as YAML: {reason}. Correct the file and run again.") from None
@@ -199,7 +238,7 @@ def _explain(model: type[BaseModel], problem: dict, shown: str) -> str:
         return f"{shown}: unknown key '{location}'. Known: {', '.join(known)}." + suggestion(problem["loc"][-1], known)
     if problem["type"] == "missing":
         return f"{shown}: key '{location}' is missing. Add it."
-    advice = problem["msg"].replace("Input should", "it should")
+    advice = problem["msg"].replace("Input should", "it should").removeprefix("Value error, ")
     if isinstance(value, str) and _is_number(value):
         advice += " (YAML 1.1 reads 1e-3 as text; write 1.0e-3)" if "e" in value.lower() else " (remove the quotes)"
     return f"{shown}: {location} is {value!r}; {advice}."

@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable
 
-# A line at most this often, so that a log stays readable; the first and the last are always printed.
+# A line at most this often, and ever more rarely in long runs, so that a log stays readable; first and last are always printed.
 _INTERVAL_S = 3.0
+_INTERVAL_SHARE = 0.04
 
 
 class Progress:
@@ -18,7 +19,7 @@ class Progress:
     def begin(self, label: str) -> None:
         """Say that the step after the finished ones begins."""
         now = self._clock()
-        if self.done and now - self._last < _INTERVAL_S:
+        if self.done and now - self._last < max(_INTERVAL_S, _INTERVAL_SHARE * (now - self._begun)):
             return
         self._last = now
         self._write(f"{self.what} {self.done + 1} of {self.total}: {label}{self._remaining(now)}")

@@ -26,6 +26,7 @@ def build(results: Results) -> Path:
     drawn = figures.draw_all(results)
     content = _content(results, drawn)
     folder = results.folder / "report"
+    figures.remove_others(folder, drawn)
     for figure in drawn:
         for kind in ("svg", "png"):
             write_bytes(folder / f"{figure.name}.{kind}", (results.folder / "figures" / f"{figure.name}.{kind}").read_bytes())
@@ -36,7 +37,8 @@ def build(results: Results) -> Path:
 
 def summary(results: Results) -> list[str]:
     """What was found, in sentences whose every number is computed."""
-    sentences = []
+    run = results.run()
+    sentences = [] if run["native"] else [f"REHEARSAL: nothing here was measured on {run['title']}."]
     for row in tables.winners(results).to_dict("records"):
         sentence = f"{row['model']}, batch {row['batch']}: the fastest is {row['fastest']}, median {row['p50_ms']} ms"
         close = row["cannot be told from it"]
@@ -75,7 +77,7 @@ def _content(results: Results, drawn: list[figures.Drawn]) -> dict:
 def _html(frame) -> str:
     # A column that says nothing for any row only takes room.
     frame = frame[[name for name in frame if not (frame[name] == "").all()]]
-    return frame.to_html(index=False, escape=True, border=0, na_rep="–", float_format=lambda value: f"{value:.3g}")
+    return frame.to_html(index=False, escape=True, border=0, na_rep="–", float_format=tables.digits)
 
 
 def _data_uri(path: Path) -> str:

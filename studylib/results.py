@@ -9,7 +9,7 @@ import json
 import logging
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -70,7 +70,9 @@ class Trial:
 class Measurement:
     """One repetition in one fresh process: raw values in ns, warm-up kept apart. No summary inside.
 
-    ``cold_start_ns``: process, activate, load, first_inference. ``memory_bytes``: rss_before, rss_after_load,
+    ``session`` names the uninterrupted run that interleaved it with others: only inside one are rounds paired.
+    ``cold_start_ns``: process, activate, load, first_inference, and the total from spawn to answer.
+    ``memory_bytes``: rss_before, rss_after_load,
     rss_after_first, rss_peak, vms_peak. ``disturbances``: what went on beside it; ``status``: ok, invalid or failed.
     """
 
@@ -78,6 +80,7 @@ class Measurement:
     campaign: int
     repetition: int
     attempt: int
+    session: str
     status: str
     reason: str
     host_id: str
@@ -148,7 +151,12 @@ class Results:
 
     def plan(self) -> list[Trial]:
         """The trials of the latest study. Raises `InputError` when there was none."""
-        return [Trial(**facts) for facts in self._read("plan.json")]
+        try:
+            return [Trial(**facts) for facts in self._read("plan.json")]
+        except TypeError:
+            raise InputError(
+                f"{self.folder / 'plan.json'} was written by another version of studylib. Run `make study HW={self.folder.name}` again."
+            ) from None
 
     def run(self) -> dict:
         """Resolved parameters, host facts, versions and times of the latest study."""
@@ -250,18 +258,27 @@ def _size_rows(artifact: dict) -> list[dict]:
 
 
 def _quality_rows(evaluation: dict | None, trial: Trial) -> list[dict]:
-    """Fidelity for every model; accuracy only where samples are labelled and weights are not random."""
+    """Fidelity for every model; accuracy only where samples are labelled and weights are not random.
+
+    Samples that are not independent (crops of a few photographs) carry no interval: a binomial one would be far too narrow.
+    """
     if not evaluation or "n" not in evaluation:
         return []
     n = evaluation["n"]
     rows = [
         _row("output_mse", evaluation["output_mse"], "1", n=n),
         _row("sqnr", evaluation["sqnr"], "dB", n=n),
-        _estimate_row("agreement", stats.binomial_interval(sum(evaluation["agreeing"]), n), "1"),
+        _estimate_row("agreement", proportion(evaluation, "agreeing"), "1"),
     ]
     if "correct" in evaluation and trial.weights != "random":
-        rows.append(_estimate_row("top1_accuracy", stats.binomial_interval(sum(evaluation["correct"]), n), "1"))
+        rows.append(_estimate_row("top1_accuracy", proportion(evaluation, "correct"), "1"))
     return rows
+
+
+def proportion(evaluation: dict, name: str) -> stats.Estimate:
+    """The share of true values of an evaluation's list, with an exact interval where samples are independent."""
+    estimate = stats.binomial_interval(sum(evaluation[name]), evaluation["n"])
+    return estimate if evaluation["independent"] else replace(estimate, low=None, high=None)
 
 
 def _time_rows(trial: Trial, measurements: list[Measurement]) -> list[dict]:
@@ -292,7 +309,7 @@ def _process_rows(measurements: list[Measurement]) -> list[dict]:
         ("vms_peak", "byte"): [m["vms_peak"] for m in memory],
         ("load_time", "ns"): [c["load"] for c in cold],
         ("first_inference", "ns"): [c["first_inference"] for c in cold],
-        ("cold_start", "ns"): [sum(c.values()) for c in cold],
+        ("cold_start", "ns"): [c["total"] for c in cold],
     }
     return [
         _estimate_row(metric, stats.pooled_mean([np.array([value]) for value in values]), unit)

@@ -12,8 +12,9 @@ import numpy as np
 from studylib.runtimes import Session
 from studylib.zoo import Samples
 
-# Distinct batches that are prepared before the clock starts.
+# Distinct batches that are prepared before the clock starts, and the memory they may take of the process that is measured.
 _RING = 16
+_RING_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,11 @@ class Scenario:
     """A way of issuing queries. ``single_stream`` has one sample in a query; ``offline`` as many as a batch holds."""
 
     name: str
-    batched: bool
-
-    def why_not(self, batch_size: int) -> str | None:
-        if batch_size == 1 or self.batched:
-            return None
-        return f"{self.name} issues one sample at a time, not {batch_size}; offline takes batches"
 
     def drive(self, session: Session, samples: Samples, batch_size: int, budget: Budget) -> np.ndarray:
         """Issue queries until ``budget`` is used; the latency of each in ns, int64."""
-        ring = min(_RING, max(1, len(samples) // batch_size))
+        size = sum(values.nbytes for values in samples.batch(0, batch_size).values())
+        ring = max(1, min(_RING, len(samples) // batch_size, _RING_BYTES // size))
         batches = [samples.batch(start * batch_size, batch_size) for start in range(ring)]
         return issue_queries(session, batches, budget)
 
@@ -67,7 +63,7 @@ def issue_queries(session: Session, batches: list, budget: Budget) -> np.ndarray
     return np.array(values, dtype=np.int64)
 
 
-SCENARIOS = {scenario.name: scenario for scenario in (Scenario("single_stream", False), Scenario("offline", True))}
+SCENARIOS = {scenario.name: scenario for scenario in (Scenario("single_stream"), Scenario("offline"))}
 
 
 def scenario_for(batch_size: int) -> str:

@@ -27,7 +27,7 @@ from studylib.zoo import MODELS
 from studylib.zoo.sources import Sources
 
 # Sources whose change makes a measurement another one.
-_HARNESS = ("worker.py", "scenarios.py", "quality.py", "executors/local.py", "runtimes")
+_HARNESS = ("worker.py", "measure.py", "scenarios.py", "quality.py", "executors/local.py", "runtimes", "zoo/base.py")
 _PACKAGES = (
     "tensorflow", "keras", "ai-edge-litert", "onnxruntime", "onnx", "tf2onnx", "numpy", "scipy", "pandas", "papermill", "nbval",
     "jupyterlab", "seaborn", "tensorflow-model-optimization", "tf-keras",
@@ -52,7 +52,7 @@ class Study:
     @cached_property
     def store(self) -> Store:
         """Artifacts are shared by all hardware sets of one outputs folder."""
-        return Store(self.folder.parent / ".artifacts")
+        return Store(params.outputs_root() / ".artifacts")
 
     @property
     def mismatches(self) -> list[str]:
@@ -118,7 +118,7 @@ class Study:
         campaign = self.results.newest_campaign() + 1 if force else None
         repetitions = self.bench.measure(self.same, campaign)
         if not repetitions:
-            self.write(f"Nothing to measure: every number was taken by {self.measured_at()}. FORCE=1 measures again.")
+            self.write(self.nothing_to_measure())
         self.save()
 
     def save(self) -> None:
@@ -132,14 +132,18 @@ class Study:
             planned = [trial.id for trial in self.results.plan()] == [trial.id for trial in self.trials]
         except InputError:
             return False
-        present = [self._is_present(target["key"]) for target in self._targets]
+        known = self._known_failures()
+        present = [target["key"] in known or self._is_present(target["key"]) for target in self._targets]
         evaluated = all(self.results.evaluation(trial.evaluation_id) for trial in self.made)
         return planned and all(present) and evaluated and not any(self.bench.waiting(self.same))
 
-    def measured_at(self) -> str:
-        """When the newest number of this study was taken, UTC."""
+    def nothing_to_measure(self) -> str:
+        """What to say of a study that had nothing left to measure: when its numbers were taken."""
         times = [m.ended_at for trial in self.trials for m in self.results.measurements(trial.id)]
-        return max(times, default="(never)")[:19].replace("T", " ") + " UTC"
+        if not times:
+            return "Nothing to measure: no trial of this plan can run here; each says why."
+        newest = max(times)[:19].replace("T", " ")
+        return f"Nothing to measure: every number was taken by {newest} UTC. FORCE=1 measures again."
 
     def check_writable(self) -> None:
         """Raise `OutputError` before any work when results cannot be written."""
@@ -214,16 +218,18 @@ class Study:
 
     def _make(self, targets: list[dict]) -> None:
         remove_leftovers(self.store.folder)
-        known = self._known_failures()
-        wanted = [target for target in targets if target["key"] not in known]
         failures = make_artifacts(
-            wanted, self.store.folder, self.executor.run, self._is_present, self.params.settings.timeout_s, self.write
+            targets,
+            self._known_failures(),
+            self.store.folder,
+            self.executor.run,
+            self._is_present,
+            self.params.settings.timeout_s,
+            self.write,
         )
-        self._save_plan(known | failures)
+        self._save_plan(failures)
 
     def _is_present(self, key: str) -> bool:
-        if key in self._known_failures():
-            return True
         found = self.store.get(key)
         if found is not None:
             self._artifacts[key] = found
@@ -242,14 +248,15 @@ class Study:
         if not recipes:
             reason = f"recipe {recipe} does not exist for {runtime.format}, which {name} runs"
         artifact_key = "" if reason else self._chain_keys(model, recipes)[-1]
-        facts = (artifact_key, name, provider, self.threads, self._conditions)
+        version = "" if reason else runtime.version
+        facts = (artifact_key, name, version, provider, self.threads, self._conditions)
         return Trial(
             model=model,
             weights=MODELS[model].weights,
             recipe=recipe,
             format=runtime.format,
             runtime=name,
-            runtime_version="" if reason else runtime.version,
+            runtime_version=version,
             provider=provider,
             threads=self.threads,
             scenario=scenario_for(batch_size),
@@ -276,8 +283,11 @@ class Study:
 
     @cached_property
     def _conditions(self) -> str:
-        """Hash of what changes measurements and is not named in a trial: host, effort, harness sources."""
-        return _hash((self.host.id, asdict(self.params.settings), sources_hash(_HARNESS)))[:16]
+        """Hash of what changes measurements or their meaning and is not named in a trial."""
+        declared = self.params.hardware
+        limits = (self.native, declared.memory_bytes, self.params.choice.max_steal)
+        software = (platform.python_version(), importlib.metadata.version("numpy"), sources_hash(_HARNESS))
+        return _hash((self.host.id, limits, asdict(self.params.settings), software))[:16]
 
     def _save_plan(self, failures: dict[str, str] | None = None) -> None:
         failures = self._known_failures() if failures is None else failures
@@ -291,6 +301,7 @@ class Study:
             "hardware": self.params.hardware.name,
             "title": self.params.hardware.title,
             "effort": self.params.effort,
+            "command": self.params.command(),
             "native": self.native,
             "mismatches": self.mismatches,
             "threads": self.threads,
@@ -313,7 +324,8 @@ def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str
     if os.environ.get("STUDYLIB_HEADLESS"):
         die_with_parent()  # otherwise a kernel whose study was killed would go on measuring beside the next one
     resolved = params.resolve(hardware_set, effort, **choice)
-    params.check_names(resolved, models=MODELS, recipes=RECIPES, runtimes=RUNTIMES)
+    providers = {name: runtime.providers for name, runtime in RUNTIMES.items()}
+    params.check_names(resolved, MODELS, RECIPES, providers)
     return Study(resolved, hardware.probe(), params.outputs_root() / resolved.hardware.name, write)
 
 

@@ -1,13 +1,15 @@
 """Tables for people: what the notebooks show and the report prints, computed from the results and nothing else."""
 
+import math
+
 import numpy as np
 import pandas as pd
 
 from studylib import compare
 from studylib.errors import lookup
 from studylib.params import hardware_sets, outputs_root
-from studylib.results import Results, Trial
-from studylib.stats import binomial_interval
+from studylib.results import Results, Trial, proportion
+from studylib.stats import Estimate
 
 KEY = ["model", "runtime", "recipe", "batch"]
 
@@ -38,7 +40,7 @@ def measured_when(results: Results) -> str:
 
 
 def artifacts(results: Results) -> pd.DataFrame:
-    """Every artifact of the plan: size, ratio to the model's largest fp32 artifact, and the recipes that made it."""
+    """Every artifact of the plan: size, ratio to the fp32 artifact of the same format, and the recipes that made it."""
     known, wanted = results.artifacts(), {trial.artifact_key for trial in results.plan()}
     rows = [facts for key, facts in known.items() if key in wanted]
     frame = _frame(
@@ -152,17 +154,17 @@ def winners(results: Results) -> pd.DataFrame:
     """The fastest trial of each model and batch size, and those that cannot be told from it."""
     rows = []
     measured = [t for t in results.plan() if results.status(t)[0] == "ok" and not t.control]
-    medians = {t.id: float(np.median(np.concatenate([m.values_ns for m in results.measurements(t.id)]))) for t in measured}
+    medians = {t.id: compare.typical_ns(results.measurements(t.id)) for t in measured}
     for model, batch in dict.fromkeys((trial.model, trial.batch_size) for trial in measured):
         rivals = sorted((t for t in measured if (t.model, t.batch_size) == (model, batch)), key=lambda t: medians[t.id])
         best = rivals[0]
-        close = [r.label for r in rivals[1:] if compare.speed_up(r, best, results).comparison.verdict == "cannot tell"]
+        close = [r.label for r in rivals[1:] if compare.speed_up(r, best, results).comparison.verdict != "faster"]
         rows.append(
             {
                 "model": model,
                 "batch": batch,
                 "fastest": best.label,
-                "p50_ms": f"{medians[best.id] / 1e6:.3g}",
+                "p50_ms": digits(medians[best.id] / 1e6),
                 "cannot be told from it": ", ".join(close),
             }
         )
@@ -172,8 +174,17 @@ def winners(results: Results) -> pd.DataFrame:
 def ratio_text(comparison) -> str:
     """``2.1x [1.9, 2.4]``; without an interval, only the ratio and a word."""
     if comparison.low is None:
-        return f"{comparison.ratio:.3g}x (no interval)"
-    return f"{comparison.ratio:.3g}x [{comparison.low:.3g}, {comparison.high:.3g}]"
+        return f"{digits(comparison.ratio)}x (no interval)"
+    return f"{digits(comparison.ratio)}x [{digits(comparison.low)}, {digits(comparison.high)}]"
+
+
+def digits(value: float) -> str:
+    """Three significant digits, never an exponent: 29,600 or 0.0312 or 3.00."""
+    rounded = float(f"{value:.3g}")
+    if not np.isfinite(rounded) or rounded == 0:
+        return f"{value:g}"
+    decimals = max(0, 2 - math.floor(math.log10(abs(rounded))))
+    return f"{rounded:,.{decimals}f}"
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -192,7 +203,7 @@ def _frame(rows) -> pd.DataFrame:
 
 
 def _cell(value) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return digits(value) if isinstance(value, float) else str(value)
 
 
 def _key(trial: Trial) -> dict:
@@ -205,14 +216,17 @@ def _quality_columns(trial: Trial, found: dict) -> dict:
     if "n" not in found:
         return {}
     columns = {"sqnr_db": round(found["sqnr"], 1), "output_mse": f"{found['output_mse']:.2g}"}
-    agreement = binomial_interval(sum(found["agreeing"]), found["n"])
-    columns["agreement_%"] = f"{100 * agreement.value:.1f} [{100 * agreement.low:.1f}, {100 * agreement.high:.1f}]"
+    columns["agreement_%"] = _percent(proportion(found, "agreeing"))
     if "correct" in found and trial.weights != "random":
-        accuracy = binomial_interval(sum(found["correct"]), found["n"])
-        columns["accuracy_%"] = f"{100 * accuracy.value:.1f} [{100 * accuracy.low:.1f}, {100 * accuracy.high:.1f}]"
+        columns["accuracy_%"] = _percent(proportion(found, "correct"))
     else:
         columns["accuracy_%"] = "no labels"
     return columns | {"n": found["n"]}
+
+
+def _percent(estimate: Estimate) -> str:
+    text = f"{100 * estimate.value:.1f}"
+    return text if estimate.low is None else f"{text} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
 def _interval(values: pd.DataFrame, metric: str, unit: float, interval: bool = True) -> str:
@@ -220,7 +234,7 @@ def _interval(values: pd.DataFrame, metric: str, unit: float, interval: bool = T
     if metric not in values.index:
         return "–"
     row = values.loc[metric]
-    text = f"{row.value / unit:.3g}"
+    text = digits(row.value / unit)
     if interval and not np.isnan(row.ci_low):
-        text += f" [{row.ci_low / unit:.3g}, {row.ci_high / unit:.3g}]"
+        text += f" [{digits(row.ci_low / unit)}, {digits(row.ci_high / unit)}]"
     return text

@@ -31,6 +31,7 @@ def build(job: dict) -> dict:
     failures = dict(job["failed"])
     for target in job["targets"]:
         print(json.dumps({"begun": target["key"]}), flush=True)
+        reason = None
         try:
             missing = next((failures[key] for key in target["needs"] if key in failures), None)
             if missing:
@@ -39,11 +40,13 @@ def build(job: dict) -> dict:
         except OutputError:
             raise  # a full disk is no finding about this artifact: the study stops and says so
         except StudyError as error:
-            failures[target["key"]] = str(error)
+            reason = str(error)
         except Exception as error:  # a framework's converter may raise anything: the row shows it
-            failures[target["key"]] = f"{type(error).__name__}: {first_line(error)}"
-        print(json.dumps({"ended": target["key"]}), flush=True)
-    return {"failures": failures}
+            reason = f"{type(error).__name__}: {first_line(error)}"
+        if reason:
+            failures[target["key"]] = reason
+        print(json.dumps({"ended": target["key"], "reason": reason}), flush=True)
+    return {}
 
 
 def make(target: dict, store: Store):
@@ -67,12 +70,19 @@ def make(target: dict, store: Store):
 def evaluate(job: dict) -> dict:
     """Run every test sample through the runtime, one at a time as it will be deployed, and hold it against the source."""
     from studylib import quality
+    from studylib.zoo import MODELS
 
     session, samples, _ = open_session(job)
     outputs = [session.run(samples.batch(index, 1))[0] for index in range(len(samples))]
     found = quality.metrics(np.concatenate(outputs), np.load(job["reference"]), samples.labels)
     reason = quality.why_not_same(found, job["recipe"])
-    return found | {"status": "failed" if reason else "ok", "reason": reason or "", "placement": session.placement()}
+    independent = MODELS[job["model"]].independent_samples
+    return found | {
+        "status": "failed" if reason else "ok",
+        "reason": reason or "",
+        "independent": independent,
+        "placement": session.placement(),
+    }
 
 
 def measure(job: dict) -> dict:
@@ -80,17 +90,19 @@ def measure(job: dict) -> dict:
     from studylib.scenarios import SCENARIOS, Budget
 
     started_at, settings, batch_size = now(), job["settings"], job["batch_size"]
-    begun = disturbance_counters()
     session, samples, facts = open_session(job)
     clock, first = session.clock, samples.batch(0, batch_size)
     start = clock()
     session.run(first)
     facts["cold_start_ns"]["first_inference"] = clock() - start
+    facts["cold_start_ns"]["total"] = time.perf_counter_ns() - job["spawned_ns"]
     facts["memory_bytes"]["rss_after_first"] = memory()["rss"]
     scenario = SCENARIOS[job["scenario"]]
     warmup = scenario.drive(session, samples, batch_size, Budget(3, settings["warmup_s"], settings["max_duration_s"]))
     budget = Budget(settings["min_values"], settings["min_duration_s"], settings["max_duration_s"])
+    begun = disturbance_counters()
     values = scenario.drive(session, samples, batch_size, budget)
+    ended = disturbance_counters()
     after = memory()
     facts["memory_bytes"] |= {"rss_peak": after["rss_peak"], "vms_peak": after["vms_peak"]}
     return facts | {
@@ -99,7 +111,7 @@ def measure(job: dict) -> dict:
         "values_ns": values.tolist(),
         "warmup_ns": warmup.tolist(),
         "placement": session.placement(),
-        "disturbances": disturbances(begun, disturbance_counters()),
+        "disturbances": disturbances(begun, ended),
     }
 
 
@@ -146,7 +158,7 @@ def disturbance_counters() -> dict:
     times, usage = psutil.cpu_times(), resource.getrusage(resource.RUSAGE_SELF)
     return {
         "steal_s": getattr(times, "steal", 0.0),
-        "total_s": float(sum(times[:8])),
+        "busy_s": float(sum(times[:8])) - times.idle - getattr(times, "iowait", 0.0),
         "load_1min": os.getloadavg()[0],
         "major_faults": usage.ru_majflt,
         "involuntary_switches": usage.ru_nivcsw,
@@ -154,10 +166,11 @@ def disturbance_counters() -> dict:
 
 
 def disturbances(before: dict, after: dict) -> dict:
-    """Share of processor time stolen by the hypervisor, load when it began, major page faults, involuntary switches."""
-    elapsed = after["total_s"] - before["total_s"]
+    """What went on while the values were taken: the share of the busy processor time that other virtual machines took,
+    load when it began, major page faults, involuntary switches."""
+    busy = after["busy_s"] - before["busy_s"]
     return {
-        "steal_share": (after["steal_s"] - before["steal_s"]) / elapsed if elapsed > 0 else 0.0,
+        "steal_share": (after["steal_s"] - before["steal_s"]) / busy if busy > 0 else 0.0,
         "load_1min": before["load_1min"],
         "major_faults": after["major_faults"] - before["major_faults"],
         "involuntary_switches": after["involuntary_switches"] - before["involuntary_switches"],

@@ -71,10 +71,11 @@ def measurement(of, repetition=0, values=(100_000,) * 200, **changes):
     from studylib.results import Measurement
 
     facts = {
-        "trial_id": of.id, "campaign": 1, "repetition": repetition, "attempt": 0, "status": "ok", "reason": "", "host_id": "h",
+        "trial_id": of.id, "campaign": 1, "repetition": repetition, "attempt": 0, "session": "s",
+        "status": "ok", "reason": "", "host_id": "h",
         "started_at": f"2026-01-01T{repetition:02}:00:00+00:00", "ended_at": f"2026-01-01T{repetition:02}:30:00+00:00",
         "values_ns": tuple(values), "warmup_ns": (1,),
-        "cold_start_ns": {"process": 10**7, "activate": 10**8, "load": 10**6, "first_inference": 10**6},
+        "cold_start_ns": {"process": 10**7, "activate": 10**8, "load": 10**6, "first_inference": 10**6, "total": 2 * 10**8},
         "memory_bytes": {
             "rss_before": 10**7, "rss_after_load": 2 * 10**7, "rss_after_first": 3 * 10**7, "rss_peak": 4 * 10**7, "vms_peak": 10**8,
         },
@@ -86,11 +87,12 @@ def measurement(of, repetition=0, values=(100_000,) * 200, **changes):
 def run_facts(native: bool = True, **changes) -> dict:
     """What ``run.json`` holds, for results that a test records itself."""
     facts = {
-        "study": "cpu-smoke", "hardware": "cpu", "title": "Test machine", "effort": "smoke", "native": native,
+        "study": "cpu-smoke", "hardware": "cpu", "title": "Test machine", "effort": "smoke", "command": "make study HW=cpu EFFORT=smoke",
+        "native": native,
         "mismatches": [] if native else ["the architecture is x86_64, not aarch64"], "threads": 2, "host_id": "h",
         "host": {"description": "a test host", "kernel": "6", "isa": ["avx2"]}, "failures": {}, "git": {}, "python": "3.11",
         "packages": {"numpy": "2"},
-        "parameters": {"settings": {"repetitions": 8, "min_values": 140, "min_duration_s": 0.1, "warmup_s": 0.1}},
+        "parameters": {"settings": {"repetitions": 8, "min_values": 140, "min_duration_s": 0.1, "max_duration_s": 5, "warmup_s": 0.1}},
     }  # fmt: skip
     return facts | changes
 
@@ -118,7 +120,15 @@ def recorded(tmp_path):
                 values = (centre * rng.lognormal(0, 0.02, 200)).astype(int).tolist()
                 results.record(measurement(of, repetition, values))
         right = [True] * 98 + [False] * 2
-        found = {"n": 100, "finite": True, "output_mse": 1e-9, "sqnr": 90.0, "agreeing": [True] * 100, "correct": right}
+        found = {
+            "n": 100,
+            "finite": True,
+            "output_mse": 1e-9,
+            "sqnr": 90.0,
+            "agreeing": [True] * 100,
+            "correct": right,
+            "independent": True,
+        }
         for of in (slow, fast):
             results.record_evaluation(of.evaluation_id, found | {"status": "ok", "reason": "", "placement": "CPU"})
         return results

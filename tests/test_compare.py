@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from conftest import measurement, run_facts, trial
 
@@ -18,28 +20,49 @@ def test_the_contender_is_twice_as_fast_and_the_twin_cannot_be_told_apart(record
 
 def test_too_few_rounds_are_said(recorded):
     found = compare.speed_ups(recorded(rounds=3))[0]
-    assert (found.comparison.verdict, found.caveat) == ("cannot tell", "3 rounds are too few for an interval")
+    assert (found.comparison.verdict, found.caveat) == ("cannot tell", "3 rounds measured together are too few for an interval")
 
 
-def _measured_apart(results, **changes):
+def _two(results, **changes):
+    """A baseline and one twice as fast, eight rounds; ``changes(repetition)`` alters the contender's repetitions."""
     slow, fast = trial(runtime="tensorflow", format="saved_model"), trial()
     results.save_plan([slow, fast], run_facts(), [])
+    alter = changes.get("alter", lambda repetition: {})
     for repetition in range(8):
         results.record(measurement(slow, repetition))
-        results.record(measurement(fast, repetition, [50_000] * 200, **changes))
+        results.record(measurement(fast, repetition, [50_000] * 200, **alter(repetition)))
     return compare.speed_ups(results)[0]
 
 
-@pytest.mark.parametrize("changes", [{"campaign": 2}, {"started_at": "2026-02-02T00:00:00+00:00", "ended_at": "2026-02-02T01:00:00+00:00"}])
+@pytest.mark.parametrize("changes", [{"campaign": 2}, {"session": "another", "started_at": "2026-02-02T00:00:00+00:00"}])
 def test_trials_measured_apart_get_no_verdict(tmp_path, changes):
-    found = _measured_apart(Results(tmp_path), **changes)
+    found = _two(Results(tmp_path), alter=lambda repetition: changes)
     assert found.comparison.verdict == "cannot tell"
     assert found.comparison.low is None
     assert found.caveat == "measured apart; FORCE=1 measures both together"
 
 
+def test_rounds_are_paired_one_by_one(tmp_path):
+    """One round together and seven measured days later must not borrow the verdict of the first."""
+    later = {"session": "another", "started_at": "2026-02-02T00:00:00+00:00", "ended_at": "2026-02-02T01:00:00+00:00"}
+    found = _two(Results(tmp_path), alter=lambda repetition: later if repetition else {})
+    assert (found.comparison.n, found.comparison.verdict) == (1, "cannot tell")
+    assert found.caveat == "1 rounds measured together are too few for an interval"
+
+
+def test_a_round_cut_by_a_stop_and_finished_soon_after_counts(tmp_path):
+    found = _two(Results(tmp_path), alter=lambda repetition: {"session": "another"})
+    assert (found.comparison.n, found.comparison.verdict) == (8, "faster")
+
+
+def test_a_round_cut_by_a_stop_and_finished_the_next_day_does_not(tmp_path):
+    late = {"session": "another", "started_at": "2026-01-02T03:00:00+00:00"}
+    found = _two(Results(tmp_path), alter=lambda repetition: late if repetition == 3 else {})
+    assert (found.comparison.n, found.comparison.verdict) == (7, "faster")
+
+
 def test_trials_measured_together_get_one(tmp_path):
-    assert _measured_apart(Results(tmp_path)).comparison.verdict == "faster"
+    assert _two(Results(tmp_path)).comparison.verdict == "faster"
 
 
 def test_without_tensorflow_the_first_float_trial_is_the_baseline():
@@ -59,3 +82,11 @@ def test_accuracy_is_compared_on_the_same_samples(recorded):
 
 def test_random_weights_have_no_accuracy_to_compare(recorded):
     assert compare.accuracy_changes(recorded(weights="random")) == []
+
+
+def test_accuracy_is_compared_when_the_usual_baseline_was_skipped(recorded):
+    results = recorded()
+    plan = [replace(t, reason="no GPU", evaluation_id="") if t.runtime == "tensorflow" else t for t in results.plan()]
+    plan.append(trial(runtime="litert", format="tflite", evaluation_id="evaluation-slow"))
+    results.save_plan(plan, run_facts(), [])
+    assert [(b.runtime, c.runtime) for b, c, _ in compare.accuracy_changes(results)] == [("onnxruntime", "litert")]

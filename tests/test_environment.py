@@ -65,7 +65,8 @@ def test_what_is_installed_is_what_is_locked():
     ("output", "words"),
     [
         ("OSError: [Errno 28] No space left on device", "the disk is full. Free some space"),
-        ("ERROR: Could not find a version that satisfies the requirement numpy", "the package index cannot be reached"),
+        ("ERROR: No matching distribution found for tensorflow==2.21.0", "has no build for this platform or Python"),
+        ("WARNING: connection broken by NewConnectionError\nERROR: No matching distribution found for numpy", "index cannot be reached"),
         ("Temporary failure in name resolution", "the package index cannot be reached. Check the network, a proxy"),
         ("THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. the hashes do not match", "does not match the lock's hash"),
         ("The virtual environment was not created because ensurepip is not available", "apt-get install python3-venv"),

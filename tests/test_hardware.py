@@ -8,7 +8,7 @@ from studylib.errors import NotOnThisHostError
 
 @pytest.fixture
 def host():
-    return hardware.Host("Linux", "x86_64", "A processor", ("avx2",), 8, 8, 16 * 2**30, "", False, (), "6.1")
+    return hardware.Host("Linux", "x86_64", "A processor", ("avx2",), 8, 8, 16 * 2**30, "", "", (), "6.1")
 
 
 def test_probe_reads_this_machine():
@@ -26,8 +26,8 @@ def test_the_cpu_set_is_native_on_an_ordinary_machine(host):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("jetson", ["architecture is x86_64, not aarch64", "not a Jetson"]),
-        ("raspberry-pi", ["not a Raspberry Pi"]),
+        ("jetson", ["architecture is x86_64, not aarch64", "holds no 'Orin Nano'"]),
+        ("raspberry-pi", ["holds no 'Raspberry Pi 5'"]),
         ("android", ["system is Linux, not Android"]),
         ("ios", ["system is Linux, not iOS"]),
         ("movidius", ["no USB device of vendor 03e7"]),
@@ -45,15 +45,27 @@ def test_a_rehearsal_says_why(host, name, words):
         ("jetson", {"machine": "aarch64", "device_tree": "NVIDIA Jetson Orin Nano Developer Kit"}),
         ("raspberry-pi", {"machine": "aarch64", "device_tree": "Raspberry Pi 5 Model B Rev 1.0"}),
         ("movidius", {"usb_vendors": ("03e7",)}),
-        ("cloud-gpu", {"nvidia_gpu": True}),
+        ("cloud-gpu", {"nvidia_gpu": "NVIDIA L4"}),
     ],
 )
 def test_the_declared_machine_is_native(host, name, facts):
     assert hardware.mismatches(params.resolve(name).hardware, replace(host, **facts)) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "facts", "words"),
+    [
+        ("raspberry-pi", {"device_tree": "Raspberry Pi 4 Model B Rev 1.4"}, "the board's name holds no 'Raspberry Pi 5'"),
+        ("raspberry-pi", {"device_tree": "Raspberry Pi 5 Model B", "memory_bytes": 2 * 10**9}, "2.0 GB of memory are granted, not 4.0 GB"),
+        ("jetson", {"device_tree": "NVIDIA Jetson Xavier NX"}, "the board's name holds no 'Orin Nano'"),
+    ],
+)
+def test_a_sister_board_is_a_rehearsal(host, name, facts, words):
+    assert hardware.mismatches(params.resolve(name).hardware, replace(host, machine="aarch64", **facts)) == [words]
+
+
 def test_too_few_threads_are_a_rehearsal(host):
-    jetson = replace(host, machine="aarch64", device_tree="NVIDIA Jetson", threads=2)
+    jetson = replace(host, machine="aarch64", device_tree="NVIDIA Jetson Orin Nano", threads=2)
     assert hardware.mismatches(params.resolve("jetson").hardware, jetson) == ["2 threads are granted, not 6"]
 
 
@@ -72,4 +84,5 @@ def test_threads_heed_affinity_and_container_quota(monkeypatch, quota, threads):
 def test_the_id_changes_with_what_changes_measurements(host):
     assert replace(host, isa=("avx2", "avx512_vnni")).id != host.id
     assert replace(host, threads=4).id != host.id
-    assert replace(host, kernel="7").id == host.id
+    assert replace(host, nvidia_gpu="NVIDIA L4").id != host.id
+    assert replace(host, kernel="7", memory_bytes=host.memory_bytes - 10**6).id == host.id

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 from conftest import trial
 
+from studylib import worker
 from studylib.errors import StudyError, TrialError
 from studylib.executors import LocalExecutor
 from studylib.measure import Bench, make_artifacts, rounds, why_invalid
@@ -153,28 +154,49 @@ def _targets(*keys):
     return [{"key": key, "label": key, "kind": "recipe", "needs": []} for key in keys]
 
 
-def test_a_conversion_that_kills_its_process_costs_that_artifact_alone(tmp_path):
+def _build(tmp_path, keys, script, known=None):
+    """Make artifacts with a build process that follows ``script``: key to a reason, ``"kill"`` or None."""
     runs = []
 
     def execute(job, timeout_s, on_line):
         runs.append([target["key"] for target in job["targets"]])
         for key in runs[-1]:
             on_line(json.dumps({"begun": key}))
-            if key == "b":
+            if script.get(key) == "kill":
                 raise TrialError("crash: the process was killed by SIGSEGV")
-            on_line(json.dumps({"ended": key}))
-        return {"failures": job["failed"]}
+            on_line(json.dumps({"ended": key, "reason": script.get(key)}))
+        if script.get("exit") == "kill":
+            raise TrialError("crash at exit")
+        return {}
 
-    failures = make_artifacts(_targets("a", "b", "c"), tmp_path, execute, lambda key: False, 10, lambda line: None)
+    failures = make_artifacts(_targets(*keys), known or {}, tmp_path, execute, lambda key: False, 10, lambda line: None)
+    return failures, runs
+
+
+def test_a_conversion_that_kills_its_process_costs_that_artifact_alone(tmp_path):
+    failures, runs = _build(tmp_path, "abc", {"b": "kill"})
     assert failures == {"b": "crash: the process was killed by SIGSEGV"}
     assert runs == [["a", "b", "c"], ["c"]]
+
+
+def test_a_reason_survives_the_death_of_the_process_that_told_it(tmp_path):
+    failures, _ = _build(tmp_path, "abc", {"a": "no translation", "b": "kill"})
+    assert failures == {"a": "no translation", "b": "crash: the process was killed by SIGSEGV"}
+
+
+def test_a_crash_after_everything_ended_costs_nothing(tmp_path):
+    assert _build(tmp_path, "ab", {"exit": "kill"}) == ({}, [["a", "b"]])
+
+
+def test_what_is_known_to_fail_is_not_tried_and_stays_known(tmp_path):
+    assert _build(tmp_path, "ab", {}, known={"a": "no translation"}) == ({"a": "no translation"}, [["b"]])
 
 
 def test_what_is_present_is_not_made(tmp_path):
     def execute(*_):
         raise AssertionError("nothing should be made")
 
-    assert make_artifacts(_targets("a"), tmp_path, execute, lambda key: True, 10) == {}
+    assert make_artifacts(_targets("a"), {}, tmp_path, execute, lambda key: True, 10) == {}
 
 
 def test_a_worker_that_cannot_start_stops_the_study(tmp_path):
@@ -182,4 +204,10 @@ def test_a_worker_that_cannot_start_stops_the_study(tmp_path):
         raise TrialError("error: No module named studylib")
 
     with pytest.raises(StudyError, match="artifacts could not be made: error: No module named studylib"):
-        make_artifacts(_targets("a"), tmp_path, execute, lambda key: False, 10, lambda line: None)
+        make_artifacts(_targets("a"), {}, tmp_path, execute, lambda key: False, 10, lambda line: None)
+
+
+def test_what_needs_a_failed_artifact_is_not_tried(tmp_path, capsys):
+    target = {"key": "b", "label": "b", "kind": "recipe", "needs": ["a"], "model": "none"}
+    worker.build({"targets": [target], "store": str(tmp_path), "failed": {"a": "no translation"}})
+    assert capsys.readouterr().out.splitlines()[-1] == '{"ended": "b", "reason": "no translation"}'

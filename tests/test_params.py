@@ -62,6 +62,7 @@ def test_unknown_effort():
         ("  name: cpu", "  name: other", r"hardware\.name is 'other'; it must be the file's name, 'cpu'"),
         ("study:", "studdy:", r"unknown key 'studdy'\. Known: hardware, study, efforts\. Did you mean 'study'\?"),
         ("hardware:", "hardware: [", r"not readable as YAML"),
+        ("efforts:", "study: {}\nefforts:", r"the key 'study' stands twice"),
     ],
 )
 def test_bad_content_is_refused_with_file_key_value_and_what_is_allowed(project, old, new, message):
@@ -95,7 +96,27 @@ def test_yaml_cannot_make_python_objects(project):
 def test_names_are_checked_against_the_tables():
     resolved = params.resolve("cpu", "smoke", models=("mnist_cn",))
     with pytest.raises(ParameterError, match=r"models: Unknown model 'mnist_cn'\. Known: .*Did you mean 'mnist_cnn'\?"):
-        params.check_names(resolved, models={"mnist_cnn": 1})
+        params.check_names(resolved, ["mnist_cnn"], [], {})
+
+
+def test_a_provider_is_checked_too():
+    resolved = params.resolve("cpu", "smoke", runtimes=("onnxruntime/cudaa",))
+    with pytest.raises(ParameterError, match=r"Unknown provider of onnxruntime 'cudaa'\. Known: cpu, cuda\. Did you mean 'cuda'\?"):
+        params.check_names(resolved, resolved.choice.models, resolved.choice.recipes, {"onnxruntime": ("cpu", "cuda")})
+
+
+@pytest.mark.parametrize(
+    "choice", [{"batch_sizes": (1, 1)}, {"recipes": ("fp32", "fp32")}, {"runtimes": ("onnxruntime", "onnxruntime/cpu")}]
+)
+def test_a_name_that_stands_twice_is_refused(choice):
+    with pytest.raises(ParameterError, match="it should name each once; twice: "):
+        params.resolve("cpu", "smoke", **choice)
+
+
+def test_the_command_that_runs_a_study_again_names_what_was_chosen():
+    assert params.resolve("cpu", "smoke").command() == "make study HW=cpu EFFORT=smoke"
+    chosen = params.resolve("cpu", "quick", runtimes=("litert",), batch_sizes=(1, 16), seed=3)
+    assert chosen.command() == "make study HW=cpu EFFORT=quick RUNTIME=litert BATCH=1,16 SEED=3"
 
 
 def test_a_bad_name_on_the_command_line_is_refused():

@@ -86,6 +86,21 @@ print(report.build(Results(Path(sys.argv[1]))))
     assert (results.folder / "report" / "index.html").exists()
 
 
+def test_pictures_of_an_earlier_study_do_not_stay(recorded):
+    results = recorded()
+    page = report.build(results)
+    results.save_plan(results.plan()[-1:], run_facts(), [])
+    report.build(results)
+    assert list((results.folder / "figures").glob("*.svg")) == list(page.parent.glob("*.svg")) == []
+
+
+def test_the_fastest_lists_every_rival_it_does_not_beat(recorded):
+    """A trial with more fast values but a slower typical repetition must not win."""
+    results = recorded()
+    (row,) = tables.winners(results).to_dict("records")
+    assert (row["fastest"], row["cannot be told from it"]) == ("onnxruntime fp32", "")
+
+
 def test_findings_are_computed_from_results(recorded):
     sentences = report.summary(recorded())
     assert re.match(r"mnist_cnn, batch 1: the fastest is onnxruntime fp32, median 0\.\d+ ms\.", sentences[0])
@@ -130,3 +145,11 @@ def test_every_table_has_its_columns_even_when_nothing_could_be_made(tmp_path):
     assert all("model" in frame for name, frame in made.items() if name != "winners")
     assert made["not_measured"].reason.tolist() == ["converter failed"]
     assert "converter failed" in report.build(results).read_text()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(29634.2, "29,600"), (0.031234, "0.0312"), (3, "3.00"), (999.6, "1,000"), (0, "0"), (float("nan"), "nan"), (-12.34, "-12.3")],
+)
+def test_digits_are_three_and_never_an_exponent(value, text):
+    assert tables.digits(value) == text

@@ -82,6 +82,7 @@ def test_the_table_is_computed_from_raw_values(recorded):
     results = recorded()
     table = results.table()
     of = results.plan()[1]
+    # Repetitions of equal length weigh the same, so this is the plain percentile of all values.
     values = sorted(v for m in results.measurements(of.id) for v in m.values_ns)
     row = table[(table.trial_id == of.id) & (table.metric == "latency_p50")].iloc[0]
     assert row.value == values[math.ceil(len(values) / 2) - 1]
@@ -105,6 +106,21 @@ def test_random_weights_never_get_an_accuracy(recorded):
     table = recorded(weights="random").table()
     assert "top1_accuracy" not in set(table.metric)
     assert "agreement" in set(table.metric)
+
+
+def test_dependent_samples_carry_no_interval(recorded):
+    results = recorded()
+    results.record_evaluation("evaluation-fast", results.evaluation("evaluation-fast") | {"independent": False})
+    table = results.table()
+    rows = table[(table.runtime == "onnxruntime") & (table.metric == "agreement")]
+    assert rows.ci_low.isna().all()
+    assert (rows.n == 100).all()
+
+
+def test_a_plan_of_another_version_says_what_to_do(tmp_path):
+    (tmp_path / "plan.json").write_text('[{"modle": "x"}]')
+    with pytest.raises(InputError, match="was written by another version of studylib"):
+        Results(tmp_path).plan()
 
 
 def test_reading_where_nothing_ran_says_what_to_do(tmp_path):

@@ -38,8 +38,11 @@ def test_one_repetition_carries_no_interval():
     assert stats.pooled_percentile([np.arange(100.0)], 50).low is None
 
 
-def test_pooled_mean_weighs_values_not_groups():
-    assert stats.pooled_mean([np.array([1.0, 1.0, 1.0]), np.array([5.0])]).value == 2
+def test_repetitions_weigh_the_same_however_many_values_they_hold():
+    fast, slow = np.full(900, 1.0), np.full(100, 5.0)
+    assert stats.pooled_mean([fast, slow]).value == 3
+    assert stats.pooled_percentile([fast, slow], 60).value == 5
+    assert stats.pooled_percentile([fast, slow, fast], 60).value == 1
 
 
 def _verdicts(factor: float, rounds: int, noise, studies: int = 400) -> list[str]:

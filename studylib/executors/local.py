@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from studylib.artifact import output_error, write_text
 from studylib.errors import OutputError, TrialError
 from studylib.params import root
 
@@ -27,9 +28,9 @@ class LocalExecutor:
 
     def run(self, job: dict, timeout_s: float, on_line: Callable[[str], None] = lambda line: None) -> dict:
         """The job's result. Raises `TrialError` in words when the process crashes, hangs or reports an error."""
-        with tempfile.TemporaryDirectory(prefix="studylib-") as folder:
+        with _job_folder() as folder:
             job_path, result_path = Path(folder) / "job.json", Path(folder) / "result.json"
-            job_path.write_text(json.dumps(job | {"cpus": self.cpus, "spawned_ns": time.perf_counter_ns()}))
+            write_text(job_path, json.dumps(job | {"cpus": self.cpus, "spawned_ns": time.perf_counter_ns()}))
             process = subprocess.Popen(
                 [sys.executable, "-m", "studylib.worker", job_path, result_path],
                 stdin=subprocess.DEVNULL,
@@ -55,6 +56,13 @@ class LocalExecutor:
         path = os.pathsep.join(filter(None, [str(root()), os.environ.get("PYTHONPATH")]))
         counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
         return os.environ | counts | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
+
+
+def _job_folder() -> tempfile.TemporaryDirectory:
+    try:
+        return tempfile.TemporaryDirectory(prefix="studylib-")
+    except OSError as error:
+        raise output_error(Path(tempfile.gettempdir()), error) from None
 
 
 def _follow(process: subprocess.Popen, timeout_s: float, on_line: Callable[[str], None]) -> deque[str]:

@@ -37,7 +37,7 @@ class Recipe(ABC):
     def key(self, parent: str, calibration: str | None = None) -> str:
         """The key of what this recipe makes of the artifact with key ``parent``, known without making it."""
         parents = (parent, calibration) if self.calibrated else (parent,)
-        return derived_key(self._made_by, asdict(self), parents, Path(inspect.getfile(type(self))), self.packages)
+        return derived_key(self._made_by, asdict(self), parents, (Path(inspect.getfile(type(self))),), self.packages)
 
     def __call__(self, artifact: Artifact, store: Store, calibration: Artifact | None = None) -> Artifact:
         """The artifact this recipe makes. Raises `RefusedError` with the reason of `why_not`."""

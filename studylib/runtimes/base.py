@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from studylib.artifact import package_version
 from studylib.hardware import Host
 
 Inputs = dict[str, np.ndarray]
@@ -47,14 +48,14 @@ class Runtime(ABC):
 
     @property
     def version(self) -> str:
-        return importlib.metadata.version(self.package)
+        return package_version(self.package)
 
     def why_not(self, provider: str, host: Host) -> str | None:
         """Why this runtime cannot use ``provider`` on ``host``, or None when it can."""
         if provider not in self.providers:
             return f"{self.name} has no provider '{provider}'; it has {', '.join(self.providers)}"
         try:
-            importlib.metadata.version(self.package)
+            package_version(self.package)
         except importlib.metadata.PackageNotFoundError:
             return f"the package {self.package} is not installed"
         return None

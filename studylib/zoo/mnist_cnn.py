@@ -23,8 +23,11 @@ class MnistCnn(Model):
 
     def build(self, seed: int):
         import keras
+        import tensorflow as tf
 
         keras.utils.set_random_seed(seed)
+        # The same weights whenever they are trained again here, so that a rebuilt model is the model that was measured.
+        tf.config.experimental.enable_op_determinism()
         model = _architecture()
         real = self.samples("train", TRAIN_SAMPLES, seed)
         images, labels = _augmented(real.inputs["image"], real.labels, np.random.default_rng(seed))

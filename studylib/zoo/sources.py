@@ -25,7 +25,7 @@ class Sources:
         return self._key("samples", {"split": split, "n": n, "seed": self.seed})
 
     def reference_key(self, n: int) -> str:
-        return derived_key("reference", {}, (self.model_key, self.samples_key("test", n)), Path(__file__), ("keras",))
+        return derived_key("reference", {}, (self.model_key, self.samples_key("test", n)), (Path(__file__),), ("keras",))
 
     def source(self, store: Store) -> Artifact:
         """The Keras model with its weights, ``model.keras``; trained when the store does not hold it."""
@@ -59,7 +59,9 @@ class Sources:
 
     def _key(self, made_by: str, config: dict) -> str:
         content = {"model": self.model.name, **config}
-        return derived_key(made_by, content, (), Path(inspect.getfile(type(self.model))), self.model.packages)
+        home = Path(inspect.getfile(type(self.model)))
+        sources = (home, *(home.parent / name for name in self.model.helpers))
+        return derived_key(made_by, content, (), sources, self.model.packages)
 
     def _facts(self, format: str, precision: str, made_by: str, key: str) -> dict:
         step = {"made_by": f"{made_by}:{self.model.name}", "config": {"seed": self.seed}, "key": key}

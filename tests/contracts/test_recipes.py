@@ -93,7 +93,7 @@ def test_without_calibration_samples_it_says_so(entry, mnist):
 
 def test_quantized_artifacts_are_smaller_than_the_float_one(mnist):
     for target in ("tflite", "onnx"):
-        sizes = {name: _artifact(mnist, RECIPES[name][target]).size_bytes for name in RECIPES}
+        sizes = {name: _artifact(mnist, RECIPES[name][target]).size_bytes for name in RECIPES if target in RECIPES[name]}
         assert all(sizes[name] < sizes["fp32"] for name in sizes if name != "fp32")
 
 

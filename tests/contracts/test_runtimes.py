@@ -47,7 +47,7 @@ def test_an_unknown_provider_is_refused_with_the_known_ones(runtime):
 
 
 def test_every_accelerator_is_refused_in_words_on_a_host_without_it(runtime):
-    host = replace(hardware.probe(), nvidia_gpu=False, system="Linux")
+    host = replace(hardware.probe(), nvidia_gpu="", system="Linux")
     for provider in runtime.providers:
         if provider != "cpu":
             assert runtime.why_not(provider, host)
@@ -67,10 +67,10 @@ def test_a_batch_gives_the_answers_of_its_samples_in_order(opened):
 
 def test_batch_sizes_may_change_from_query_to_query(opened, runtime):
     session, samples, reference = opened
-    if runtime.name == "replay":
-        pytest.skip("a recording goes on from query to query")
+    start = 0
     for size in (1, 5, 2):
-        assert np.allclose(session.run(samples.batch(0, size))[0], reference[:size], atol=1e-4)
+        assert np.allclose(session.run(samples.batch(start, size))[0], reference[start : start + size], atol=1e-4)
+        start += size
 
 
 def test_it_does_not_change_its_inputs(opened):
