@@ -267,6 +267,7 @@ def _forest(axes, part: list) -> None:
             textcoords="offset points",
             va="center",
             fontsize=7,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
         )
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_yticks(range(len(part)), [item.contender.label for item in reversed(part)], fontsize=8)

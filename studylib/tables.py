@@ -154,9 +154,11 @@ def winners(results: Results) -> pd.DataFrame:
     """The fastest trial of each model and batch size, and those that cannot be told from it."""
     rows = []
     measured = [t for t in results.plan() if results.status(t)[0] == "ok" and not t.control]
-    medians = {t.id: compare.typical_ns(results.measurements(t.id)) for t in measured}
+    typical = {t.id: compare.typical_ns(results.measurements(t.id)) for t in measured}
+    table = results.table()
+    medians = table[table.metric == "latency_p50"].set_index("trial_id")
     for model, batch in dict.fromkeys((trial.model, trial.batch_size) for trial in measured):
-        rivals = sorted((t for t in measured if (t.model, t.batch_size) == (model, batch)), key=lambda t: medians[t.id])
+        rivals = sorted((t for t in measured if (t.model, t.batch_size) == (model, batch)), key=lambda t: typical[t.id])
         best = rivals[0]
         close = [r.label for r in rivals[1:] if compare.speed_up(r, best, results).comparison.verdict != "faster"]
         rows.append(
@@ -164,7 +166,7 @@ def winners(results: Results) -> pd.DataFrame:
                 "model": model,
                 "batch": batch,
                 "fastest": best.label,
-                "p50_ms": digits(medians[best.id] / 1e6),
+                "p50_ms": _interval(medians.loc[[best.id]].set_index("metric"), "latency_p50", 1e6) if best.id in medians.index else "–",
                 "cannot be told from it": ", ".join(close),
             }
         )

@@ -103,7 +103,7 @@ def test_the_fastest_lists_every_rival_it_does_not_beat(recorded):
 
 def test_findings_are_computed_from_results(recorded):
     sentences = report.summary(recorded())
-    assert re.match(r"mnist_cnn, batch 1: the fastest is onnxruntime fp32, median 0\.\d+ ms\.", sentences[0])
+    assert re.match(r"mnist_cnn, batch 1: the fastest is onnxruntime fp32, median 0\.\d+ \[0\.\d+, 0\.\d+\] ms\.", sentences[0])
     assert sentences[-1] == "1 of 4 trials carry no timing (1 skipped); each is listed below with its reason."
 
 
