@@ -8,6 +8,10 @@ CHOICE := --hw '$(HW)' --effort '$(EFFORT)' $(if $(MODEL),--model '$(MODEL)') $(
 	$(if $(RUNTIME),--runtime '$(RUNTIME)') $(if $(BATCH),--batch '$(BATCH)') $(if $(SEED),--seed '$(SEED)') \
 	$(if $(filter-out 0 no false,$(STRICT)),--strict) $(if $(filter-out 0 no false,$(FORCE)),--force)
 
+KNOWN := HW EFFORT MODEL RECIPE RUNTIME BATCH SEED STRICT FORCE BOOTSTRAP
+UNKNOWN := $(filter-out $(addsuffix =%,$(KNOWN)),$(MAKEOVERRIDES))
+$(if $(UNKNOWN),$(error unknown variable $(UNKNOWN). Known: $(KNOWN)))
+
 .PHONY: help study plan report compare explore test lint bench readme install
 .DEFAULT_GOAL := help
 

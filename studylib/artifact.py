@@ -103,16 +103,14 @@ class Store:
         if not entry.is_dir():
             return None
         try:
-            facts = json.loads((entry / "artifact.json").read_text(encoding="utf-8"))
-            path = entry / "content" / facts["path"]
-            artifact = Artifact(**facts | {"path": path, "lineage": tuple(facts["lineage"])})
-            damage = None if content_hash(path) == artifact.sha256 else "its bytes do not match its hash"
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            artifact = _read_entry(entry)
+            damage = None if content_hash(artifact.path) == artifact.sha256 else "its bytes do not match its hash"
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             damage = f"it cannot be read ({error})"
         if damage is None:
             return artifact
         log.warning("artifact %s is corrupted: %s. It is removed and will be rebuilt.", key[:12], damage)
-        shutil.rmtree(entry)
+        _remove_entry(entry)
         return None
 
     def make(self, key: str, facts: dict, write: Callable[[Path], Path]) -> Artifact:
@@ -140,6 +138,29 @@ class Store:
                 if not entry.is_dir():
                     raise
         return replace(artifact, path=entry / "content" / written.name)
+
+
+def _read_entry(entry: Path) -> Artifact:
+    """The artifact an entry describes. Raises ValueError when the description is not of this very entry."""
+    facts = json.loads((entry / "artifact.json").read_text(encoding="utf-8"))
+    name = facts["path"]
+    path = entry / "content" / name
+    if entry.is_symlink() or entry.parent.is_symlink() or path.is_symlink() or Path(name).name != name or name in ("", ".", ".."):
+        raise ValueError("it lies outside its own folder")
+    if facts["key"] != entry.name or not all(isinstance(facts[field], str) for field in ("format", "precision", "model", "sha256")):
+        raise ValueError("it describes another artifact")
+    if facts["size_bytes"] != content_size(path) or not all(isinstance(step, dict) for step in facts["lineage"]):
+        raise ValueError("its size or lineage is wrong")
+    return Artifact(**facts | {"path": path, "lineage": tuple(facts["lineage"])})
+
+
+def _remove_entry(entry: Path) -> None:
+    """Remove an entry; of a link only the link, never what it leads to."""
+    link = next((path for path in (entry.parent, entry) if path.is_symlink()), None)
+    if link is not None:
+        link.unlink()
+    else:
+        shutil.rmtree(entry)
 
 
 class temporary_folder:

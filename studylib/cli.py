@@ -4,6 +4,7 @@ import argparse
 import fcntl
 import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -16,18 +17,43 @@ _EFFORTS = "smoke (minutes), quick (default) or full (publication)"
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    _forgiving_streams()
     options = _parser().parse_args(arguments)
     # Measuring processes set their own; this keeps the frameworks quiet wherever the kernels import them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         options.run(options)
+        sys.stdout.flush()
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print("\nInterrupted. What was measured is kept; run the same command again to go on.", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Whoever read our words has gone; Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"error: {error}. Check the path or the disk it names, then run the same command again.", file=sys.stderr)
+        return 2
     return 0
+
+
+def _forgiving_streams() -> None:
+    """A terminal that cannot show a character gets its code, and a closed stream swallows words: neither ends a study."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115  it lives as long as the process
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _interrupt(*_) -> None:
+    """A polite request to end is an interruption: what was measured is kept, and the user is told so."""
+    raise KeyboardInterrupt
 
 
 def study(options: argparse.Namespace) -> None:
@@ -62,6 +88,10 @@ def plan(options: argparse.Namespace) -> None:
     if options.strict:
         hardware.require_native(planned.params.hardware, planned.host)
     _announce(planned)
+    repetitions = planned.params.settings.repetitions
+    for trial in planned.trials:
+        if not trial.reason:
+            print(f"  to measure, {repetitions} repetitions: {trial.model} {trial.label}, {trial.scenario}, {trial.threads} threads")
 
 
 def report_again(options: argparse.Namespace) -> None:
@@ -158,8 +188,9 @@ def _announce(planned) -> None:
     print(f"study {planned.params.hardware.name}, effort {planned.params.effort}: {kind}")
     print(f"host: {planned.host.describe()}; {planned.threads} threads used")
     print(f"plan: {len(trials)} trials of {', '.join(planned.params.choice.models)}; {len(skipped)} skipped")
-    for trial in skipped:
-        print(f"  skipped {trial.model}, {trial.label}: {trial.reason}")
+    for reason in dict.fromkeys(trial.reason for trial in skipped):
+        same = [f"{trial.model} {trial.label}" for trial in skipped if trial.reason == reason]
+        print(f"  skipped {', '.join(same)}: {reason}")
     sys.stdout.flush()
 
 
@@ -167,6 +198,10 @@ def _conclude(results, page: Path, seconds: float) -> None:
     from studylib import report
     from studylib.progress import duration
 
+    for trial in results.plan():
+        status, reason = results.status(trial)
+        if status not in ("ok", "skipped"):
+            print(f"{status}: {trial.model} {trial.label}: {reason}")
     for sentence in report.summary(results):
         print(f"- {sentence}")
     print(f"done in {duration(seconds)}; report: {page}")
@@ -196,7 +231,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="studylib", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(prog="studylib", description=__doc__.replace("``", "`"), formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(required=True, metavar="verb")
     for name, run in (("study", study), ("plan", plan)):
         verb = verbs.add_parser(name, help=run.__doc__, description=run.__doc__)

@@ -25,7 +25,7 @@ class UnknownNameError(InputError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]):
         self.kind, self.name, self.known = kind, name, sorted(known)
-        message = f"Unknown {kind} '{name}'. Known: {', '.join(self.known)}."
+        message = f"Unknown {kind} '{str(name)[:80]}'. Known: {', '.join(self.known)}."
         super().__init__(message + suggestion(name, self.known))
 
 

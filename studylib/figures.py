@@ -15,12 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from studylib import compare, tables
+from studylib import compare, stats, tables
 from studylib.artifact import write_bytes, write_text
 from studylib.results import Results
 
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 _STYLE = {
+    "text.parse_math": False,  # a title is text, also with a dollar in it
     "svg.hashsalt": "studylib",
     "svg.fonttype": "none",
     "font.size": 9,
@@ -65,11 +66,11 @@ def save(results: Results, figure: Figure | None, name: str, title: str, caption
     note = tables.provenance(results)
     native = results.run()["native"]
     width = int(figure.get_figwidth() * 15)
-    figure.text(
-        0.01, 0.0, textwrap.fill(note, width), fontsize=7, va="top", color="#444444" if native else "#a00000",
-        fontweight="normal" if native else "bold",
-    )  # fmt: skip
     with matplotlib.rc_context(_STYLE):
+        figure.text(
+            0.01, 0.0, textwrap.fill(note, width), fontsize=7, va="top", color="#444444" if native else "#a00000",
+            fontweight="normal" if native else "bold",
+        )  # fmt: skip
         for kind, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 150})):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, bbox_inches="tight", pad_inches=0.1, **options)
@@ -79,7 +80,7 @@ def save(results: Results, figure: Figure | None, name: str, title: str, caption
 
 def trade_off(results: Results):
     """Size against accuracy against latency, one panel for each model, one sample at a time."""
-    title = "Size, accuracy and latency of every variant"
+    title = "Size, accuracy and latency of every variant, one sample at a time"
     frame = _trade_off_frame(results)
     if frame.empty:
         return None, "trade-off", title, "", ""
@@ -135,7 +136,8 @@ def speed_ups(results: Results):
         f"{i.contender.model} {i.contender.label}: {tables.ratio_text(i.comparison)}, {i.comparison.verdict}." for i in told
     )
     caption = (
-        "Geometric mean over paired, interleaved rounds with a 95 % bootstrap interval. "
+        "Geometric mean over paired, interleaved rounds with a 95 % bootstrap interval. The baseline is TensorFlow fp32 where "
+        "it was measured, otherwise the first fp32 trial. "
         "A/A is a trial against itself: the grey band is what noise alone looks like."
     )
     return figure, "speed-up", title, caption, alt
@@ -164,7 +166,7 @@ def distributions(results: Results):
     count = sum(len(m.values_ns) for _, found in measured for m in found)
     alt = f"Box plots of {count} measured values of {len(measured)} trials; the latency table gives their percentiles."
     caption = (
-        "Boxes are the middle half of all values, whiskers the 5th and 95th percentile; "
+        "Boxes are the middle half of all values, whiskers the 5th and 95th percentile, each repetition weighing the same; "
         "each dot is the median of one repetition (one fresh process)."
     )
     return figure, "latency", title, caption, alt
@@ -261,7 +263,7 @@ def _forest(axes, part: list) -> None:
         axes.plot([comparison.low, comparison.high], [position, position], color=colour, linewidth=2)
         axes.plot(comparison.ratio, position, "o", color=colour, markersize=5)
         axes.annotate(
-            f"{tables.digits(comparison.ratio)}x {comparison.verdict}",
+            f"{tables.digits(comparison.ratio)}x, {comparison.verdict}",
             (comparison.high, position),
             xytext=(5, 0),
             textcoords="offset points",
@@ -286,8 +288,8 @@ def _plain_log_ticks(axes) -> None:
 
 
 def _box(axes, position: int, found: list, colour) -> None:
-    values = np.concatenate([measurement.values_ns for measurement in found]) / 1e6
-    p5, p25, p50, p75, p95 = np.percentile(values, [5, 25, 50, 75, 95])
+    groups = [np.array(measurement.values_ns) / 1e6 for measurement in found]
+    p5, p25, p50, p75, p95 = (stats.weighted_percentile(groups, percentile) for percentile in (5, 25, 50, 75, 95))
     box = {"whislo": p5, "q1": p25, "med": p50, "q3": p75, "whishi": p95, "fliers": []}
     axes.bxp(
         [box], positions=[position], orientation="horizontal", widths=0.55, showfliers=False, patch_artist=True, manage_ticks=False,

@@ -19,7 +19,10 @@ def medians(outputs: Path) -> pd.DataFrame:
     """Median latency of every measured trial, one column for each machine, headed native or REHEARSAL."""
     columns = {}
     for name, results in studies(outputs).items():
-        frame = tables.latency(results)
+        try:
+            frame = tables.latency(results)
+        except InputError:
+            continue  # `write` says why
         heading = f"{name} ({'native' if results.run()['native'] else 'REHEARSAL'}) p50_ms"
         if not frame.empty:
             columns[heading] = frame.set_index(tables.KEY).p50_ms
@@ -31,7 +34,11 @@ def medians(outputs: Path) -> pd.DataFrame:
 def write(outputs: Path) -> Path:
     """Write ``compare.md``; returns its path. Machines are listed, never merged: each column is its own study."""
     lines = ["# Machines side by side", "", tables.markdown(medians(outputs)), ""]
-    lines += [f"- **{name}**: {tables.provenance(results)}" for name, results in studies(outputs).items()]
+    for name, results in studies(outputs).items():
+        try:
+            lines.append(f"- **{name}**: {tables.provenance(results)}")
+        except InputError as error:
+            lines.append(f"- **{name}** is left out: {error}")
     path = outputs / "compare.md"
     write_text(path, "\n".join(lines) + "\n")
     return path

@@ -1,17 +1,20 @@
 """Run the notebooks headless, in order, and only those whose inputs have changed."""
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import re
+import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from studylib import params
-from studylib.artifact import is_disk_error, output_error, write_text
+from studylib.artifact import content_hash, is_disk_error, output_error, write_text
 from studylib.errors import OutputError, StudyError
 from studylib.study import Study, sources_hash
 
@@ -52,15 +55,22 @@ class Runner:
 
     def report_is_current(self) -> bool:
         """Whether the report was built after the last notebook and from the same results."""
-        wanted = [self.study.folder / name for name in ("report/index.html", "report/report.md", "results.parquet")]
-        return all(path.exists() for path in wanted) and self._keys().get("report") == self._key(_READS)
+        return self._is_current("report")
 
     def report_was_built(self) -> None:
         """Remember what the report was built from."""
-        self._remember("report", self._key(_READS))
+        self._remember("report")
 
     def _is_current(self, name: str) -> bool:
-        return (self.folder / f"{name}.ipynb").exists() and self._keys().get(name) == self._key(name)
+        return self._keys().get(name) == self._state(name)
+
+    def _state(self, name: str) -> str:
+        """What ``name`` was made from and what it holds: both must be as they were for it to count as current."""
+        made = [self.folder / f"{name}.ipynb"]
+        if name == "report":
+            made = [self.study.folder / part for part in ("report", "figures", "results.parquet")]
+        content = [content_hash(path) if path.exists() else "absent" for path in made]
+        return ":".join([self._key(_READS if name == "report" else name), *content])
 
     def _execute(self, name: str, force: bool) -> None:
         import papermill
@@ -75,7 +85,8 @@ class Runner:
         temporary = self.folder / f".{name}.running.ipynb"
         self._prepare(temporary)
         os.environ["STUDYLIB_HEADLESS"] = "1"  # inherited by the kernel
-        with _listening(self.write), warnings.catch_warnings():
+        sockets = tempfile.TemporaryDirectory(prefix="studylib-")
+        with sockets, _listening(self.write), _stderr_to(self.folder / "kernel.log"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
                 papermill.execute_notebook(
@@ -90,8 +101,8 @@ class Runner:
                     progress_bar=False,
                     log_output=True,
                     autosave_cell_every=0,
-                    # Sockets in the runtime folder instead of open ports: nobody else on the machine can reach the kernel.
-                    config=Config({"KernelManager": {"transport": "ipc"}}),
+                    # Sockets in a private folder instead of open ports: nobody else on the machine can reach the kernel.
+                    config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets.name}/kernel"}}),
                     cwd=params.root(),
                 )
             except papermill.PapermillExecutionError as error:
@@ -110,7 +121,7 @@ class Runner:
             finally:
                 temporary.unlink(missing_ok=True)
         target.with_suffix(".failed.ipynb").unlink(missing_ok=True)
-        self._remember(name, self._key(name))
+        self._remember(name)
 
     def _prepare(self, temporary: Path) -> None:
         try:
@@ -140,14 +151,29 @@ class Runner:
                 digest.update(file.relative_to(self.study.folder).as_posix().encode())
         return digest.hexdigest()
 
-    def _remember(self, name: str, key: str) -> None:
-        write_text(self.folder / "keys.json", json.dumps(self._keys() | {name: key}, indent=1))
+    def _remember(self, name: str) -> None:
+        write_text(self.folder / "keys.json", json.dumps(self._keys() | {name: self._state(name)}, indent=1))
 
     def _keys(self) -> dict[str, str]:
         try:
-            return json.loads((self.folder / "keys.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            keys = json.loads((self.folder / "keys.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
             return {}
+        return keys if isinstance(keys, dict) else {}
+
+
+@contextlib.contextmanager
+def _stderr_to(path: Path):
+    """What kernels write past Jupyter, when they are stopped for example, goes to a file and not among our own words."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with path.open("ab") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class _listening:

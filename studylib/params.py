@@ -4,6 +4,7 @@ Everything is frozen and checked when it is read; creating a parameter object do
 """
 
 import os
+import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,14 +33,14 @@ class Effort:
     timeout_s: float
 
 
-# 130 values carry a p95 and 662 a p99 (stats.minimum_values), pooled over repetitions;
-# eight repetitions are the fewest that carry a verdict (stats.MINIMUM_ROUNDS).
+# 130 values carry a p95 and 662 a p99 (stats.minimum_values), pooled over repetitions; eight repetitions carry a verdict even
+# when one is lost (stats.MINIMUM_ROUNDS). Samples are the same at every effort, so that artifacts and their quality are too.
 EFFORTS = {
     effort.name: effort
     for effort in (
-        Effort("smoke", 8, 140, 0.1, 5.0, 0.1, 1000, 100, 120.0),
+        Effort("smoke", 8, 140, 0.1, 5.0, 0.1, 1000, 200, 120.0),
         Effort("quick", 8, 140, 0.5, 8.0, 0.3, 1000, 200, 300.0),
-        Effort("full", 15, 700, 3.0, 60.0, 1.0, 1000, 500, 900.0),
+        Effort("full", 15, 700, 3.0, 60.0, 1.0, 1000, 200, 900.0),
     )
 }
 
@@ -48,9 +49,11 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-Name = Annotated[StrictStr, Field(min_length=1, pattern=r"^[a-z0-9][a-z0-9_./-]*$")]
-Names = Annotated[tuple[Name, ...], Field(min_length=1)]
-Positive = Annotated[StrictInt, Field(ge=1)]
+Name = Annotated[StrictStr, Field(min_length=1, max_length=60, pattern=r"^[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.-]+)?$")]
+Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=64)]
+BatchSizes = Annotated[tuple[Annotated[StrictInt, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=64)]
+# Words that are printed: no control characters, nothing that cannot be written as UTF-8.
+Text = Annotated[StrictStr, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
 class HostMatch(_Section):
@@ -58,7 +61,7 @@ class HostMatch(_Section):
 
     systems: tuple[Literal["Linux", "Darwin", "Windows", "Android", "iOS"], ...] = ()
     machines: tuple[Literal["x86_64", "aarch64", "arm64", "armv7l"], ...] = ()
-    device_tree: StrictStr | None = None
+    device_tree: Text | None = None
     gpu: Literal["nvidia"] | None = None
     usb_vendor: Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{4}$")] | None = None
 
@@ -67,10 +70,10 @@ class HardwareProfile(_Section):
     """A machine as declared in ``params/<name>.yaml``. ``threads`` None means all that the host grants."""
 
     name: Name
-    title: StrictStr
+    title: Text
     host: HostMatch
-    threads: Positive | None = None
-    memory_bytes: Positive | None = None
+    threads: Annotated[StrictInt, Field(ge=1, le=4096)] | None = None
+    memory_bytes: Annotated[StrictInt, Field(ge=1, le=2**50)] | None = None
 
 
 class Choice(_Section):
@@ -79,7 +82,7 @@ class Choice(_Section):
     models: Names
     recipes: Names
     runtimes: Names
-    batch_sizes: Annotated[tuple[Annotated[StrictInt, Field(ge=1, le=4096)], ...], Field(min_length=1)]
+    batch_sizes: BatchSizes
     seed: Annotated[StrictInt, Field(ge=0, lt=2**32)] = SEED
     # Share of the busy processor time that other virtual machines may take before a repetition is invalid.
     max_steal: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.2
@@ -98,7 +101,7 @@ class _Override(_Section):
     models: Names | None = None
     recipes: Names | None = None
     runtimes: Names | None = None
-    batch_sizes: Annotated[tuple[Annotated[StrictInt, Field(ge=1, le=4096)], ...], Field(min_length=1)] | None = None
+    batch_sizes: BatchSizes | None = None
 
 
 class _Efforts(_Section):
@@ -170,7 +173,10 @@ def resolve(hardware: str, effort: str = "quick", **overrides) -> StudyParams:
     Order of precedence: ``study`` in the file, ``efforts.<effort>`` in the file, ``overrides``
     (fields of `Choice`; None means not given). Raises `ParameterError` or `UnknownNameError`.
     """
-    path = lookup(hardware_sets(), "hardware set (HW)", hardware)
+    sets = hardware_sets()
+    if not sets:
+        raise InputError(f"{root() / 'params'} holds no hardware set; STUDYLIB_ROOT must name the project's folder.")
+    path = lookup(sets, "hardware set (HW)", hardware)
     lookup(EFFORTS, "effort (EFFORT)", effort)
     shown = f"params/{path.name}"
     content = _validated(_File, _read_yaml(path, shown), shown)
@@ -199,7 +205,14 @@ def check_names(params: StudyParams, models: Iterable[str], recipes: Iterable[st
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, which also refuses a key that stands twice instead of silently taking the last."""
+    """The safe loader, which also refuses aliases, and a key that stands twice instead of silently taking the last."""
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(
+                None, None, "aliases (*name) are not used here; write the value", self.peek_event().start_mark
+            )
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep) for key, _ in node.value]
@@ -212,7 +225,7 @@ class _Loader(yaml.SafeLoader):
 def _read_yaml(path: Path, shown: str) -> dict:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise ParameterError(f"{shown}: not readable as YAML: {reason}. Correct the file and run again.") from None
     except OSError as error:
@@ -226,7 +239,11 @@ def _validated(model: type[BaseModel], content: dict, shown: str):
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise ParameterError("\n".join(_explain(model, problem, shown) for problem in error.errors())) from None
+        problems = error.errors()
+        # A list whose items were refused is reported as too short as well: that says nothing.
+        refused = {problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"]))}
+        told = [problem for problem in problems if problem["type"] != "too_short" or problem["loc"] not in refused]
+        raise ParameterError("\n".join(_explain(model, problem, shown) for problem in told)) from None
 
 
 def _explain(model: type[BaseModel], problem: dict, shown: str) -> str:
@@ -241,7 +258,7 @@ def _explain(model: type[BaseModel], problem: dict, shown: str) -> str:
     advice = problem["msg"].replace("Input should", "it should").removeprefix("Value error, ")
     if isinstance(value, str) and _is_number(value):
         advice += " (YAML 1.1 reads 1e-3 as text; write 1.0e-3)" if "e" in value.lower() else " (remove the quotes)"
-    return f"{shown}: {location} is {value!r}; {advice}."
+    return f"{shown}: {location} is {reprlib.repr(value)}; {advice}."
 
 
 def _section_at(model: type[BaseModel], location: tuple) -> type[BaseModel]:

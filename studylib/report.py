@@ -4,6 +4,8 @@ import base64
 import json
 from pathlib import Path
 
+from markupsafe import Markup
+
 from studylib import compare, figures, tables
 from studylib.artifact import write_bytes, write_text
 from studylib.results import Results
@@ -39,19 +41,22 @@ def summary(results: Results) -> list[str]:
     """What was found, in sentences whose every number is computed."""
     run = results.run()
     sentences = [] if run["native"] else [f"REHEARSAL: nothing here was measured on {run['title']}."]
+    incomplete = tables.incomplete(results)
+    if incomplete:
+        sentences.append(f"{incomplete} Run `{run['command']}` to go on.")
     for row in tables.winners(results).to_dict("records"):
-        sentence = f"{row['model']}, batch {row['batch']}: the fastest is {row['fastest']}, median {row['p50_ms']} ms"
+        sentence = f"{row['model']}, batch {row['batch']}: the fastest is {row['fastest']}, median {row['p50_ms']} ms, {row['quality']}"
         close = row["cannot be told from it"]
         sentences.append(sentence + (f"; it cannot be told from {close}." if close else "."))
-    for model, floor in compare.noise_floor(compare.speed_ups(results)).items():
-        reading = tables.ratio_text(floor)
-        sentences.append(f"{model}: a trial against itself reads {reading}; differences inside that are noise of this run.")
+    for found in compare.speed_ups(results):
+        if found.contender.control and found.comparison.low is not None:
+            which = f"{found.contender.model}, batch {found.contender.batch_size}"
+            reading = tables.ratio_text(found.comparison)
+            sentences.append(f"{which}: a trial against itself reads {reading}; so much this run reads where there is no difference.")
     missing = tables.not_measured(results)
     if len(missing):
         counts = ", ".join(f"{count} {status}" for status, count in missing.status.value_counts().items())
-        sentences.append(
-            f"{len(missing)} of {len(results.plan())} trials carry no timing ({counts}); each is listed below with its reason."
-        )
+        sentences.append(f"{len(missing)} of {len(results.plan())} trials carry no timing ({counts}); the report gives each reason.")
     return sentences
 
 
@@ -61,27 +66,45 @@ def _content(results: Results, drawn: list[figures.Drawn]) -> dict:
         "run": run,
         "rehearsal": not run["native"],
         "provenance": tables.provenance(results),
+        "incomplete": tables.incomplete(results),
         "summary": summary(results),
         "figures": [drawn_figure.__dict__ | {"number": number} for number, drawn_figure in enumerate(drawn, 1)],
         "png": {figure.name: _data_uri(results.folder / "figures" / f"{figure.name}.png") for figure in drawn},
         "tables": [
-            {"id": name, "title": title, "number": number, "html": _html(frame), "markdown": tables.markdown(frame), "empty": frame.empty}
+            {
+                "id": name,
+                "title": title,
+                "number": number,
+                "html": _html(frame),
+                "markdown": Markup(tables.markdown(frame)),
+                "empty": frame.empty,
+            }
             for number, (name, (title, make)) in enumerate(_TABLES.items(), 1)
-            for frame in [make(results)]
+            for frame in [_telling(make(results))]
         ],
         "parameters": json.dumps(run["parameters"], indent=1),
         "settings": run["parameters"]["settings"],
     }
 
 
+def _telling(frame):
+    """Without the columns that say nothing for any row."""
+    return frame if frame.empty else frame[[name for name in frame if not (frame[name] == "").all()]]
+
+
 def _html(frame) -> str:
-    # A column that says nothing for any row only takes room.
-    frame = frame[[name for name in frame if not (frame[name] == "").all()]]
     return frame.to_html(index=False, escape=True, border=0, na_rep="–", float_format=tables.digits)
 
 
 def _data_uri(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _plain(value):
+    """Text that stays text in Markdown. Tables escape their own cells."""
+    if isinstance(value, Markup) or not isinstance(value, str):
+        return value
+    return " ".join(value.split()).replace("<", "&lt;").replace("[", "\\[").replace("`", "'")
 
 
 def _render(template: str, content: dict) -> str:
@@ -91,6 +114,7 @@ def _render(template: str, content: dict) -> str:
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=select_autoescape(enabled_extensions=("html.j2",)),
         undefined=StrictUndefined,
+        finalize=_plain if template.endswith(".md.j2") else None,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -27,6 +28,10 @@ COLUMNS = (
     "runtime_version", "provider", "threads", "scenario", "batch_size", "metric", "value", "unit", "ci_low", "ci_high",
     "level", "n", "status", "reason", "artifact_sha256", "trial_id", "measured_at",
 )  # fmt: skip
+_RUN_KEYS = {
+    "study": str, "hardware": str, "title": str, "native": bool, "mismatches": list, "host": dict, "host_id": str, "threads": int,
+    "parameters": dict, "failures": dict, "command": str,
+}  # fmt: skip
 PERCENTILES = (50, 90, 95, 99)
 
 
@@ -114,7 +119,7 @@ class Results:
 
     def attempts(self, trial_id: str) -> list[Measurement]:
         """All attempts of the trial's newest campaign, in order of repetition and attempt."""
-        found = [self._cached(path, _read_measurement) for path in sorted((self.raw / trial_id).glob("c*.json"))]
+        found = [self._cached(path, _read_measurement) for path in sorted((self.raw / trial_id).glob("c*-r*-a*.json"))]
         attempts = [attempt for attempt in found if attempt]
         newest = max((attempt.campaign for attempt in attempts), default=0)
         return [attempt for attempt in attempts if attempt.campaign == newest]
@@ -125,7 +130,7 @@ class Results:
 
     def newest_campaign(self) -> int:
         """The highest campaign number that any trial has; 0 before the first."""
-        return max((int(path.name[1:5]) for path in self.raw.glob("*/c*.json")), default=0)
+        return max((int(path.name[1:5]) for path in self.raw.glob("*/c[0-9][0-9][0-9][0-9]-r*.json")), default=0)
 
     def record_evaluation(self, evaluation_id: str, evaluation: dict) -> None:
         """Keep the quality measures of one artifact in one runtime on this host."""
@@ -133,7 +138,7 @@ class Results:
 
     def evaluation(self, evaluation_id: str) -> dict | None:
         path = self.raw / evaluation_id / "evaluation.json"
-        return self._cached(path, _read_sealed) if path.exists() else None
+        return self._cached(path, _read_evaluation) if path.exists() else None
 
     def forget_failed_evaluations(self) -> None:
         """Remove evaluations that failed, so that they are tried again; those that passed stay."""
@@ -152,7 +157,7 @@ class Results:
     def plan(self) -> list[Trial]:
         """The trials of the latest study. Raises `InputError` when there was none."""
         try:
-            return [Trial(**facts) for facts in self._read("plan.json")]
+            return [Trial(**facts) for facts in self._read("plan.json", list)]
         except TypeError:
             raise InputError(
                 f"{self.folder / 'plan.json'} was written by another version of studylib. Run `make study HW={self.folder.name}` again."
@@ -160,11 +165,18 @@ class Results:
 
     def run(self) -> dict:
         """Resolved parameters, host facts, versions and times of the latest study."""
-        return self._read("run.json")
+        run = self._read("run.json", dict)
+        missing = [key for key in _RUN_KEYS if not isinstance(run.get(key), _RUN_KEYS[key])]
+        if missing:
+            raise self._unreadable("run.json", f"it has no usable '{missing[0]}'")
+        return run
 
     def artifacts(self) -> dict[str, dict]:
         """Facts of the latest study's artifacts by key."""
-        return {facts["key"]: facts for facts in self._read("artifacts.json")}
+        try:
+            return {facts["key"]: facts for facts in self._read("artifacts.json", list)}
+        except (TypeError, KeyError) as error:
+            raise self._unreadable("artifacts.json", error) from None
 
     def status(self, trial: Trial) -> tuple[str, str]:
         """(ok, skipped, failed, invalid or pending) and the reason in words."""
@@ -227,18 +239,24 @@ class Results:
         found = [*_size_rows(artifact), *_quality_rows(self.evaluation(trial.evaluation_id), trial), *_time_rows(trial, measurements)]
         return [common | row for row in found] or [common | _row("none", math.nan, "")]
 
-    def _read(self, name: str):
+    def _read(self, name: str, kind: type):
         path = self.folder / name
         try:
-            return self._cached(path, lambda path: json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
+            content = self._cached(path, lambda path: json.loads(path.read_text(encoding="utf-8")))
+        except (FileNotFoundError, NotADirectoryError):
             raise InputError(f"{path} is missing: no study ran here yet. Run `make study HW={self.folder.name}` first.") from None
-        except ValueError as error:
-            raise InputError(f"{path} cannot be read ({error}). Run `make study HW={self.folder.name}` again.") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise self._unreadable(name, error) from None
+        if not isinstance(content, kind) or (not content and name == "plan.json"):
+            raise self._unreadable(name, f"it holds no {'trials' if name == 'plan.json' else kind.__name__}")
+        return content
+
+    def _unreadable(self, name: str, why) -> InputError:
+        return InputError(f"{self.folder / name} cannot be read ({why}). Run `make study HW={self.folder.name}` again.")
 
     def _cached(self, path: Path, read):
         """``read(path)``, again only when the file has changed."""
-        facts = path.stat()
+        facts = path.lstat()
         stamp = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
         if self._cache.get(path, (None,))[0] != stamp:
             self._cache[path] = stamp, read(path)
@@ -321,7 +339,34 @@ def _read_measurement(path: Path) -> Measurement | None:
     record = _read_sealed(path)
     if record is None:
         return None
-    return Measurement(**record | {"values_ns": tuple(record["values_ns"]), "warmup_ns": tuple(record["warmup_ns"])})
+    try:
+        measurement = Measurement(**record | {"values_ns": tuple(record["values_ns"]), "warmup_ns": tuple(record["warmup_ns"])})
+        datetime.fromisoformat(measurement.started_at), datetime.fromisoformat(measurement.ended_at)
+        if measurement.status == "ok":
+            needed = [measurement.memory_bytes[name] for name in _MEMORY] + [measurement.cold_start_ns[name] for name in _COLD_START]
+            numbers = [*measurement.values_ns, *needed]
+            if not measurement.values_ns or not all(isinstance(number, int) and number > 0 for number in numbers):
+                raise ValueError("times and sizes must be positive whole numbers")
+    except (TypeError, ValueError, KeyError) as error:
+        return _damaged(path, f" ({error})")
+    return measurement
+
+
+_MEMORY = ("rss_before", "rss_after_first", "rss_peak", "vms_peak")
+_COLD_START = ("load", "first_inference", "total")
+
+
+def _read_evaluation(path: Path) -> dict | None:
+    record = _read_sealed(path)
+    if record is None:
+        return None
+    n, passed = record.get("n"), record.get("status") == "ok"
+    lists = [record[name] for name in ("agreeing", "correct") if name in record]
+    sound = isinstance(record.get("reason"), str) and (passed or record.get("status") == "failed")
+    if "n" in record or passed:
+        sound = sound and isinstance(n, int) and all(isinstance(values, list) and len(values) == n for values in lists) and bool(lists)
+        sound = sound and all(isinstance(record.get(name), float | int) for name in ("sqnr", "output_mse", "independent"))
+    return record if sound else _damaged(path)
 
 
 def _seal(record: dict) -> str:
@@ -337,9 +382,11 @@ def _read_sealed(path: Path) -> dict | None:
     """The record, or None (and a warning) when its bytes do not match its hash: it will be measured again."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["sha256"] == _seal(content["record"]):
-            return content["record"]
-    except (ValueError, KeyError, TypeError):
-        pass
-    log.warning("%s is damaged; it is ignored and measured again.", path.name)
-    return None
+        sealed = isinstance(content["record"], dict) and content["sha256"] == _seal(content["record"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        sealed = False
+    return content["record"] if sealed else _damaged(path)
+
+
+def _damaged(path: Path, why: str = "") -> None:
+    log.warning("%s is damaged%s; it is ignored and measured again.", path.name, why)

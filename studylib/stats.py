@@ -70,12 +70,9 @@ def pooled_percentile(
     Each group weighs the same, however many values it has: a fast process yields more of them in the same time.
     The interval is a bootstrap over groups (whole repetitions), absent with fewer than two groups.
     """
-    values, weights = np.concatenate(groups), np.concatenate([np.full(len(group), 1 / len(group)) for group in groups])
+    values = np.sort(np.concatenate(groups))
     if len(values) < minimum_values(percentile):
         return None
-    order = np.argsort(values, kind="stable")
-    values, cumulative = values[order], np.cumsum(weights[order])
-    point = values[np.searchsorted(cumulative, percentile / 100 * len(groups) * (1 - 1e-12))]
     grid = values if len(values) <= _GRID else values[np.linspace(0, len(values) - 1, _GRID).astype(int)]
     # below[g, k]: the share of group g's values that are at most grid[k]; a resample counts how often it drew each group.
     below = np.stack([np.searchsorted(np.sort(group), grid, side="right") / len(group) for group in groups])
@@ -84,7 +81,15 @@ def pooled_percentile(
         return grid[(counts @ below >= percentile / 100 * len(groups)).argmax(axis=1)]
 
     low, high = _resampled(len(groups), resampled, level, resamples, seed)
-    return Estimate(float(point), low, high, level, len(values))
+    return Estimate(weighted_percentile(groups, percentile), low, high, level, len(values))
+
+
+def weighted_percentile(groups: list[np.ndarray], percentile: float) -> float:
+    """A percentile of all groups' values together, each group weighing the same."""
+    values, weights = np.concatenate(groups), np.concatenate([np.full(len(group), 1 / len(group)) for group in groups])
+    order = np.argsort(values, kind="stable")
+    target = percentile / 100 * len(groups) * (1 - 1e-12)
+    return float(values[order][np.searchsorted(np.cumsum(weights[order]), target)])
 
 
 def pooled_mean(groups: list[np.ndarray], *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0) -> Estimate:

@@ -26,9 +26,20 @@ def provenance(results: Results) -> str:
     """One sentence that belongs under every figure: native or rehearsal, where, when."""
     run = results.run()
     where = f"{run['host']['description']}; {run['threads']} threads used; {measured_when(results)}"
+    unfinished = incomplete(results)
     if run["native"]:
-        return f"Native: measured on {where}."
-    return f"REHEARSAL, not {run['title']} ({'; '.join(run['mismatches'])}). Measured on {where}."
+        return f"Native: measured on {where}. {unfinished}".strip()
+    return f"REHEARSAL, not {run['title']} ({'; '.join(run['mismatches'])}). Measured on {where}. {unfinished}".strip()
+
+
+def incomplete(results: Results) -> str:
+    """What is still to be measured, in words; empty when the study is complete, or when no value was taken yet."""
+    wanted = results.run()["parameters"]["settings"]["repetitions"]
+    states = [(results.status(trial)[0], len(results.measurements(trial.id))) for trial in results.plan()]
+    waiting = [count for status, count in states if status == "pending" or (status == "ok" and count < wanted)]
+    if not waiting or not any(count for _, count in states):
+        return ""
+    return f"INCOMPLETE: {len(waiting)} of {len(states)} trials still lack repetitions; nothing here is final."
 
 
 def measured_when(results: Results) -> str:
@@ -167,10 +178,19 @@ def winners(results: Results) -> pd.DataFrame:
                 "batch": batch,
                 "fastest": best.label,
                 "p50_ms": _interval(medians.loc[[best.id]].set_index("metric"), "latency_p50", 1e6) if best.id in medians.index else "–",
+                "quality": _quality_text(best, results),
                 "cannot be told from it": ", ".join(close),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _quality_text(trial: Trial, results: Results) -> str:
+    """``accuracy 98.3 [97.3, 99.0] %`` or, without labels, the agreement with the source model."""
+    found = results.evaluation(trial.evaluation_id) or {}
+    if "correct" in found and trial.weights != "random":
+        return f"accuracy {_percent(proportion(found, 'correct'))} %"
+    return f"agreement with the source model {_percent(proportion(found, 'agreeing'))} %" if "agreeing" in found else ""
 
 
 def ratio_text(comparison) -> str:
@@ -193,7 +213,7 @@ def markdown(frame: pd.DataFrame) -> str:
     """A GitHub-flavoured table."""
 
     def cells(values) -> str:
-        return "| " + " | ".join(_cell(value).replace("|", "\\|") for value in values) + " |"
+        return "| " + " | ".join(" ".join(_cell(value).split()).replace("|", "\\|").replace("<", "&lt;") for value in values) + " |"
 
     return "\n".join([cells(frame.columns), cells(["---"] * len(frame.columns)), *(cells(row) for row in frame.itertuples(index=False))])
 

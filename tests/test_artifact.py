@@ -1,3 +1,4 @@
+import json
 import logging
 
 import pytest
@@ -101,3 +102,27 @@ def test_writing_where_a_file_stands_says_what_to_do(tmp_path):
     (tmp_path / "outputs").write_text("a file, not a folder")
     with pytest.raises(OutputError, match=r"cannot write to .*STUDYLIB_OUTPUTS"):
         write_text(tmp_path / "outputs" / "x.json", "{}")
+
+
+@pytest.mark.parametrize(
+    "change", [{"path": "/etc/hostname"}, {"path": "../../x"}, {"key": "cd" * 32}, {"size_bytes": 1}, {"lineage": [1]}, {"model": 3}]
+)
+def test_a_description_of_something_else_is_refused(tmp_path, change):
+    store = Store(tmp_path / "store")
+    made = store.make("ab" * 32, FACTS, _writer(b"weights"))
+    (tmp_path / "store" / "ab" / "x").write_bytes(b"weights")
+    path = made.path.parent.parent / "artifact.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert store.get("ab" * 32) is None
+
+
+@pytest.mark.parametrize("level", ["ab", "ab/" + "ab" * 32])
+def test_a_repair_never_deletes_through_a_link(tmp_path, level):
+    store = Store(tmp_path / "store")
+    store.make("ab" * 32, FACTS, _writer(b"weights"))
+    outside, link = tmp_path / "outside", tmp_path / "store" / level
+    link.rename(outside)
+    link.symlink_to(outside)
+    assert store.get("ab" * 32) is None
+    assert list(outside.rglob("model.onnx"))
+    assert store.make("ab" * 32, FACTS, _writer(b"weights")).path.read_bytes() == b"weights"

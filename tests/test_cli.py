@@ -34,6 +34,8 @@ def _content(folder):
         (["--recipe", "static_w8a8"], ["Unknown recipe 'static_w8a8'", "Did you mean 'static_wi8_ai8'?"]),
         (["--runtime", "onnxrt"], ["Unknown runtime 'onnxrt'", "Did you mean 'onnxruntime'?"]),
         (["--runtime", "onnxruntime/cudaa"], ["Unknown provider of onnxruntime 'cudaa'", "Did you mean 'cuda'?"]),
+        (["--runtime", "litert,litert/"], ["runtimes.1 is 'litert/'"]),
+        (["--hw", "x" * 10_000], ["Unknown hardware set"]),
         (["--batch", "1,1"], ["batch_sizes is", "it should name each once; twice: 1"]),
         (["--batch", "eight"], ["BATCH is 'eight'; it must be a whole number"]),
         (["--batch", "0"], ["batch_sizes.0 is 0", "greater than or equal to 1"]),
@@ -63,6 +65,31 @@ def test_strict_refuses_before_any_work(tmp_path):
     assert _content(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    ("redirect", "status"), [("> /dev/full", 2), ("| true", None), (">&-", 0), ("2>&-", 0)], ids=["full", "gone", "closed", "mute"]
+)
+def test_output_that_nobody_takes_ends_without_a_traceback(tmp_path, redirect, status):
+    command = f"{sys.executable} -m studylib plan --effort smoke {redirect}"
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "STUDYLIB_OUTPUTS": str(tmp_path)}
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=60)
+    assert "Traceback" not in done.stderr
+    assert status is None or done.returncode == status
+
+
+def test_a_terminal_that_cannot_show_a_character(tmp_path):
+    shutil.copytree(ROOT / "params", tmp_path / "project" / "params")
+    path = tmp_path / "project" / "params" / "cpu.yaml"
+    path.write_text(path.read_text().replace("Server, desktop", "Sërver → desktop"))
+    done = cli("plan", outputs=tmp_path, STUDYLIB_ROOT=str(tmp_path / "project"), LC_ALL="C", PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_root_without_hardware_sets_is_named(tmp_path):
+    _refused(
+        cli("plan", outputs=tmp_path, STUDYLIB_ROOT=str(tmp_path)), str(tmp_path / "params"), "STUDYLIB_ROOT must name the project's folder"
+    )
+
+
 def test_too_few_rounds_for_the_bench(tmp_path):
     _refused(cli("bench", "--rounds", "2", outputs=tmp_path), "--rounds is 2; an interval needs at least")
 
@@ -90,7 +117,9 @@ def test_a_plan_runs_nothing(tmp_path):
     done = cli("plan", "--hw", "jetson", outputs=tmp_path)
     assert done.returncode == 0
     assert "REHEARSAL of NVIDIA Jetson Orin Nano" in done.stdout
-    assert "skipped mnist_cnn, onnxruntime/tensorrt fp32: this build of ONNX Runtime (" in done.stdout
+    assert "skipped mnist_cnn onnxruntime/tensorrt fp32, " in done.stdout
+    assert "has no TensorrtExecutionProvider" in done.stdout
+    assert "to measure, 8 repetitions: efficientnet_lite0 litert fp16 x8, offline" in done.stdout
     assert _content(tmp_path) == []
 
 

@@ -27,8 +27,8 @@ class FakeExecutor:
         stolen = self.steal.pop(0) if self.steal else 0.0
         memory = dict.fromkeys(("rss_before", "rss_after_load", "rss_after_first", "rss_peak", "vms_peak"), 100)
         return {
-            "values_ns": [len(self.jobs)], "warmup_ns": [], "started_at": "a", "ended_at": "b", "placement": "CPU",
-            "cold_start_ns": {}, "memory_bytes": memory, "disturbances": {"steal_share": stolen},
+            "values_ns": [len(self.jobs)], "warmup_ns": [], "started_at": worker.now(), "ended_at": worker.now(), "placement": "CPU",
+            "cold_start_ns": {"load": 1, "first_inference": 1, "total": 1}, "memory_bytes": memory, "disturbances": {"steal_share": stolen},
         }  # fmt: skip
 
 

@@ -93,6 +93,36 @@ def test_yaml_cannot_make_python_objects(project):
         params.resolve("cpu")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("hardware: &a {b: 1}\nstudy: *a\n", "aliases"),
+        ("hardware: {title: 2020-13-45}\n", "not readable as YAML"),
+        ("hardware: !!int abc\n", "not readable as YAML"),
+        ("[" * 5000, "not readable as YAML"),
+        ("", "holds NoneType"),
+    ],
+)
+def test_odd_yaml_is_refused_in_words(project, text, words):
+    project.write_text(text)
+    with pytest.raises(ParameterError, match=words) as caught:
+        params.resolve("cpu")
+    assert len(str(caught.value)) < 2000
+
+
+def test_numbers_beyond_any_machine_are_refused_and_shown_short(project):
+    project.write_text(project.read_text().replace("study:", "  memory_bytes: 1" + "0" * 400 + "\nstudy:", 1))
+    with pytest.raises(ParameterError, match=r"hardware\.memory_bytes") as caught:
+        params.resolve("cpu")
+    assert len(str(caught.value)) < 300
+
+
+def test_a_bad_item_is_told_once(project):
+    with pytest.raises(ParameterError) as caught:
+        params.resolve("cpu", batch_sizes=(0,))
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_names_are_checked_against_the_tables():
     resolved = params.resolve("cpu", "smoke", models=("mnist_cn",))
     with pytest.raises(ParameterError, match=r"models: Unknown model 'mnist_cn'\. Known: .*Did you mean 'mnist_cnn'\?"):

@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -103,8 +104,10 @@ def test_the_fastest_lists_every_rival_it_does_not_beat(recorded):
 
 def test_findings_are_computed_from_results(recorded):
     sentences = report.summary(recorded())
-    assert re.match(r"mnist_cnn, batch 1: the fastest is onnxruntime fp32, median 0\.\d+ \[0\.\d+, 0\.\d+\] ms\.", sentences[0])
-    assert sentences[-1] == "1 of 4 trials carry no timing (1 skipped); each is listed below with its reason."
+    assert re.match(
+        r"mnist_cnn, batch 1: the fastest is onnxruntime fp32, median 0\.\d+ \[0\.\d+, 0\.\d+\] ms, accuracy 98\.0 ", sentences[0]
+    )
+    assert sentences[-1] == "1 of 4 trials carry no timing (1 skipped); the report gives each reason."
 
 
 def test_a_study_without_any_timing_still_reports(recorded):
@@ -153,3 +156,32 @@ def test_every_table_has_its_columns_even_when_nothing_could_be_made(tmp_path):
 )
 def test_digits_are_three_and_never_an_exponent(value, text):
     assert tables.digits(value) == text
+
+
+def test_any_title_can_be_drawn_and_printed(recorded):
+    """Neither mathtext nor Markdown nor HTML may read meaning into a name."""
+    results = recorded(native=False)
+    run = results.run() | {"title": "Box $\\frac$ <script>x</script> [a](b) `c`"}
+    (results.folder / "run.json").write_text(json.dumps(run))
+    page = report.build(results)
+    assert "<script>" not in page.read_text()
+    text = (page.parent / "report.md").read_text()
+    assert "<script>" not in text
+    assert "[a](b)" not in text.replace("\\[a](b)", "")
+
+
+def test_an_unfinished_study_says_so_first(recorded):
+    results = recorded(rounds=3)
+    words = "INCOMPLETE: 3 of 4 trials still lack repetitions; nothing here is final."
+    assert report.summary(results)[0].startswith(words)
+    assert words in report.build(results).read_text().split("<h2>Findings")[0]
+    assert "INCOMPLETE: 3 of 4" in (results.folder / "figures" / "latency.svg").read_text()
+
+
+def test_a_broken_neighbour_does_not_keep_machines_apart(recorded):
+    results = recorded()
+    (results.folder.parent / "zzz").mkdir()
+    (results.folder.parent / "zzz" / "plan.json").write_text("[]")
+    text = machines.write(results.folder.parent).read_text()
+    assert "cpu (native) p50_ms" in text
+    assert "**zzz** is left out" in text

@@ -1,3 +1,4 @@
+import json
 import math
 
 import pytest
@@ -140,3 +141,40 @@ def test_failed_evaluations_can_be_forgotten_and_passed_ones_stay(recorded):
     results.forget_failed_evaluations()
     assert results.evaluation("evaluation-fast") is None
     assert results.evaluation("evaluation-slow")["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"newfield": 1}, {"values_ns": None}, {"values_ns": []}, {"values_ns": [0, 1]}, {"values_ns": ["a"]}, {"values_ns": [-5]},
+        {"memory_bytes": {}}, {"memory_bytes": None}, {"cold_start_ns": {}}, {"started_at": "junk"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_sealed_record_of_another_shape_is_ignored_and_said(tmp_path, caplog, change):
+    from studylib.results import _write_sealed
+
+    results, of = Results(tmp_path), trial()
+    results.record(measurement(of, 0))
+    record = json.loads((tmp_path / "raw" / of.id / "c0001-r000-a0.json").read_text())["record"]
+    _write_sealed(tmp_path / "raw" / of.id / "c0001-r001-a0.json", record | {"repetition": 1} | change)
+    assert [m.repetition for m in results.measurements(of.id)] == [0]
+    assert "is damaged" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change", [{"n": None}, {"sqnr": None}, {"agreeing": [True]}, {"status": "fine"}, {"reason": None}, {"output_mse": "a"}], ids=str
+)
+def test_an_evaluation_of_another_shape_is_ignored(recorded, change):
+    results = recorded()
+    results.record_evaluation("evaluation-fast", results.evaluation("evaluation-fast") | change)
+    assert results.evaluation("evaluation-fast") is None
+
+
+@pytest.mark.parametrize("name", ["plan.json", "run.json", "artifacts.json"])
+@pytest.mark.parametrize("content", ["", "null", "5", "[1]", "{}", '"s"', "[" * 100_000])
+def test_stored_files_of_another_shape_are_refused_in_words(recorded, name, content):
+    results = recorded()
+    (results.folder / name).write_text(content)
+    with pytest.raises(InputError, match=r"cannot be read|another version"):
+        results.plan(), results.run(), results.artifacts()
