@@ -35,6 +35,7 @@ class _Session(Session):
         self._outputs = recording.get("outputs")
         self._events = {int(query): event for query, event in recording.get("events", {}).items()}
         self._queries = 0
+        self._samples = 0
         self._now = 0
 
     @property
@@ -45,8 +46,9 @@ class _Session(Session):
         size = len(next(iter(inputs.values())))
         _EVENTS[self._events.get(self._queries, "answer")]()
         self._now += self._values[self._queries % len(self._values)]
-        rows = range(self._queries * size, (self._queries + 1) * size)
+        rows = range(self._samples, self._samples + size)
         self._queries += 1
+        self._samples += size
         if self._outputs is None:
             return [np.zeros((size, 1), np.float32)]
         return [np.array([self._outputs[row % len(self._outputs)] for row in rows], np.float32)]
