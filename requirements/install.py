@@ -49,9 +49,9 @@ def main():
     with only_one(venv):
         # Another `make` may have built it while this one waited.
         failure = None if stamp.exists() and stamp.read_text() == lock_hash() else build(python, venv)
-    if failure:
-        return stop(failure)
-    stamp.write_text(lock_hash())
+        if failure:
+            return stop(failure)
+        stamp.write_text(lock_hash())
     print("environment: {} is ready".format(venv.name))
     return 0
 

@@ -65,11 +65,6 @@ def typical_ns(measurements: list[Measurement]) -> float:
     return float(np.exp(np.mean(np.log(_medians(measurements)))))
 
 
-def noise_floor(found: list[SpeedUp]) -> dict[str, stats.Comparison]:
-    """The A/A comparison of each model: what this run reads where there is no difference."""
-    return {found.contender.model: found.comparison for found in found if found.contender.control}
-
-
 def accuracy_changes(results: Results) -> list[tuple[Trial, Trial, stats.PairedDifference]]:
     """(baseline, contender, change of accuracy on the same samples) wherever both have labelled samples."""
     known = [trial for trial in results.plan() if not trial.control and trial.weights != "random" and trial.evaluation_id]
