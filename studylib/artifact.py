@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -25,8 +26,9 @@ log = logging.getLogger(__name__)
 class Artifact:
     """One file or folder on disk, with the hash of its bytes and its lineage.
 
-    ``format``: keras, saved_model, tflite, onnx, samples or outputs. ``precision``: the recipe's name.
-    ``lineage``: what made it, oldest first, each a dict with ``made_by``, its configuration and its key.
+    ``format``: keras, keras_h5, torch, saved_model, tflite, onnx, openvino, coreml, serving; or samples, outputs, inside.
+    ``precision``: the recipe's name. ``made_in_s``: seconds the last step took. ``lineage``: what made it, oldest
+    first, each a dict with ``made_by``, its configuration, its key and, where it has some, ``notes``.
     """
 
     path: Path
@@ -36,6 +38,7 @@ class Artifact:
     key: str
     sha256: str
     size_bytes: int
+    made_in_s: float
     lineage: tuple[dict, ...] = field(default=(), repr=False)
 
     @property
@@ -125,10 +128,13 @@ class Store:
         with temporary_folder(self.folder) as folder:
             content = folder / "content"
             content.mkdir()
+            begun = time.monotonic()
             written = Path(write(content))
+            seconds = time.monotonic() - begun
             if not written.exists():
                 raise ArtifactError(f"{facts.get('precision')} {facts.get('format')}: nothing was written to {written.name}")
-            artifact = Artifact(path=written, key=key, sha256=content_hash(written), size_bytes=content_size(written), **facts)
+            measured = {"sha256": content_hash(written), "size_bytes": content_size(written), "made_in_s": seconds}
+            artifact = Artifact(path=written, key=key, **measured, **facts)
             (folder / "artifact.json").write_text(json.dumps(artifact.to_json(), indent=1), encoding="utf-8")
             entry.parent.mkdir(parents=True, exist_ok=True)
             try:

@@ -6,7 +6,8 @@ from datetime import datetime
 import numpy as np
 
 from studylib import stats
-from studylib.results import Measurement, Results, Trial
+from studylib.records import Measurement, Trial
+from studylib.results import Results
 
 # A study that was stopped and went on within this time has lost no round.
 _TOGETHER_S = 600

@@ -9,7 +9,8 @@ from pathlib import Path
 from studylib.errors import StudyError, TrialError
 from studylib.params import Effort
 from studylib.progress import Progress
-from studylib.results import Measurement, Results, Trial
+from studylib.records import Measurement, Trial
+from studylib.results import Results
 from studylib.worker import now
 
 # A model may have to be trained; this many conversions take about as long.
@@ -24,15 +25,15 @@ _OFFLINE_VALUES = 11
 class Bench:
     """Where and how trials are measured. ``execute(job, timeout_s)`` gives a job's result or raises `TrialError`.
 
-    ``locate(key)`` is the path of an artifact's content; ``samples`` and ``references`` are such keys by model.
+    ``locate(key)`` is the path of an artifact's content. ``origins`` says of each model where it comes from: the keys of
+    ``source``, ``samples`` and ``reference``, the source's format, the task, whether samples are independent and real.
     ``memory_bytes``: what the declared hardware has; a trial that needs more fails here too.
     """
 
     results: Results
     execute: Callable[[dict, float], dict]
     locate: Callable[[str], Path]
-    samples: dict[str, str]
-    references: dict[str, str]
+    origins: dict[str, dict]
     settings: Effort
     seed: int
     host_id: str
@@ -47,8 +48,7 @@ class Bench:
         for evaluation_id, trial in waiting.items():
             progress.begin(f"{trial.model}, {trial.label}")
             try:
-                job = {"kind": "evaluate", "reference": str(self.locate(self.references[trial.model]))} | self._job(trial)
-                found = self.execute(job, self.settings.timeout_s)
+                found = self.execute(self._job(trial) | self._origin(trial), self.settings.timeout_s)
             except TrialError as error:
                 found = {"status": "failed", "reason": str(error)}
             self.results.record_evaluation(evaluation_id, found)
@@ -119,11 +119,17 @@ class Bench:
             return ""
         return f"needs {rss_peak / 1e6:.0f} MB of memory; the declared hardware has {self.memory_bytes / 1e6:.0f} MB"
 
+    def _origin(self, trial: Trial) -> dict:
+        """What an evaluation needs beside the artifact: what it is held against, and what the outputs mean."""
+        origin = self.origins[trial.model]
+        files = {name: str(self.locate(origin[name])) for name in ("source", "reference")}
+        return {"kind": "evaluate", **files, **{name: origin[name] for name in ("source_format", "task", "independent", "data")}}
+
     def _job(self, trial: Trial) -> dict:
-        facts = ("model", "recipe", "runtime", "provider", "threads", "scenario", "batch_size")
+        facts = ("model", "recipe", "format", "runtime", "provider", "threads", "scenario", "batch_size")
         return {name: getattr(trial, name) for name in facts} | {
             "artifact": str(self.locate(trial.artifact_key)),
-            "samples": str(self.locate(self.samples[trial.model])),
+            "samples": str(self.locate(self.origins[trial.model]["samples"])),
         }
 
 

@@ -5,13 +5,14 @@ Everything is frozen and checked when it is read; creating a parameter object do
 
 import os
 import reprlib
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError, field_validator
 
 from studylib.errors import InputError, ParameterError, UnknownNameError, lookup, suggestion
 
@@ -45,18 +46,23 @@ EFFORTS = {
 }
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """Part of a YAML file: unknown keys are refused, nothing changes after it was read."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 Name = Annotated[StrictStr, Field(min_length=1, max_length=60, pattern=r"^[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.-]+)?$")]
 Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=64)]
+# A name of the zoo, or the user's own file, folder or factory.
+Location = Annotated[StrictStr, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Models = Annotated[tuple[Location, ...], Field(min_length=1, max_length=64)]
 BatchSizes = Annotated[tuple[Annotated[StrictInt, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=64)]
 # Words that are printed: no control characters, nothing that cannot be written as UTF-8.
 Text = Annotated[StrictStr, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
-class HostMatch(_Section):
+class HostMatch(Section):
     """What a machine must be for a hardware set to be native on it. An absent field matches anything."""
 
     systems: tuple[Literal["Linux", "Darwin", "Windows", "Android", "iOS"], ...] = ()
@@ -66,7 +72,7 @@ class HostMatch(_Section):
     usb_vendor: Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{4}$")] | None = None
 
 
-class HardwareProfile(_Section):
+class HardwareProfile(Section):
     """A machine as declared in ``params/<name>.yaml``. ``threads`` None means all that the host grants."""
 
     name: Name
@@ -76,14 +82,21 @@ class HardwareProfile(_Section):
     memory_bytes: Annotated[StrictInt, Field(ge=1, le=2**50)] | None = None
 
 
-class Choice(_Section):
-    """Which trials a study holds: every combination that can run."""
+class Choice(Section):
+    """Which trials a study holds: every combination that can run.
 
-    models: Names
+    ``data``, ``task`` and ``trust`` are for models that the user brings: samples, what the outputs mean, and whether
+    code inside the model's file may run.
+    """
+
+    models: Models
     recipes: Names
     runtimes: Names
     batch_sizes: BatchSizes
     seed: Annotated[StrictInt, Field(ge=0, lt=2**32)] = SEED
+    data: Location | None = None
+    task: Literal["classification", "question_answering", "speech_recognition", "other"] | None = None
+    trust: StrictBool = False
     # Share of the busy processor time that other virtual machines may take before a repetition is invalid.
     max_steal: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.2
 
@@ -97,26 +110,26 @@ class Choice(_Section):
         return values
 
 
-class _Override(_Section):
-    models: Names | None = None
+class _Override(Section):
+    models: Models | None = None
     recipes: Names | None = None
     runtimes: Names | None = None
     batch_sizes: BatchSizes | None = None
 
 
-class _Efforts(_Section):
+class _Efforts(Section):
     smoke: _Override = _Override()
     quick: _Override = _Override()
     full: _Override = _Override()
 
 
-class _File(_Section):
+class _File(Section):
     hardware: HardwareProfile
     study: Choice
     efforts: _Efforts = _Efforts()
 
 
-class StudyParams(_Section):
+class StudyParams(Section):
     """The resolved parameters of one study: what ran, exactly."""
 
     hardware: HardwareProfile
@@ -133,10 +146,12 @@ class StudyParams(_Section):
         usual = resolve(self.hardware.name, self.effort).choice
         for variable, field in (("MODEL", "models"), ("RECIPE", "recipes"), ("RUNTIME", "runtimes"), ("BATCH", "batch_sizes")):
             if getattr(self.choice, field) != getattr(usual, field):
-                words.append(f"{variable}={','.join(map(str, getattr(self.choice, field)))}")
+                words.append(f"{variable}={shlex.quote(','.join(map(str, getattr(self.choice, field))))}")
         if self.choice.seed != usual.seed:
             words.append(f"SEED={self.choice.seed}")
-        return " ".join(words)
+        words += [f"DATA={shlex.quote(self.choice.data)}"] if self.choice.data else []
+        words += [f"TASK={self.choice.task}"] if self.choice.task else []
+        return " ".join([*words, *(["TRUST=1"] if self.choice.trust else [])])
 
     def notebook_parameters(self) -> dict:
         """The flat, literal values that papermill injects; `resolve` turns them back into this object."""
@@ -149,6 +164,9 @@ class StudyParams(_Section):
             "runtimes": list(choice.runtimes),
             "batch_sizes": list(choice.batch_sizes),
             "seed": choice.seed,
+            "data": choice.data,
+            "task": choice.task,
+            "trust": choice.trust,
         }
 
 
@@ -179,12 +197,12 @@ def resolve(hardware: str, effort: str = "quick", **overrides) -> StudyParams:
     path = lookup(sets, "hardware set (HW)", hardware)
     lookup(EFFORTS, "effort (EFFORT)", effort)
     shown = f"params/{path.name}"
-    content = _validated(_File, _read_yaml(path, shown), shown)
+    content = validated(_File, read_yaml(path, shown), shown)
     if content.hardware.name != path.stem:
         raise ParameterError(f"{shown}: hardware.name is '{content.hardware.name}'; it must be the file's name, '{path.stem}'.")
     given = {key: value for key, value in overrides.items() if value is not None}
     merged = content.study.model_dump() | getattr(content.efforts, effort).model_dump(exclude_none=True) | given
-    return StudyParams(hardware=content.hardware, effort=effort, choice=_validated(Choice, merged, "command line" if given else shown))
+    return StudyParams(hardware=content.hardware, effort=effort, choice=validated(Choice, merged, "command line" if given else shown))
 
 
 def check_names(params: StudyParams, models: Iterable[str], recipes: Iterable[str], providers: dict[str, Iterable[str]]) -> None:
@@ -222,7 +240,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read_yaml(path: Path, shown: str) -> dict:
+def read_yaml(path: Path, shown: str) -> dict:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, RecursionError) as error:
@@ -231,11 +249,11 @@ def _read_yaml(path: Path, shown: str) -> dict:
     except OSError as error:
         raise InputError(f"{shown}: cannot be read: {error.strerror}.") from None
     if not isinstance(content, dict):
-        raise ParameterError(f"{shown}: holds {type(content).__name__}; it must hold the keys hardware, study, efforts.")
+        raise ParameterError(f"{shown}: holds {type(content).__name__}; it must hold keys with values.")
     return content
 
 
-def _validated(model: type[BaseModel], content: dict, shown: str):
+def validated(model: type[BaseModel], content: dict, shown: str):
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -263,7 +281,8 @@ def _explain(model: type[BaseModel], problem: dict, shown: str) -> str:
 
 def _section_at(model: type[BaseModel], location: tuple) -> type[BaseModel]:
     for part in location:
-        model = model.model_fields[part].annotation
+        # Inside a table of sections (``inputs: {name: …}``) the name itself is no field.
+        model = model.model_fields[part].annotation if hasattr(model, "model_fields") else get_args(model)[-1]
     return model
 
 

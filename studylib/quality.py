@@ -6,6 +6,12 @@ import numpy as np
 
 from studylib import stats
 
+Outputs = dict[str, np.ndarray]
+
+# What the last axis of the first output means, by task: scores of which the largest is the answer.
+SCORED_TASKS = ("classification", "question_answering", "speech_recognition")
+TASKS = (*SCORED_TASKS, "other")
+
 
 @dataclass(frozen=True)
 class Tolerance:
@@ -26,25 +32,68 @@ def tolerance(precision: str) -> Tolerance:
     return TOLERANCES.get(precision, QUANTIZED)
 
 
-def metrics(outputs: np.ndarray, reference: np.ndarray, labels: np.ndarray | None) -> dict:
+def metrics(outputs: Outputs, reference: Outputs, labels: np.ndarray | None, task: str = "classification") -> dict:
     """Fidelity to the reference outputs and, where there are labels, which samples were right.
 
-    Arrays are (samples, classes). Returns ``n``, ``output_mse``, ``sqnr`` (dB), ``agreeing`` and, with labels,
-    ``correct`` (lists of booleans, one per sample, kept for paired tests).
+    Arrays have the sample as first axis. Returns ``n`` (samples), ``outputs`` (one dict of `fidelity` each), over all
+    outputs the worst ``sqnr`` (dB), ``max_abs_error``, ``max_rel_error``, ``cosine`` and ``output_mse``; for tasks with
+    scores ``agreeing``, and with labels ``correct`` (lists of booleans, kept for paired tests). Raises `ValueError`
+    when names or shapes do not match.
     """
-    outputs, reference = np.asarray(outputs, float), np.asarray(reference, float)
-    if outputs.shape != reference.shape:
-        raise ValueError(f"outputs have the shape {outputs.shape}, the source model's have {reference.shape}")
+    pairs = matched(outputs, reference)
+    each = [{"name": name} | fidelity(found, wanted) for name, found, wanted in pairs]
     found = {
-        "n": len(outputs),
-        "finite": bool(np.isfinite(outputs).all()),
-        "output_mse": float(np.mean((outputs - reference) ** 2)),
-        "sqnr": stats.sqnr_db(reference, outputs),
-        "agreeing": (outputs.argmax(-1) == reference.argmax(-1)).tolist(),
+        "n": len(pairs[0][2]),
+        "finite": all(one["finite"] for one in each),
+        "outputs": each,
+        "sqnr": min(one["sqnr"] for one in each),
+        "cosine": min(one["cosine"] for one in each),
+        **{name: max(one[name] for one in each) for name in ("output_mse", "max_abs_error", "max_rel_error")},
     }
-    if labels is not None:
-        found["correct"] = (outputs.argmax(-1) == labels).tolist()
+    if task in SCORED_TASKS:
+        # One answer a sample for a classifier; one for each output of a reader and each frame of a recogniser.
+        scored = pairs if task == "question_answering" else pairs[:1]
+        found["agreeing"] = np.concatenate([(o.argmax(-1) == r.argmax(-1)).ravel() for _, o, r in scored]).tolist()
+        if labels is not None and task == "classification":
+            found["correct"] = (answers(pairs[0][1]) == labels).tolist()
     return found
+
+
+def matched(outputs: Outputs, reference: Outputs) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """(name, outputs, reference) of every output, by name or, where a format renamed them, by their order."""
+    if len(outputs) != len(reference):
+        raise ValueError(f"{len(outputs)} outputs ({', '.join(outputs)}); the source model has {len(reference)} ({', '.join(reference)})")
+    renamed = dict(zip(reference, outputs, strict=True)) if set(outputs) != set(reference) else {name: name for name in reference}
+    pairs = []
+    for name, wanted in reference.items():
+        found, wanted = np.asarray(outputs[renamed[name]], float), np.asarray(wanted, float)
+        if found.shape != wanted.shape:
+            raise ValueError(f"outputs '{name}' have the shape {found.shape}, the source model's have {wanted.shape}")
+        pairs.append((name, found, wanted))
+    return pairs
+
+
+def fidelity(outputs: np.ndarray, reference: np.ndarray) -> dict:
+    """How near ``outputs`` are: SQNR in dB, largest error, the same relative to the largest reference value, cosine."""
+    if not np.isfinite(outputs).all():
+        worst = {"sqnr": -np.inf, "cosine": -1.0, "output_mse": np.inf, "max_abs_error": np.inf, "max_rel_error": np.inf}
+        return worst | {"finite": False}
+    error, largest = np.abs(outputs - reference), float(np.abs(reference).max(initial=0))
+    most = float(error.max(initial=0))
+    lengths = float(np.linalg.norm(outputs) * np.linalg.norm(reference))
+    return {
+        "finite": True,
+        "sqnr": stats.sqnr_db(reference, outputs),
+        "cosine": float(np.vdot(outputs, reference)) / lengths if lengths else float(most == 0),
+        "output_mse": float(np.mean(error**2)),
+        "max_abs_error": most,
+        "max_rel_error": most / largest if largest else (0.0 if most == 0 else np.inf),
+    }
+
+
+def answers(scores: np.ndarray) -> np.ndarray:
+    """The class with the highest score of each sample, shape (n,); scores are (n, classes) or (n, 1, classes)."""
+    return scores.reshape(len(scores), -1).argmax(-1)
 
 
 def why_not_same(found: dict, precision: str) -> str | None:
@@ -52,9 +101,11 @@ def why_not_same(found: dict, precision: str) -> str | None:
     if not found["finite"]:
         return "parity: outputs hold NaN or infinity"
     limit = tolerance(precision)
-    agreement = float(np.mean(found["agreeing"]))
     if not found["sqnr"] >= limit.sqnr_db:
-        return f"parity: SQNR {found['sqnr']:.1f} dB against the source model; {precision} needs {limit.sqnr_db:g} dB"
-    if agreement < limit.agreement:
-        return f"parity: top-1 agreement {agreement:.3f} with the source model; {precision} needs {limit.agreement:g}"
+        worst = min(found["outputs"], key=lambda one: one["sqnr"])
+        which = f" of output '{worst['name']}'" if len(found["outputs"]) > 1 else ""
+        return f"parity: SQNR {worst['sqnr']:.1f} dB{which} against the source model; {precision} needs {limit.sqnr_db:g} dB"
+    if "agreeing" in found and np.mean(found["agreeing"]) < limit.agreement:
+        share = float(np.mean(found["agreeing"]))
+        return f"parity: top-1 agreement {share:.3f} with the source model; {precision} needs {limit.agreement:g}"
     return None

@@ -4,23 +4,16 @@ Raw files are only ever added. ``raw/<trial>/c0002-r003-a0.json`` is campaign 2 
 repetition 3, attempt 0. Every later number is computed from these files.
 """
 
-import hashlib
 import json
-import logging
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
-from functools import cached_property
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
-from studylib import stats
+from studylib import rows, stats
 from studylib.artifact import write_bytes, write_text
 from studylib.errors import InputError
-
-log = logging.getLogger(__name__)
+from studylib.records import Conversion, Measurement, Trial, read_evaluation, read_measurement, read_sealed, write_sealed
 
 SCHEMA_VERSION = 1
 COLUMNS = (
@@ -32,75 +25,6 @@ _RUN_KEYS = {
     "study": str, "hardware": str, "title": str, "native": bool, "mismatches": list, "host": dict, "host_id": str, "threads": int,
     "parameters": dict, "failures": dict, "command": str,
 }  # fmt: skip
-PERCENTILES = (50, 90, 95, 99)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One thing to measure. ``reason`` says from the start why it is skipped; ``control`` marks the A/A twin.
-
-    ``conditions`` is a hash of all that changes a measurement and is not named here: host, effort, harness.
-    """
-
-    model: str
-    weights: str
-    recipe: str
-    format: str
-    runtime: str
-    runtime_version: str
-    provider: str
-    threads: int
-    scenario: str
-    batch_size: int
-    artifact_key: str
-    evaluation_id: str
-    conditions: str
-    control: bool = False
-    reason: str | None = None
-
-    @cached_property
-    def id(self) -> str:
-        facts = {key: value for key, value in asdict(self).items() if key != "reason"}
-        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-
-    @property
-    def label(self) -> str:
-        """A short name that is unique within one model."""
-        provider = "" if self.provider == "cpu" else f"/{self.provider}"
-        batch = "" if self.batch_size == 1 else f" x{self.batch_size}"
-        return f"{self.runtime}{provider} {self.recipe}{batch}{' (A/A)' if self.control else ''}"
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One repetition in one fresh process: raw values in ns, warm-up kept apart. No summary inside.
-
-    ``session`` names the uninterrupted run that interleaved it with others: only inside one are rounds paired.
-    ``cold_start_ns``: process, activate, load, first_inference, and the total from spawn to answer.
-    ``memory_bytes``: rss_before, rss_after_load,
-    rss_after_first, rss_peak, vms_peak. ``disturbances``: what went on beside it; ``status``: ok, invalid or failed.
-    """
-
-    trial_id: str
-    campaign: int
-    repetition: int
-    attempt: int
-    session: str
-    status: str
-    reason: str
-    host_id: str
-    started_at: str
-    ended_at: str
-    values_ns: tuple[int, ...] = field(default=(), repr=False)
-    warmup_ns: tuple[int, ...] = field(default=(), repr=False)
-    cold_start_ns: dict = field(default_factory=dict)
-    memory_bytes: dict = field(default_factory=dict)
-    placement: str = ""
-    disturbances: dict = field(default_factory=dict)
-
-    @property
-    def file_name(self) -> str:
-        return f"c{self.campaign:04d}-r{self.repetition:03d}-a{self.attempt}.json"
 
 
 class Results:
@@ -115,11 +39,11 @@ class Results:
 
     def record(self, measurement: Measurement) -> None:
         """Add one repetition. The file appears whole or not at all."""
-        _write_sealed(self.raw / measurement.trial_id / measurement.file_name, asdict(measurement))
+        write_sealed(self.raw / measurement.trial_id / measurement.file_name, asdict(measurement))
 
     def attempts(self, trial_id: str) -> list[Measurement]:
         """All attempts of the trial's newest campaign, in order of repetition and attempt."""
-        found = [self._cached(path, _read_measurement) for path in sorted((self.raw / trial_id).glob("c*-r*-a*.json"))]
+        found = [self._cached(path, read_measurement) for path in sorted((self.raw / trial_id).glob("c*-r*-a*.json"))]
         attempts = [attempt for attempt in found if attempt]
         newest = max((attempt.campaign for attempt in attempts), default=0)
         return [attempt for attempt in attempts if attempt.campaign == newest]
@@ -134,23 +58,27 @@ class Results:
 
     def record_evaluation(self, evaluation_id: str, evaluation: dict) -> None:
         """Keep the quality measures of one artifact in one runtime on this host."""
-        _write_sealed(self.raw / evaluation_id / "evaluation.json", evaluation)
+        write_sealed(self.raw / evaluation_id / "evaluation.json", evaluation)
 
     def evaluation(self, evaluation_id: str) -> dict | None:
         path = self.raw / evaluation_id / "evaluation.json"
-        return self._cached(path, _read_evaluation) if path.exists() else None
+        return self._cached(path, read_evaluation) if path.exists() else None
 
     def forget_failed_evaluations(self) -> None:
         """Remove evaluations that failed, so that they are tried again; those that passed stay."""
         for path in self.raw.glob("*/evaluation.json"):
-            if (self._cached(path, _read_sealed) or {}).get("status") == "failed":
+            if (self._cached(path, read_sealed) or {}).get("status") == "failed":
                 path.unlink()
 
     # --- the study ---------------------------------------------------------------------------------------------------
 
-    def save_plan(self, trials: Iterable[Trial], run: dict, artifacts: list[dict]) -> None:
-        """Write ``plan.json``, ``run.json`` and ``artifacts.json``."""
+    def save_plan(
+        self, trials: Iterable[Trial], run: dict, artifacts: list[dict], conversions: Iterable[Conversion] = (), inside: dict | None = None
+    ) -> None:
+        """Write ``plan.json``, ``run.json``, ``artifacts.json``, ``conversions.json`` and ``inside.json``."""
         write_text(self.folder / "plan.json", json.dumps([asdict(trial) for trial in trials], indent=1))
+        write_text(self.folder / "conversions.json", json.dumps([asdict(conversion) for conversion in conversions], indent=1))
+        write_text(self.folder / "inside.json", json.dumps(inside or {}, indent=1))
         write_text(self.folder / "run.json", json.dumps(run, indent=1))
         write_text(self.folder / "artifacts.json", json.dumps(artifacts, indent=1))
 
@@ -177,6 +105,34 @@ class Results:
             return {facts["key"]: facts for facts in self._read("artifacts.json", list)}
         except (TypeError, KeyError) as error:
             raise self._unreadable("artifacts.json", error) from None
+
+    def conversions(self) -> list[Conversion]:
+        """The matrix of formats of the latest study, cell by cell."""
+        try:
+            cells = self._read("conversions.json", list)
+            return [Conversion(**cell | {"keys": tuple(cell["keys"]), "trial": cell["trial"] and Trial(**cell["trial"])}) for cell in cells]
+        except (TypeError, KeyError) as error:
+            raise self._unreadable("conversions.json", error) from None
+
+    def inside(self) -> dict[str, dict]:
+        """What is inside each artifact, by the artifact's key."""
+        return self._read("inside.json", dict)
+
+    def conversion_status(self, cell: Conversion) -> tuple[str, str]:
+        """(ok, no path, failed or pending) and the reason in words."""
+        if cell.reason:
+            return "no path", cell.reason
+        failures = self.failures()
+        failed = next((failures[key] for key in cell.keys if key in failures), None)
+        if failed:
+            return "failed", failed
+        if cell.trial is None:
+            made = cell.keys[-1] in self.artifacts()
+            return ("ok", f"written; no runtime here opens {cell.target}") if made else ("pending", "not made yet")
+        evaluation = self.evaluation(cell.trial.evaluation_id)
+        if evaluation is None:
+            return "pending", "not evaluated yet; run `make study` again to go on"
+        return ("ok", "") if evaluation["status"] == "ok" else ("failed", evaluation["reason"])
 
     def status(self, trial: Trial) -> tuple[str, str]:
         """(ok, skipped, failed, invalid or pending) and the reason in words."""
@@ -236,8 +192,8 @@ class Results:
             "trial_id": trial.id,
             "measured_at": max((measurement.ended_at for measurement in measurements), default=None),
         }
-        found = [*_size_rows(artifact), *_quality_rows(self.evaluation(trial.evaluation_id), trial), *_time_rows(trial, measurements)]
-        return [common | row for row in found] or [common | _row("none", math.nan, "")]
+        found = rows.of_trial(artifact, self.evaluation(trial.evaluation_id), trial, measurements)
+        return [common | row for row in found] or [common | rows.row("none", math.nan, "")]
 
     def _read(self, name: str, kind: type):
         path = self.folder / name
@@ -261,132 +217,3 @@ class Results:
         if self._cache.get(path, (None,))[0] != stamp:
             self._cache[path] = stamp, read(path)
         return self._cache[path][1]
-
-
-def _row(metric: str, value: float, unit: str, low: float | None = None, high: float | None = None, n: int | None = None) -> dict:
-    return {"metric": metric, "value": value, "unit": unit, "ci_low": low, "ci_high": high, "n": n}
-
-
-def _estimate_row(metric: str, estimate: stats.Estimate, unit: str) -> dict:
-    return _row(metric, estimate.value, unit, estimate.low, estimate.high, estimate.n)
-
-
-def _size_rows(artifact: dict) -> list[dict]:
-    return [_row("size", artifact["size_bytes"], "byte", n=1)] if artifact else []
-
-
-def _quality_rows(evaluation: dict | None, trial: Trial) -> list[dict]:
-    """Fidelity for every model; accuracy only where samples are labelled and weights are not random.
-
-    Samples that are not independent (crops of a few photographs) carry no interval: a binomial one would be far too narrow.
-    """
-    if not evaluation or "n" not in evaluation:
-        return []
-    n = evaluation["n"]
-    rows = [
-        _row("output_mse", evaluation["output_mse"], "1", n=n),
-        _row("sqnr", evaluation["sqnr"], "dB", n=n),
-        _estimate_row("agreement", proportion(evaluation, "agreeing"), "1"),
-    ]
-    if "correct" in evaluation and trial.weights != "random":
-        rows.append(_estimate_row("top1_accuracy", proportion(evaluation, "correct"), "1"))
-    return rows
-
-
-def proportion(evaluation: dict, name: str) -> stats.Estimate:
-    """The share of true values of an evaluation's list, with an exact interval where samples are independent."""
-    estimate = stats.binomial_interval(sum(evaluation[name]), evaluation["n"])
-    return estimate if evaluation["independent"] else replace(estimate, low=None, high=None)
-
-
-def _time_rows(trial: Trial, measurements: list[Measurement]) -> list[dict]:
-    if not measurements:
-        return []
-    groups = [np.array(measurement.values_ns, float) for measurement in measurements]
-    mean = stats.pooled_mean(groups)
-    rows = [_estimate_row("latency_mean", mean, "ns")]
-    values = np.concatenate(groups)
-    if len(values) > 1:
-        rows.append(_row("latency_stdev", float(values.std(ddof=1)), "ns", n=len(values)))
-    for percentile in PERCENTILES:
-        estimate = stats.pooled_percentile(groups, percentile)
-        if estimate is not None:
-            rows.append(_estimate_row(f"latency_p{percentile}", estimate, "ns"))
-    per_second = [None if bound is None else 1e9 * trial.batch_size / bound for bound in (mean.value, mean.high, mean.low)]
-    rows.append(_row("throughput", per_second[0], "samples/s", per_second[1], per_second[2], mean.n))
-    return rows + _process_rows(measurements)
-
-
-def _process_rows(measurements: list[Measurement]) -> list[dict]:
-    """Memory and cold start: one value a process, so n is the number of repetitions."""
-    memory = [measurement.memory_bytes for measurement in measurements]
-    cold = [measurement.cold_start_ns for measurement in measurements]
-    columns = {
-        ("rss_peak", "byte"): [m["rss_peak"] for m in memory],
-        ("rss_model", "byte"): [m["rss_after_first"] - m["rss_before"] for m in memory],
-        ("vms_peak", "byte"): [m["vms_peak"] for m in memory],
-        ("load_time", "ns"): [c["load"] for c in cold],
-        ("first_inference", "ns"): [c["first_inference"] for c in cold],
-        ("cold_start", "ns"): [c["total"] for c in cold],
-    }
-    return [
-        _estimate_row(metric, stats.pooled_mean([np.array([value]) for value in values]), unit)
-        for (metric, unit), values in columns.items()
-    ]
-
-
-def _read_measurement(path: Path) -> Measurement | None:
-    record = _read_sealed(path)
-    if record is None:
-        return None
-    try:
-        measurement = Measurement(**record | {"values_ns": tuple(record["values_ns"]), "warmup_ns": tuple(record["warmup_ns"])})
-        datetime.fromisoformat(measurement.started_at), datetime.fromisoformat(measurement.ended_at)
-        if measurement.status == "ok":
-            needed = [measurement.memory_bytes[name] for name in _MEMORY] + [measurement.cold_start_ns[name] for name in _COLD_START]
-            numbers = [*measurement.values_ns, *needed]
-            if not measurement.values_ns or not all(isinstance(number, int) and number > 0 for number in numbers):
-                raise ValueError("times and sizes must be positive whole numbers")
-    except (TypeError, ValueError, KeyError) as error:
-        return _damaged(path, f" ({error})")
-    return measurement
-
-
-_MEMORY = ("rss_before", "rss_after_first", "rss_peak", "vms_peak")
-_COLD_START = ("load", "first_inference", "total")
-
-
-def _read_evaluation(path: Path) -> dict | None:
-    record = _read_sealed(path)
-    if record is None:
-        return None
-    n, passed = record.get("n"), record.get("status") == "ok"
-    lists = [record[name] for name in ("agreeing", "correct") if name in record]
-    sound = isinstance(record.get("reason"), str) and (passed or record.get("status") == "failed")
-    if "n" in record or passed:
-        sound = sound and isinstance(n, int) and all(isinstance(values, list) and len(values) == n for values in lists) and bool(lists)
-        sound = sound and all(isinstance(record.get(name), float | int) for name in ("sqnr", "output_mse", "independent"))
-    return record if sound else _damaged(path)
-
-
-def _seal(record: dict) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-
-
-def _write_sealed(path: Path, record: dict) -> None:
-    record = json.loads(json.dumps(record))
-    write_text(path, json.dumps({"record": record, "sha256": _seal(record)}))
-
-
-def _read_sealed(path: Path) -> dict | None:
-    """The record, or None (and a warning) when its bytes do not match its hash: it will be measured again."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        sealed = isinstance(content["record"], dict) and content["sha256"] == _seal(content["record"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        sealed = False
-    return content["record"] if sealed else _damaged(path)
-
-
-def _damaged(path: Path, why: str = "") -> None:
-    log.warning("%s is damaged%s; it is ignored and measured again.", path.name, why)

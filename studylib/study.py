@@ -1,7 +1,6 @@
 """Plan a study, run its steps, keep its results. Every step may be called again: what is done is not repeated."""
 
 import contextlib
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -17,19 +16,17 @@ from studylib.artifact import Artifact, Store, output_error, remove_leftovers
 from studylib.errors import ArtifactError, InputError
 from studylib.executors import LocalExecutor
 from studylib.measure import Bench, make_artifacts
-from studylib.params import StudyParams
-from studylib.recipes import RECIPES, chain
-from studylib.results import Results, Trial
-from studylib.runtimes import RUNTIMES, split_name
-from studylib.scenarios import scenario_for
+from studylib.own import OwnModel, is_own
+from studylib.plan import Plan
+from studylib.recipes import RECIPES
+from studylib.records import Trial
+from studylib.results import Results
+from studylib.runtimes import RUNTIMES
 from studylib.worker import die_with_parent, now
-from studylib.zoo import MODELS
-from studylib.zoo.sources import Sources
+from studylib.zoo import MODELS, Model
 
-# Sources whose change makes a measurement another one.
-_HARNESS = ("worker.py", "measure.py", "scenarios.py", "quality.py", "executors/local.py", "runtimes", "zoo/base.py")
 _PACKAGES = (
-    "tensorflow", "keras", "ai-edge-litert", "onnxruntime", "onnx", "tf2onnx", "numpy", "scipy", "pandas", "papermill", "nbval",
+    "tensorflow", "keras", "ai-edge-litert", "onnxruntime", "onnx", "tf2onnx", "openvino", "numpy", "scipy", "pandas", "papermill", "nbval",
     "jupyterlab", "seaborn", "tensorflow-model-optimization", "tf-keras",
 )  # fmt: skip
 
@@ -38,8 +35,7 @@ _PACKAGES = (
 class Study:
     """One hardware set, one effort, on this host. Make one with `open_study`."""
 
-    params: StudyParams
-    host: hardware.Host
+    plan: Plan
     folder: Path
     write: Callable[[str], None] = print
 
@@ -55,9 +51,17 @@ class Study:
         return Store(params.outputs_root() / ".artifacts")
 
     @property
+    def params(self) -> params.StudyParams:
+        return self.plan.params
+
+    @property
+    def host(self) -> hardware.Host:
+        return self.plan.host
+
+    @property
     def mismatches(self) -> list[str]:
         """Why this is a rehearsal; empty when the host is the declared hardware."""
-        return hardware.mismatches(self.params.hardware, self.host)
+        return self.plan.mismatches
 
     @property
     def native(self) -> bool:
@@ -65,28 +69,24 @@ class Study:
 
     @property
     def threads(self) -> int:
-        """What the hardware set declares, never more than this host grants."""
-        return min(self.params.hardware.threads or self.host.threads, self.host.threads)
+        return self.plan.threads
 
-    @cached_property
+    @property
     def trials(self) -> list[Trial]:
         """The plan: every combination of model, runtime, recipe and batch size, skipped ones with their reason."""
-        choice, trials = self.params.choice, []
-        for model in choice.models:
-            for batch_size in choice.batch_sizes:
-                of_model = [self._trial(model, runtime, recipe, batch_size) for runtime in choice.runtimes for recipe in choice.recipes]
-                trials += of_model
-                # The A/A control repeats a fast float trial: there a given noise is largest in proportion.
-                floats = [trial for trial in of_model if trial.recipe == "fp32" and not trial.reason]
-                if floats and batch_size == min(choice.batch_sizes):
-                    trials.append(replace(floats[-1], control=True))
-        return trials
+        return self.plan.trials
 
     @property
     def made(self) -> list[Trial]:
         """Trials that are not skipped and whose artifact could be made."""
         failures = self._known_failures()
         return [trial for trial in self.trials if not trial.reason and trial.artifact_key not in failures]
+
+    @property
+    def converted(self) -> list[Trial]:
+        """What opens every cell of the matrix of formats that could be made."""
+        failures = self._known_failures()
+        return [cell.trial for cell in self.plan.conversions if cell.trial and not any(key in failures for key in cell.keys)]
 
     @property
     def same(self) -> list[Trial]:
@@ -96,17 +96,18 @@ class Study:
     # --- steps -------------------------------------------------------------------------------------------------------
 
     def convert(self) -> None:
-        """Make the float artifact of every model and format, the samples and the reference outputs."""
-        self._make([target for target in self._targets if target.get("recipe", "fp32") == "fp32"])
+        """Make every float artifact of the plan and of the matrix of formats, the samples and the reference outputs."""
+        self._make([target for target in self.plan.targets if target.get("recipe", "fp32") == "fp32"])
 
     def compress(self) -> None:
         """Make every artifact of the plan."""
-        self._make(self._targets)
+        self._make(self.plan.targets)
 
     def evaluate(self, recipes: tuple[str, ...] | None = None) -> None:
         """Measure quality and parity of the artifacts (of ``recipes`` only, if given)."""
         self.compress() if recipes is None else self.convert()
-        self.bench.evaluate([t for t in self.made if recipes is None or t.recipe in recipes])
+        converted = self.converted if recipes is None or "fp32" in recipes else []
+        self.bench.evaluate([t for t in self.made if recipes is None or t.recipe in recipes] + converted)
         self.save()
 
     def measure(self, force: bool = False) -> None:
@@ -133,8 +134,8 @@ class Study:
         except InputError:
             return False
         known = self._known_failures()
-        present = [target["key"] in known or self._is_present(target["key"]) for target in self._targets]
-        evaluated = all(self.results.evaluation(trial.evaluation_id) for trial in self.made)
+        present = [target["key"] in known or self._is_present(target["key"]) for target in self.plan.targets]
+        evaluated = all(self.results.evaluation(trial.evaluation_id) for trial in [*self.made, *self.converted])
         return planned and all(present) and evaluated and not any(self.bench.waiting(self.same))
 
     def nothing_to_measure(self) -> str:
@@ -170,8 +171,7 @@ class Study:
             results=self.results,
             execute=self.executor.run,
             locate=lambda key: self.artifact(key).path,
-            samples={model: self._sources(model).samples_key("test", self._test_samples(model)) for model in choice.models},
-            references={model: self._sources(model).reference_key(self._test_samples(model)) for model in choice.models},
+            origins=self.plan.origins(),
             settings=self.params.settings,
             seed=choice.seed,
             host_id=self.host.id,
@@ -192,29 +192,6 @@ class Study:
                 raise ArtifactError(f"artifact {key[:12]} is not in {self.store.folder}; run the conversion step first")
             self._artifacts[key] = found
         return self._artifacts[key]
-
-    @cached_property
-    def _targets(self) -> list[dict]:
-        """What to make, in the order of need: sources, samples, references, then the plan's artifacts."""
-        choice, targets = self.params.choice, []
-        calibration = self.params.settings.calibration_samples
-        for model in choice.models:
-            sources, n = self._sources(model), self._test_samples(model)
-            common = {"model": model, "seed": choice.seed, "calibration": calibration, "needs": []}
-            source, test, train = sources.model_key, sources.samples_key("test", n), sources.samples_key("train", calibration)
-            reference = sources.reference_key(n)
-            targets += [
-                common | {"kind": "source", "key": source, "label": f"{model}, trained model"},
-                common | {"kind": "samples", "split": "test", "n": n, "key": test, "label": f"{model}, test samples"},
-                common | {"kind": "samples", "split": "train", "n": calibration, "key": train, "label": f"{model}, train samples"},
-                common | {"kind": "reference", "n": n, "key": reference, "needs": [source, test], "label": f"{model}, reference outputs"},
-            ]
-            wanted = {trial.artifact_key: trial for trial in self.trials if trial.model == model and not trial.reason}
-            for key, trial in sorted(wanted.items(), key=lambda item: item[1].recipe != "fp32"):
-                needs = [source, test, train, reference, *self._chain_keys(model, chain(trial.recipe, trial.format))[:-1]]
-                facts = {"kind": "recipe", "recipe": trial.recipe, "format": trial.format, "key": key, "needs": needs}
-                targets.append(common | facts | {"label": f"{model} {trial.recipe} {trial.format}"})
-        return targets
 
     def _make(self, targets: list[dict]) -> None:
         remove_leftovers(self.store.folder)
@@ -241,59 +218,24 @@ class Study:
         except InputError:
             return {}
 
-    def _trial(self, model: str, runtime_name: str, recipe: str, batch_size: int) -> Trial:
-        name, provider = split_name(runtime_name)
-        runtime = RUNTIMES[name]
-        recipes, reason = chain(recipe, runtime.format), runtime.why_not(provider, self.host)
-        if not recipes:
-            reason = f"recipe {recipe} does not exist for {runtime.format}, which {name} runs"
-        artifact_key = "" if reason else self._chain_keys(model, recipes)[-1]
-        version = "" if reason else runtime.version
-        facts = (artifact_key, name, version, provider, self.threads, self._conditions)
-        return Trial(
-            model=model,
-            weights=MODELS[model].weights,
-            recipe=recipe,
-            format=runtime.format,
-            runtime=name,
-            runtime_version=version,
-            provider=provider,
-            threads=self.threads,
-            scenario=scenario_for(batch_size),
-            batch_size=batch_size,
-            artifact_key=artifact_key,
-            evaluation_id="" if reason else "evaluation-" + _hash(facts)[:16],
-            conditions=self._conditions,
-            reason=reason,
-        )
-
-    def _chain_keys(self, model: str, recipes: list) -> list[str]:
-        """The keys of what a chain of recipes makes, in turn."""
-        sources, keys = self._sources(model), []
-        calibration = sources.samples_key("train", self.params.settings.calibration_samples)
-        for recipe in recipes:
-            keys.append(recipe.key(keys[-1] if keys else sources.model_key, calibration))
-        return keys
-
-    def _sources(self, model: str) -> Sources:
-        return Sources(MODELS[model], self.params.choice.seed)
-
-    def _test_samples(self, model: str) -> int:
-        return min(MODELS[model].test_samples, self.params.settings.eval_samples)
-
-    @cached_property
-    def _conditions(self) -> str:
-        """Hash of what changes measurements or their meaning and is not named in a trial."""
-        declared = self.params.hardware
-        limits = (self.native, declared.memory_bytes, self.params.choice.max_steal)
-        software = (platform.python_version(), importlib.metadata.version("numpy"), sources_hash(_HARNESS))
-        return _hash((self.host.id, limits, asdict(self.params.settings), software))[:16]
-
     def _save_plan(self, failures: dict[str, str] | None = None) -> None:
         failures = self._known_failures() if failures is None else failures
-        keys = {target["key"] for target in self._targets} - failures.keys()
-        made = [self.artifact(key).to_json() for key in keys if key in self._artifacts or self._is_present(key)]
-        self.results.save_plan(self.trials, self._run_facts(failures), sorted(made, key=lambda facts: facts["key"]))
+        keys = {target["key"] for target in self.plan.targets} - failures.keys()
+        made = [self.artifact(key).to_json() for key in keys if self.is_made(key)]
+        made = sorted(made, key=lambda facts: facts["key"])
+        self.results.save_plan(self.trials, self._run_facts(failures), made, self.plan.conversions, self._inside(failures))
+
+    def _inside(self, failures: dict[str, str]) -> dict[str, dict]:
+        """What is inside every artifact that was looked into, by the artifact's key."""
+        found = {}
+        for target in self.plan.targets:
+            if target["kind"] == "inside" and target["key"] not in failures and self.is_made(target["key"]):
+                found[target["needs"][0]] = json.loads(self.artifact(target["key"]).path.read_text(encoding="utf-8"))
+        return found
+
+    def is_made(self, key: str) -> bool:
+        """Whether the artifact is in the store, intact; looked up once in this process."""
+        return key in self._artifacts or self._is_present(key)
 
     def _run_facts(self, failures: dict[str, str]) -> dict:
         return {
@@ -325,18 +267,28 @@ def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str
         die_with_parent()  # otherwise a kernel whose study was killed would go on measuring beside the next one
     resolved = params.resolve(hardware_set, effort, **choice)
     providers = {name: runtime.providers for name, runtime in RUNTIMES.items()}
-    params.check_names(resolved, MODELS, RECIPES, providers)
-    return Study(resolved, hardware.probe(), params.outputs_root() / resolved.hardware.name, write)
+    own = [location for location in resolved.choice.models if location not in MODELS and is_own(location)]
+    params.check_names(resolved, [*MODELS, *own], RECIPES, providers)
+    plan = Plan(resolved, hardware.probe(), chosen_models(resolved.choice, own))
+    return Study(plan, params.outputs_root() / resolved.hardware.name, write)
 
 
-def sources_hash(names: tuple[str, ...]) -> str:
-    """Hash of files and folders of studylib, by name and content."""
-    base, digest = Path(__file__).parent, hashlib.sha256()
-    for name in names:
-        files = sorted((base / name).rglob("*.py")) if (base / name).is_dir() else [base / name]
-        for file in files:
-            digest.update(file.relative_to(base).as_posix().encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
+def chosen_models(choice: params.Choice, own: list[str]) -> dict[str, Model]:
+    """The models of a study by the names that its tables show; a user's model has its file's name, made unique."""
+    if choice.data and len(own) != 1:
+        raise InputError(f"DATA belongs to one MODEL that is a file, and {len(own) or 'none'} of the models is. Give one file.")
+    models: dict[str, Model] = {}
+    for location in choice.models:
+        if location not in own:
+            models[location] = MODELS[location]
+            continue
+        model = OwnModel(location, choice.data, choice.task, choice.trust)
+        name, number = model.name, 1
+        while name in MODELS or name in models:
+            number += 1
+            name = f"{model.name}_{number}"
+        models[name] = replace(model, name=name)
+    return models
 
 
 def git_state() -> dict:
@@ -361,7 +313,3 @@ def package_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return installed
-
-
-def _hash(facts) -> str:
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

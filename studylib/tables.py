@@ -8,7 +8,9 @@ import pandas as pd
 from studylib import compare
 from studylib.errors import lookup
 from studylib.params import hardware_sets, outputs_root
-from studylib.results import Results, Trial, proportion
+from studylib.records import Trial
+from studylib.results import Results
+from studylib.rows import proportion
 from studylib.stats import Estimate
 
 KEY = ["model", "runtime", "recipe", "batch"]

@@ -15,7 +15,6 @@ from pathlib import Path
 
 STARTED_NS = time.perf_counter_ns()
 
-import numpy as np  # noqa: E402  the clock above starts before anything heavy
 
 from studylib.artifact import Store, write_text  # noqa: E402
 from studylib.errors import ArtifactError, OutputError, StudyError  # noqa: E402
@@ -51,38 +50,55 @@ def build(job: dict) -> dict:
 
 def make(target: dict, store: Store):
     """The artifact that ``target`` describes, with everything it starts from."""
+    from studylib.own import find_model
     from studylib.recipes import chain
-    from studylib.zoo import MODELS
-    from studylib.zoo.sources import Sources
+    from studylib.sources import Sources, describe
+    from studylib.zoo import Samples
 
-    sources = Sources(MODELS[target["model"]], target["seed"])
+    sources = Sources(find_model(target["model"]), target["seed"])
     if target["kind"] == "samples":
         return sources.samples(target["split"], target["n"], store)
     if target["kind"] == "reference":
         return sources.reference(target["n"], store)
     artifact = sources.source(store)
-    for recipe in chain(target["recipe"], target["format"]) if target["kind"] == "recipe" else []:
-        calibration = sources.samples("train", target["calibration"], store) if recipe.calibrated else None
-        artifact = recipe(artifact, store, calibration)
+    for name, format in target["hops"]:
+        for recipe in chain(name, format, artifact.format, sources.model.trust):
+            calibration = sources.samples("train", target["calibration"], store) if recipe.calibrated else None
+            artifact = recipe(artifact, store, calibration)
+    if target["kind"] == "inside":
+        query = Samples.load(sources.samples("test", target["n"], store).path).batch(0, 1)
+        return describe(artifact, {name: values.shape for name, values in query.items()}, store)
     return artifact
 
 
 def evaluate(job: dict) -> dict:
     """Run every test sample through the runtime, one at a time as it will be deployed, and hold it against the source."""
-    from studylib import quality
-    from studylib.zoo import MODELS
+    from studylib import arrays, quality
+    from studylib.sources import stacked
 
     session, samples, _ = open_session(job)
-    outputs = [session.run(samples.batch(index, 1))[0] for index in range(len(samples))]
-    found = quality.metrics(np.concatenate(outputs), np.load(job["reference"]), samples.labels)
+    outputs = stacked(session.run, samples)
+    found = quality.metrics(outputs, arrays.load(job["reference"])[0], samples.labels, job["task"])
     reason = quality.why_not_same(found, job["recipe"])
-    independent = MODELS[job["model"]].independent_samples
     return found | {
         "status": "failed" if reason else "ok",
-        "reason": reason or "",
-        "independent": independent,
+        "reason": f"{reason}; {where(job, samples)}" if reason else "",
+        **{name: job[name] for name in ("independent", "task", "data")},
         "placement": session.placement(),
     }
+
+
+def where(job: dict, samples) -> str:
+    """The first layer at which the artifact differs from its source by more than its precision allows, in words."""
+    from studylib.divergence import first_divergence
+    from studylib.quality import tolerance
+
+    source, suspect = (Path(job["source"]), job["source_format"]), (Path(job["artifact"]), job["format"])
+    try:
+        found = first_divergence(source, suspect, samples.batch(0, 1), tolerance(job["recipe"]).sqnr_db)
+    except ArtifactError as error:
+        return f"which layer is not known: {error}"
+    return found.text if found else "every layer that can be compared agrees on the first sample"
 
 
 def measure(job: dict) -> dict:

@@ -56,7 +56,7 @@ def mnist(smoke_study):
 
 def trial(**changes):
     """A trial with sensible fields, any of which may be changed."""
-    from studylib.results import Trial
+    from studylib.records import Trial
 
     facts = {
         "model": "mnist_cnn", "weights": "trained", "recipe": "fp32", "format": "onnx", "runtime": "onnxruntime", "runtime_version": "1",
@@ -68,7 +68,7 @@ def trial(**changes):
 
 def measurement(of, repetition=0, values=(100_000,) * 200, **changes):
     """A repetition of a trial; the hour of the day tells the round."""
-    from studylib.results import Measurement
+    from studylib.records import Measurement
 
     facts = {
         "trial_id": of.id, "campaign": 1, "repetition": repetition, "attempt": 0, "session": "s",

@@ -152,12 +152,12 @@ def test_failed_evaluations_can_be_forgotten_and_passed_ones_stay(recorded):
     ids=str,
 )  # fmt: skip
 def test_a_sealed_record_of_another_shape_is_ignored_and_said(tmp_path, caplog, change):
-    from studylib.results import _write_sealed
+    from studylib.records import write_sealed
 
     results, of = Results(tmp_path), trial()
     results.record(measurement(of, 0))
     record = json.loads((tmp_path / "raw" / of.id / "c0001-r000-a0.json").read_text())["record"]
-    _write_sealed(tmp_path / "raw" / of.id / "c0001-r001-a0.json", record | {"repetition": 1} | change)
+    write_sealed(tmp_path / "raw" / of.id / "c0001-r001-a0.json", record | {"repetition": 1} | change)
     assert [m.repetition for m in results.measurements(of.id)] == [0]
     assert "is damaged" in caplog.text
 

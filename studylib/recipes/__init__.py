@@ -1,27 +1,68 @@
-"""Recipes by name and format. Adding one: a class in this folder, a line in the table; the contract tests find it.
+"""Recipes by name and target format. Adding one: a class in this folder, a line in the table; the contract tests find it.
 
-A recipe reads ``source_format``, so a chain of recipes leads from the Keras model to every entry of the table.
+A recipe reads ``source_format``; a chain of float conversions leads from the source model to it.
 """
+
+from dataclasses import replace
 
 from studylib.recipes import conversion, litert, onnx
 from studylib.recipes.base import Recipe as Recipe
 
-RECIPES: dict[str, dict[str, Recipe]] = {
+# Of several recipes with one target, an earlier one is preferred where the way is equally long.
+RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
     "fp32": {
-        "saved_model": conversion.ToSavedModel(),
-        "tflite": conversion.ToLiteRT(),
-        "onnx": conversion.ToOnnx(),
+        "saved_model": (conversion.ToSavedModel(),),
+        "tflite": (conversion.ToLiteRT(),),
+        "onnx": (conversion.ToOnnx(),),
     },
-    "fp16": {"tflite": litert.Float16(), "onnx": onnx.Float16()},
-    "dynamic_wi8_afp32": {"tflite": litert.DynamicRange(), "onnx": onnx.DynamicRange()},
-    "static_wi8_ai8": {"tflite": litert.StaticInt8(), "onnx": onnx.StaticInt8()},
+    "fp16": {"tflite": (litert.Float16(),), "onnx": (onnx.Float16(),)},
+    "dynamic_wi8_afp32": {"tflite": (litert.DynamicRange(),), "onnx": (onnx.DynamicRange(),)},
+    "static_wi8_ai8": {"tflite": (litert.StaticInt8(),), "onnx": (onnx.StaticInt8(),)},
+}
+
+# Why the field has no translation from one format to another, where it is known.
+_NO_PATH = {
+    ("onnx", "tflite"): "no maintained converter from ONNX to LiteRT works with this TensorFlow; convert the model it came from",
+    ("onnx", "saved_model"): "onnx-tf was archived in 2024; convert the model it came from",
+    ("tflite", "saved_model"): "a LiteRT file has lost the graph it was made from; convert the model it came from",
 }
 
 
-def chain(name: str, target: str) -> list[Recipe]:
-    """The recipes to apply in turn, from the Keras model to recipe ``name`` in format ``target``; empty if none leads there."""
-    recipe = RECIPES[name].get(target)
-    if recipe is None:
-        return []
-    before = [] if recipe.source_format == "keras" else chain("fp32", recipe.source_format)
-    return [*before, recipe]
+def chain(name: str, target: str, source: str = "keras", trust: bool = False) -> list[Recipe] | None:
+    """The recipes to apply in turn, from format ``source`` to recipe ``name`` in format ``target``; None if none leads there.
+
+    The shortest way; one that lacks a package here only when there is no other. ``trust``: code inside the model may run.
+    """
+    before = _ways(source)
+    ways = [[*before[recipe.source_format], recipe] for recipe in RECIPES[name].get(target, ()) if recipe.source_format in before]
+    way = before.get(target) if name == "fp32" else min(ways, key=_cost, default=None)
+    return way and [replace(step, trust=True) if trust and hasattr(step, "trust") else step for step in way]
+
+
+def why_no_chain(name: str, target: str, source: str = "keras") -> str | None:
+    """Why no chain of recipes can be run here, in words, or None when one can."""
+    steps = chain(name, target, source)
+    if steps is not None:
+        return next((reason for step in steps if (reason := step.missing())), None)
+    if target not in RECIPES[name] and not (name == "fp32" and source == target):
+        return f"recipe {name} does not exist for {target}"
+    told = (_NO_PATH.get((source, wanted)) for wanted in (target, *(recipe.source_format for recipe in RECIPES[name].get(target, ()))))
+    return "no path from {} to {}: {}".format(source, target, next(filter(None, told), "nobody maintains such a converter"))
+
+
+def _ways(source: str) -> dict[str, list[Recipe]]:
+    """The cheapest chain of float conversions from ``source`` to every format that can be reached."""
+    ways: dict[str, list[Recipe]] = {source: []}
+    edges = [recipe for recipes in RECIPES["fp32"].values() for recipe in recipes]
+    # As many rounds as there are conversions: no way without a circle is longer (Bellman and Ford).
+    for _ in edges:
+        for edge in edges:
+            if edge.source_format in ways:
+                way = [*ways[edge.source_format], edge]
+                if edge.target not in ways or _cost(way) < _cost(ways[edge.target]):
+                    ways[edge.target] = way
+    return ways
+
+
+def _cost(way: list[Recipe]) -> tuple[int, int]:
+    return sum(bool(step.missing()) for step in way), len(way)

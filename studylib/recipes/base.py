@@ -16,8 +16,8 @@ class Recipe(ABC):
     """Called with an artifact and a store, gives the new artifact, built only when the store does not hold it.
 
     ``name``: the recipe's name in the table. ``target``: format it writes. ``source_format``: format it reads.
-    ``calibrated``: whether it needs real samples. ``packages``: whose versions decide the result.
-    Fields are its configuration; nothing else is.
+    ``calibrated``: whether it needs samples. ``packages``: whose versions decide the result. ``helpers``: files beside
+    its own that decide it too. Fields are its configuration; nothing else is.
     """
 
     name: ClassVar[str]
@@ -25,6 +25,11 @@ class Recipe(ABC):
     source_format: ClassVar[str]
     calibrated: ClassVar[bool] = False
     packages: ClassVar[tuple[str, ...]]
+    helpers: ClassVar[tuple[str, ...]] = ()
+
+    def missing(self) -> str | None:
+        """Which package it lacks here, in words, or None when it can run."""
+        return None
 
     def why_not(self, artifact: Artifact) -> str | None:
         """Why this recipe cannot take ``artifact``, or None when it can."""
@@ -37,7 +42,9 @@ class Recipe(ABC):
     def key(self, parent: str, calibration: str | None = None) -> str:
         """The key of what this recipe makes of the artifact with key ``parent``, known without making it."""
         parents = (parent, calibration) if self.calibrated else (parent,)
-        return derived_key(self._made_by, asdict(self), parents, (Path(inspect.getfile(type(self))),), self.packages)
+        home = Path(inspect.getfile(type(self)))
+        sources = (home, *(home.parent / name for name in self.helpers))
+        return derived_key(self._made_by, asdict(self), parents, sources, self.packages)
 
     def __call__(self, artifact: Artifact, store: Store, calibration: Artifact | None = None) -> Artifact:
         """The artifact this recipe makes. Raises `RefusedError` with the reason of `why_not`."""
@@ -55,11 +62,22 @@ class Recipe(ABC):
             "lineage": (*artifact.lineage, step),
         }
         samples = Samples.load(calibration.path) if self.calibrated else None
-        return store.make(key, facts, lambda folder: self.write(artifact.path, folder, samples))
+
+        def write(folder: Path) -> Path:
+            written = self.write(artifact.path, folder, samples)
+            path, notes = written if isinstance(written, tuple) else (written, {})
+            step.update({"notes": notes} if notes else {})
+            return path
+
+        return store.make(key, facts, write)
 
     @abstractmethod
-    def write(self, source: Path, folder: Path, calibration: Samples | None) -> Path:
-        """Write the new file or folder into ``folder`` and return its path."""
+    def write(self, source: Path, folder: Path, calibration: Samples | None) -> Path | tuple[Path, dict]:
+        """Write the new file or folder into ``folder`` and return its path, with notes for the lineage where it has some.
+
+        Notes say what was assumed or repaired on the way, as plain JSON. Raises `RefusedError` with the reason and the
+        layer it comes from when there is no translation.
+        """
 
     @property
     def _made_by(self) -> str:

@@ -14,6 +14,7 @@ from studylib.artifact import package_version
 from studylib.hardware import Host
 
 Inputs = dict[str, np.ndarray]
+Outputs = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Session(ABC):
     clock: Callable[[], int] = staticmethod(time.perf_counter_ns)
 
     @abstractmethod
-    def run(self, inputs: Inputs) -> list[np.ndarray]:
-        """Answer one query: inputs by name (first axis the batch) to outputs as float arrays."""
+    def run(self, inputs: Inputs) -> Outputs:
+        """Answer one query: inputs by name to outputs by name, quantized ones back in real numbers."""
 
     @abstractmethod
     def placement(self) -> str:

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from studylib.errors import ArtifactError
+from studylib.errors import ArtifactError, RefusedError
 from studylib.hardware import Host
-from studylib.runtimes.base import Inputs, Options, Runtime, Session
+from studylib.runtimes.base import Inputs, Options, Outputs, Runtime, Session
 
 _PHONE_DELEGATES = {"gpu": "Android", "nnapi": "Android", "coreml": "iOS", "metal": "iOS"}
 
@@ -38,11 +38,10 @@ class _Session(Session):
         from ai_edge_litert.interpreter import Interpreter
 
         self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
-        self._inputs = {_plain(tensor["name"]): tensor for tensor in self._interpreter.get_input_details()}
-        self._outputs = sorted(self._interpreter.get_output_details(), key=lambda tensor: tensor["name"])
+        self._inputs, self._outputs = _tensors(self._interpreter)
         self._shapes: dict[str, tuple[int, ...]] = {}
 
-    def run(self, inputs: Inputs) -> list[np.ndarray]:
+    def run(self, inputs: Inputs) -> Outputs:
         interpreter = self._interpreter
         if any(self._shapes.get(name) != values.shape for name, values in inputs.items()):
             self._resize(inputs)
@@ -50,7 +49,7 @@ class _Session(Session):
             tensor = self._inputs[name]
             interpreter.set_tensor(tensor["index"], values if values.dtype == tensor["dtype"] else _quantized(values, tensor))
         interpreter.invoke()
-        return [_real(interpreter.get_tensor(tensor["index"]), tensor) for tensor in self._outputs]
+        return {name: _real(interpreter.get_tensor(tensor["index"]), tensor) for name, tensor in self._outputs.items()}
 
     def placement(self) -> str:
         return "CPU"
@@ -59,9 +58,22 @@ class _Session(Session):
         if set(inputs) != set(self._inputs):
             raise ArtifactError(f"the file has the inputs {sorted(self._inputs)}, and {sorted(inputs)} were given")
         for name, values in inputs.items():
+            fixed = [int(size) for size in self._inputs[name]["shape_signature"]]
+            # A size that the file fixes is often built into its inner shapes as well: resizing would answer wrongly.
+            if len(fixed) != values.ndim or any(size not in (-1, given) for size, given in zip(fixed, values.shape, strict=True)):
+                raise RefusedError(f"the file takes '{name}' with the fixed shape {fixed}, and {list(values.shape)} was asked for")
             self._interpreter.resize_tensor_input(self._inputs[name]["index"], values.shape)
             self._shapes[name] = values.shape
         self._interpreter.allocate_tensors()
+
+
+def _tensors(interpreter) -> tuple[dict, dict]:
+    """Inputs and outputs by the names of the file's signature; without a signature, by their tensors' plain names."""
+    if interpreter.get_signature_list():
+        runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list())))
+        return runner.get_input_details(), runner.get_output_details()
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    return {_plain(tensor["name"]): tensor for tensor in inputs}, {_plain(tensor["name"]): tensor for tensor in outputs}
 
 
 def _plain(name: str) -> str:
@@ -71,12 +83,14 @@ def _plain(name: str) -> str:
 
 def _quantized(values: np.ndarray, tensor: dict) -> np.ndarray:
     scale, zero = tensor["quantization"]
+    if not scale:
+        return values.astype(tensor["dtype"], casting="same_kind")
     limits = np.iinfo(tensor["dtype"])
     return np.clip(np.rint(values / scale) + zero, limits.min, limits.max).astype(tensor["dtype"])
 
 
 def _real(values: np.ndarray, tensor: dict) -> np.ndarray:
-    if values.dtype.kind == "f":
-        return values
     scale, zero = tensor["quantization"]
-    return (values.astype(np.float32) - zero) * np.float32(scale) if scale else values
+    if values.dtype.kind == "f" or not scale:
+        return values
+    return (values.astype(np.float32) - zero) * np.float32(scale)

@@ -4,11 +4,9 @@ import importlib.util
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from studylib.errors import RefusedError
 from studylib.hardware import Host
-from studylib.runtimes.base import Inputs, Options, Runtime, Session
+from studylib.runtimes.base import Inputs, Options, Outputs, Runtime, Session
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -53,12 +51,15 @@ class _Session(Session):
         wanted = _PROVIDERS[options.provider]
         if options.provider != "cpu":
             settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        self._session = onnxruntime.InferenceSession(str(path), settings, providers=[wanted])
+        # Weights of over 2 GB lie beside the graph, so such an artifact is a folder.
+        file = path / "model.onnx" if path.is_dir() else path
+        self._session = onnxruntime.InferenceSession(str(file), settings, providers=[wanted])
+        self._outputs = [output.name for output in self._session.get_outputs()]
         if self._session.get_providers()[0] != wanted:
             raise RefusedError(f"{wanted} was asked for and {self._session.get_providers()[0]} took the graph")
 
-    def run(self, inputs: Inputs) -> list[np.ndarray]:
-        return self._session.run(None, inputs)
+    def run(self, inputs: Inputs) -> Outputs:
+        return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
 
     def placement(self) -> str:
         return self._session.get_providers()[0]

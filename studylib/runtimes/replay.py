@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from studylib.runtimes.base import Inputs, Options, Runtime, Session
+from studylib.runtimes.base import Inputs, Options, Outputs, Runtime, Session
 
 
 class Replay(Runtime):
@@ -42,7 +42,7 @@ class _Session(Session):
     def clock(self):
         return lambda: self._now
 
-    def run(self, inputs: Inputs) -> list[np.ndarray]:
+    def run(self, inputs: Inputs) -> Outputs:
         size = len(next(iter(inputs.values())))
         _EVENTS[self._events.get(self._queries, "answer")]()
         self._now += self._values[self._queries % len(self._values)]
@@ -50,8 +50,8 @@ class _Session(Session):
         self._queries += 1
         self._samples += size
         if self._outputs is None:
-            return [np.zeros((size, 1), np.float32)]
-        return [np.array([self._outputs[row % len(self._outputs)] for row in rows], np.float32)]
+            return {"output_0": np.zeros((size, 1), np.float32)}
+        return {"output_0": np.array([self._outputs[row % len(self._outputs)] for row in rows], np.float32)}
 
     def placement(self) -> str:
         return "replay"

@@ -3,15 +3,13 @@
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
-from studylib.errors import RefusedError
+from studylib.errors import ArtifactError, RefusedError
 from studylib.hardware import Host
-from studylib.runtimes.base import Inputs, Options, Runtime, Session
+from studylib.runtimes.base import Inputs, Options, Outputs, Runtime, Session
 
 
 class TensorFlow(Runtime):
-    """The signature ``serving_default`` of a SavedModel. Source: ``tf.saved_model.load``."""
+    """The serving signature of a SavedModel, or of the newest version in a serving folder. Source: ``tf.saved_model.load``."""
 
     name: ClassVar[str] = "tensorflow"
     format: ClassVar[str] = "saved_model"
@@ -44,14 +42,25 @@ class _Session(Session):
         import tensorflow as tf
 
         self._constant = tf.constant
-        self._model = tf.saved_model.load(str(path))
-        self._serve = self._model.signatures["serving_default"]
-        self._outputs = sorted(self._serve.structured_outputs)
+        versions = sorted(folder for folder in path.glob("[0-9]*") if (folder / "saved_model.pb").exists())
+        self._model = tf.saved_model.load(str(versions[-1] if versions else path))
+        self._serve = serving_signature(self._model)
         self._device = "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
 
-    def run(self, inputs: Inputs) -> list[np.ndarray]:
+    def run(self, inputs: Inputs) -> Outputs:
         outputs = self._serve(**{name: self._constant(values) for name, values in inputs.items()})
-        return [outputs[name].numpy() for name in self._outputs]
+        return {name: values.numpy() for name, values in outputs.items()}
 
     def placement(self) -> str:
         return self._device
+
+
+def serving_signature(model):
+    """The signature ``serving_default`` of a loaded SavedModel, or its only one. Raises `ArtifactError` naming what is there."""
+    signatures = model.signatures
+    if "serving_default" in signatures:
+        return signatures["serving_default"]
+    if len(signatures) == 1:
+        return next(iter(signatures.values()))
+    found = ", ".join(sorted(signatures)) or "none"
+    raise ArtifactError(f"the SavedModel has no signature 'serving_default' (found: {found}); export it with one")

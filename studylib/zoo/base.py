@@ -1,67 +1,115 @@
 """What every model of the zoo is."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from studylib import arrays
+from studylib.errors import RefusedError
+
 
 @dataclass(frozen=True)
 class Samples:
-    """Inputs by name, first axis the sample, and labels (class indices) or None where nobody labelled them."""
+    """Inputs by name, first axis the sample, and labels (class indices) or None where nobody labelled them.
+
+    ``batch_axes``: where the samples of one query lie in the model's input, 0 unless said otherwise; None is an input
+    without such an axis (a sampling rate, a whole query of fixed size), of which a query takes one.
+    """
 
     inputs: dict[str, np.ndarray]
     labels: np.ndarray | None
+    batch_axes: dict[str, int | None] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
 
     def batch(self, start: int, size: int) -> dict[str, np.ndarray]:
-        """``size`` consecutive samples from ``start`` on, going round at the end."""
+        """The inputs of one query: ``size`` consecutive samples from ``start`` on, going round at the end.
+
+        Raises `RefusedError` for a size over one when an input has no batch axis and differs from sample to sample.
+        """
         indices = np.arange(start, start + size) % len(self)
-        return {name: np.ascontiguousarray(values[indices]) for name, values in self.inputs.items()}
+        return {name: self._query(name, values[indices]) for name, values in self.inputs.items()}
+
+    def _query(self, name: str, values: np.ndarray) -> np.ndarray:
+        axis = self.batch_axes.get(name, 0)
+        if axis is not None:
+            return np.ascontiguousarray(np.moveaxis(values, 0, axis))
+        if len(values) > 1 and not (values == values[0]).all():
+            raise RefusedError(f"the input '{name}' has no batch axis: the model answers one sample a query, not {len(values)}")
+        return np.array(values[0])
 
     def save(self, folder: Path) -> Path:
-        folder = folder / "samples"
-        (folder / "inputs").mkdir(parents=True)
-        for name, values in self.inputs.items():
-            np.save(folder / "inputs" / f"{name}.npy", values)
-        if self.labels is not None:
-            np.save(folder / "labels.npy", self.labels)
-        return folder
+        """Write them into ``folder/samples``."""
+        labels = {} if self.labels is None else {_LABELS: self.labels}
+        return arrays.save(folder / "samples", self.inputs | labels, {"batch_axes": self.batch_axes})
 
     @classmethod
     def load(cls, folder: Path) -> "Samples":
-        labels = folder / "labels.npy"
-        return cls(
-            inputs={path.stem: np.load(path, mmap_mode="r") for path in sorted((folder / "inputs").glob("*.npy"))},
-            labels=np.load(labels) if labels.exists() else None,
-        )
+        inputs, facts = arrays.load(folder)
+        labels = inputs.pop(_LABELS, None)
+        return cls(inputs, None if labels is None else np.array(labels), facts["batch_axes"])
+
+
+_LABELS = "labels of the samples"
 
 
 class Model(ABC):
     """A model that a study can deploy.
 
-    ``weights``: trained (here or by its authors) or random; random weights never get an accuracy.
-    ``inputs``: name to shape without the batch axis. ``packages``: whose versions decide the weights and the data.
-    ``test_samples``: how many samples an evaluation takes at most. ``independent_samples``: whether they are drawn
-    independently; otherwise a share of them carries no interval. ``helpers``: files beside it that decide its data.
+    ``task``: classification, question_answering, speech_recognition or other. ``weights``: trained (here or by its
+    authors), random or own (the user's file); random weights never get an accuracy. ``inputs``: name to shape without
+    the batch axis; ``dtypes``: their numpy types, float32 unless said. ``data``: whether its samples are real or
+    synthetic. ``packages``: whose versions decide the weights and the data. ``test_samples``: how many samples an
+    evaluation takes at most. ``independent_samples``: whether they are drawn independently; otherwise a share of them
+    carries no interval. ``helpers``: files beside it that decide its weights and data. ``source_format``: what `write`
+    writes; ``reads_file``: whether its samples are made to fit what that file says; ``trust``: whether that file may
+    run code.
     """
 
     name: str
     task: str
     weights: str
     inputs: dict[str, tuple[int, ...]]
+    dtypes: dict[str, str] = {}
+    data: str = "real"
     packages: tuple[str, ...]
     test_samples: int
     independent_samples: bool = True
     helpers: tuple[str, ...] = ()
+    source_format: str = "keras"
+    reads_file: bool = False
+    trust: bool = False
 
-    @abstractmethod
+    def source_facts(self) -> dict:
+        """What else decides the source model: part of its key."""
+        return {}
+
+    def data_facts(self) -> dict:
+        """What else decides the samples: part of their key."""
+        return {}
+
+    def write(self, folder: Path, seed: int) -> Path:
+        """Write the source model with its weights into ``folder``."""
+        self.build(seed).save(folder / "model.keras")
+        return folder / "model.keras"
+
+    def described_samples(
+        self, split: str, n: int, seed: int, source: Path | None, works: Callable[[dict], str | None]
+    ) -> tuple[Samples, dict]:
+        """`samples`, and notes on what was assumed to make them.
+
+        ``source``: the written file, where ``reads_file``; ``works(inputs)``: why the source model refuses a query.
+        """
+        return self.samples(split, n, seed), {}
+
     def build(self, seed: int):
         """The Keras model with its weights. Imports Keras; may train."""
+        raise NotImplementedError(f"{self.name} is not built here: `write` gives its file")
 
     @abstractmethod
     def samples(self, split: str, n: int, seed: int) -> Samples:
-        """At most ``n`` real samples of ``split`` (train or test), the same for the same seed."""
+        """At most ``n`` samples of ``split`` (train or test), the same for the same seed."""

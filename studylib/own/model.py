@@ -1,0 +1,189 @@
+"""A model that the user brings: a file or folder in any known format, with or without data and a card."""
+
+import hashlib
+import importlib.util
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from studylib import inside
+from studylib.artifact import content_hash
+from studylib.errors import ArtifactError, InputError
+from studylib.own import data as own_data
+from studylib.own.card import Card, read_card
+from studylib.own.safety import why_unsafe
+from studylib.zoo import Model, Samples
+
+SUFFIXES = {".keras": "keras", ".h5": "keras_h5", ".hdf5": "keras_h5", ".onnx": "onnx", ".tflite": "tflite", ".pt2": "torch"}
+_MAGIC = {"keras": (0, b"PK\x03\x04"), "keras_h5": (0, b"\x89HDF\r\n\x1a\n"), "tflite": (4, b"TFL3"), "torch": (0, b"PK\x03\x04")}
+_FACTORY = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+_KNOWN = "a SavedModel folder, .keras, .h5, .hdf5, .onnx, .tflite, .pt2 or module:factory (PyTorch)"
+
+
+def is_own(text: str) -> bool:
+    """Whether a MODEL is a file, folder or factory rather than a name of the zoo."""
+    return "/" in text or "\\" in text or Path(text).suffix.lower() in SUFFIXES or bool(_FACTORY.match(text)) or Path(text).is_dir()
+
+
+@dataclass(frozen=True)
+class OwnModel(Model):
+    """The user's model. Raises `InputError` when the path cannot be one; what the file holds is read later."""
+
+    location: str
+    data_path: str | None = None
+    declared_task: str | None = None
+    trust: bool = False
+    name: str = field(default="", kw_only=True)
+
+    weights = "own"
+    packages = ("numpy",)
+    helpers = ("data.py", "card.py")
+    reads_file = True
+    inputs = {}
+
+    def __post_init__(self):
+        object.__setattr__(self, "name", self.name or slug(self.location))
+        if not self.is_factory:
+            check_file(self.path, self.source_format)
+        if self.data_path:
+            own_data.check_path(Path(self.data_path))
+
+    @property
+    def is_factory(self) -> bool:
+        return bool(_FACTORY.match(self.location)) and not Path(self.location).exists()
+
+    @property
+    def path(self) -> Path:
+        return Path(self.location)
+
+    @cached_property
+    def source_format(self) -> str:
+        return "torch" if self.is_factory else format_of(self.path)
+
+    @cached_property
+    def card(self) -> Card:
+        return Card() if self.is_factory else read_card(self.path)[0]
+
+    @property
+    def task(self) -> str:
+        return self.declared_task or self.card.task or ("classification" if self.has_labels else "other")
+
+    @property
+    def data(self) -> str:
+        return "real" if self.data_path else "synthetic"
+
+    @cached_property
+    def has_labels(self) -> bool:
+        return bool(self.data_path) and own_data.has_labels(Path(self.data_path))
+
+    @property
+    def test_samples(self) -> int:
+        return 1000 if self.data_path else 32
+
+    def source_facts(self) -> dict:
+        return {"format": self.source_format, "sha256": self._hash, "trust": self.trust}
+
+    def data_facts(self) -> dict:
+        data = content_hash(Path(self.data_path)) if self.data_path else None
+        return {"data": data, "card": self.card.model_dump(mode="json")}
+
+    @cached_property
+    def _hash(self) -> str:
+        if self.is_factory:
+            module = importlib.util.find_spec(self.location.split(":")[0])
+            if module is None or not module.origin:
+                raise InputError(f"MODEL {self.location}: no module '{self.location.split(':')[0]}' can be imported from here.")
+            return content_hash(Path(module.origin))
+        # Weights of a large ONNX file lie in files beside it that carry its name.
+        beside = sorted(path for path in self.path.parent.glob(f"{self.path.stem}*") if path.is_file() and ".onnx" in path.name)
+        files = beside if self.source_format == "onnx" else [self.path]
+        return hashlib.sha256("".join(content_hash(file) for file in files).encode()).hexdigest()
+
+    def write(self, folder: Path, seed: int) -> Path:
+        """Copy the file; refuse one that is damaged, or that would run code and is not trusted."""
+        if self.is_factory:
+            from studylib.recipes.from_torch import export_factory
+
+            return export_factory(self.location, folder)
+        target = folder / f"model{self.path.suffix.lower()}"
+        if self.source_format == "onnx":
+            target = _copied_onnx(self.path, folder)
+        elif self.path.is_dir():
+            shutil.copytree(self.path, target)
+        else:
+            shutil.copyfile(self.path, target)
+        reason = None if self.trust else why_unsafe(target, self.source_format)
+        if reason:
+            raise ArtifactError(f"{reason}; if you trust its author, run again with TRUST=1")
+        inside.look(target, self.source_format)
+        return target
+
+    def described_samples(
+        self, split: str, n: int, seed: int, source: Path | None, works: Callable[[dict], str | None]
+    ) -> tuple[Samples, dict]:
+        """Samples that fit what the file says, and what was assumed. ``works(inputs)``: why the model refuses a query."""
+        tensors = inside.look(source, self.source_format)["inputs"]
+        return own_data.samples(tensors, self.card, self.data_path and Path(self.data_path), split, n, seed, works)
+
+    def samples(self, split: str, n: int, seed: int) -> Samples:
+        raise NotImplementedError("what samples fit is known from the file: `described_samples` reads it")
+
+
+def slug(location: str) -> str:
+    """A name for tables from a path or factory: ``/data/My Model.onnx`` to ``my_model``."""
+    stem = location.split(":")[-1] if _FACTORY.match(location) else (Path(location).stem or Path(location).name)
+    return re.sub(r"[^a-z0-9_.-]+", "_", stem.lower()).strip("_.-")[:60] or "model"
+
+
+def format_of(path: Path) -> str:
+    """The format of a file or folder by its name. Raises `InputError` naming what is known."""
+    if path.is_dir():
+        return "saved_model"
+    try:
+        return SUFFIXES[path.suffix.lower()]
+    except KeyError:
+        raise InputError(f"MODEL {path}: the ending '{path.suffix}' is not known. Give {_KNOWN}.") from None
+
+
+def check_file(path: Path, format: str) -> None:
+    """Refuse what can be seen from outside: nothing there, another kind of file, cut off. Raises `InputError`."""
+    if not path.exists():
+        raise InputError(f"MODEL {path}: no such file or folder. Give {_KNOWN}.")
+    if path.is_dir():
+        if not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
+            raise InputError(f"MODEL {path}: a folder without saved_model.pb is no SavedModel. Give the folder that holds that file.")
+        return
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise InputError(f"MODEL {path}: cannot be read: {error.strerror}.") from None
+    if not head:
+        raise InputError(f"MODEL {path}: the file is empty.")
+    if head.startswith(b"version https://git-lfs"):
+        raise InputError(f"MODEL {path}: this is a Git LFS pointer, not the model. Run `git lfs pull` where it lies.")
+    offset, magic = _MAGIC.get(format, (0, b""))
+    if head[offset : offset + len(magic)] != magic:
+        raise InputError(f"MODEL {path}: not a {path.suffix} file: it begins with {head[:8]!r}. Give {_KNOWN}.")
+
+
+def _copied_onnx(path: Path, folder: Path) -> Path:
+    """One file, or a folder with the weights beside the graph where those are too large for one."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    from studylib.recipes.to_onnx import save
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except DecodeError:
+        raise ArtifactError(f"{path.name} is damaged or cut off: it does not decode as ONNX. Copy or export it again.") from None
+    if not any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        return Path(shutil.copyfile(path, folder / "model.onnx"))
+    try:
+        return save(onnx.load(path), folder)
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        raise ArtifactError(f"{path.name} keeps its weights in other files, and they cannot be read: {error}") from None

@@ -1,0 +1,154 @@
+"""What a study consists of and what was measured, and how it lies on disk: sealed JSON, trusted by its hash."""
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+
+from studylib.artifact import write_text
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One thing to measure. ``reason`` says from the start why it is skipped; ``control`` marks the A/A twin.
+
+    ``conditions`` is a hash of all that changes a measurement and is not named here: host, effort, harness.
+    """
+
+    model: str
+    weights: str
+    recipe: str
+    format: str
+    runtime: str
+    runtime_version: str
+    provider: str
+    threads: int
+    scenario: str
+    batch_size: int
+    artifact_key: str
+    evaluation_id: str
+    conditions: str
+    control: bool = False
+    reason: str | None = None
+
+    @cached_property
+    def id(self) -> str:
+        facts = {key: value for key, value in asdict(self).items() if key != "reason"}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def label(self) -> str:
+        """A short name that is unique within one model."""
+        provider = "" if self.provider == "cpu" else f"/{self.provider}"
+        batch = "" if self.batch_size == 1 else f" x{self.batch_size}"
+        return f"{self.runtime}{provider} {self.recipe}{batch}{' (A/A)' if self.control else ''}"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One repetition in one fresh process: raw values in ns, warm-up kept apart. No summary inside.
+
+    ``session`` names the uninterrupted run that interleaved it with others: only inside one are rounds paired.
+    ``cold_start_ns``: process, activate, load, first_inference, and the total from spawn to answer.
+    ``memory_bytes``: rss_before, rss_after_load,
+    rss_after_first, rss_peak, vms_peak. ``disturbances``: what went on beside it; ``status``: ok, invalid or failed.
+    """
+
+    trial_id: str
+    campaign: int
+    repetition: int
+    attempt: int
+    session: str
+    status: str
+    reason: str
+    host_id: str
+    started_at: str
+    ended_at: str
+    values_ns: tuple[int, ...] = field(default=(), repr=False)
+    warmup_ns: tuple[int, ...] = field(default=(), repr=False)
+    cold_start_ns: dict = field(default_factory=dict)
+    memory_bytes: dict = field(default_factory=dict)
+    placement: str = ""
+    disturbances: dict = field(default_factory=dict)
+
+    @property
+    def file_name(self) -> str:
+        return f"c{self.campaign:04d}-r{self.repetition:03d}-a{self.attempt}.json"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One cell of the matrix of formats: ``model`` from format ``source`` to format ``target``.
+
+    ``keys``: the artifacts made on the way, the last one the cell's own. ``trial`` opens and evaluates it and is None where
+    no runtime here opens the target. ``reason`` says why there is no path.
+    """
+
+    model: str
+    source: str
+    target: str
+    keys: tuple[str, ...] = ()
+    trial: Trial | None = None
+    reason: str | None = None
+
+
+def read_measurement(path: Path) -> Measurement | None:
+    record = read_sealed(path)
+    if record is None:
+        return None
+    try:
+        measurement = Measurement(**record | {"values_ns": tuple(record["values_ns"]), "warmup_ns": tuple(record["warmup_ns"])})
+        datetime.fromisoformat(measurement.started_at), datetime.fromisoformat(measurement.ended_at)
+        if measurement.status == "ok":
+            needed = [measurement.memory_bytes[name] for name in _MEMORY] + [measurement.cold_start_ns[name] for name in _COLD_START]
+            numbers = [*measurement.values_ns, *needed]
+            if not measurement.values_ns or not all(isinstance(number, int) and number > 0 for number in numbers):
+                raise ValueError("times and sizes must be positive whole numbers")
+    except (TypeError, ValueError, KeyError) as error:
+        return _damaged(path, f" ({error})")
+    return measurement
+
+
+_MEMORY = ("rss_before", "rss_after_first", "rss_peak", "vms_peak")
+_COLD_START = ("load", "first_inference", "total")
+
+
+def read_evaluation(path: Path) -> dict | None:
+    record = read_sealed(path)
+    if record is None:
+        return None
+    n, passed = record.get("n"), record.get("status") == "ok"
+    lists = [record[name] for name in ("agreeing", "correct") if name in record]
+    sound = isinstance(record.get("reason"), str) and (passed or record.get("status") == "failed")
+    if "n" in record or passed:
+        sound = sound and isinstance(n, int) and all(isinstance(values, list) and len(values) == n for values in lists) and bool(lists)
+        sound = sound and all(isinstance(record.get(name), float | int) for name in ("sqnr", "output_mse", "independent"))
+    return record if sound else _damaged(path)
+
+
+def _seal(record: dict) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def write_sealed(path: Path, record: dict) -> None:
+    record = json.loads(json.dumps(record))
+    write_text(path, json.dumps({"record": record, "sha256": _seal(record)}))
+
+
+def read_sealed(path: Path) -> dict | None:
+    """The record, or None (and a warning) when its bytes do not match its hash: it will be measured again."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        sealed = isinstance(content["record"], dict) and content["sha256"] == _seal(content["record"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        sealed = False
+    return content["record"] if sealed else _damaged(path)
+
+
+def _damaged(path: Path, why: str = "") -> None:
+    log.warning("%s is damaged%s; it is ignored and measured again.", path.name, why)

@@ -1,0 +1,87 @@
+"""Rows of the long table, computed from what was measured of one trial."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from studylib import stats
+
+PERCENTILES = (50, 90, 95, 99)
+# Over all outputs the worst of each; relative errors are to the largest reference value of the output.
+FIDELITY = {"output_mse": "1", "sqnr": "dB", "max_abs_error": "1", "max_rel_error": "1", "cosine": "1"}
+
+
+def of_trial(artifact: dict, evaluation: dict | None, trial, measurements: list) -> list[dict]:
+    """All rows of one trial: size, quality, times, memory; each with metric, value, unit, interval and n."""
+    return [*_size_rows(artifact), *_quality_rows(evaluation, trial), *_time_rows(trial, measurements)]
+
+
+def row(metric: str, value: float, unit: str, low: float | None = None, high: float | None = None, n: int | None = None) -> dict:
+    return {"metric": metric, "value": value, "unit": unit, "ci_low": low, "ci_high": high, "n": n}
+
+
+def _estimate_row(metric: str, estimate: stats.Estimate, unit: str) -> dict:
+    return row(metric, estimate.value, unit, estimate.low, estimate.high, estimate.n)
+
+
+def _size_rows(artifact: dict) -> list[dict]:
+    return [row("size", artifact["size_bytes"], "byte", n=1)] if artifact else []
+
+
+def _quality_rows(evaluation: dict | None, trial) -> list[dict]:
+    """Fidelity for every model; accuracy only where samples are labelled and weights are not random.
+
+    Samples that are not independent (crops of a few photographs) carry no interval: a binomial one would be far too narrow.
+    """
+    if not evaluation or "n" not in evaluation:
+        return []
+    rows = [row(metric, evaluation[metric], unit, n=evaluation["n"]) for metric, unit in FIDELITY.items()]
+    if "agreeing" in evaluation:
+        rows.append(_estimate_row("agreement", proportion(evaluation, "agreeing"), "1"))
+    if "correct" in evaluation and trial.weights != "random":
+        rows.append(_estimate_row("top1_accuracy", proportion(evaluation, "correct"), "1"))
+    return rows
+
+
+def proportion(evaluation: dict, name: str) -> stats.Estimate:
+    """The share of true values of an evaluation's list, with an exact interval where samples are independent."""
+    estimate = stats.binomial_interval(sum(evaluation[name]), len(evaluation[name]))
+    # One answer a sample: frames of one recording, or tokens of one text, are no independent draws.
+    independent = evaluation["independent"] and len(evaluation[name]) == evaluation["n"]
+    return estimate if independent else replace(estimate, low=None, high=None)
+
+
+def _time_rows(trial, measurements: list) -> list[dict]:
+    if not measurements:
+        return []
+    groups = [np.array(measurement.values_ns, float) for measurement in measurements]
+    mean = stats.pooled_mean(groups)
+    rows = [_estimate_row("latency_mean", mean, "ns")]
+    values = np.concatenate(groups)
+    if len(values) > 1:
+        rows.append(row("latency_stdev", float(values.std(ddof=1)), "ns", n=len(values)))
+    for percentile in PERCENTILES:
+        estimate = stats.pooled_percentile(groups, percentile)
+        if estimate is not None:
+            rows.append(_estimate_row(f"latency_p{percentile}", estimate, "ns"))
+    per_second = [None if bound is None else 1e9 * trial.batch_size / bound for bound in (mean.value, mean.high, mean.low)]
+    rows.append(row("throughput", per_second[0], "samples/s", per_second[1], per_second[2], mean.n))
+    return rows + _process_rows(measurements)
+
+
+def _process_rows(measurements: list) -> list[dict]:
+    """Memory and cold start: one value a process, so n is the number of repetitions."""
+    memory = [measurement.memory_bytes for measurement in measurements]
+    cold = [measurement.cold_start_ns for measurement in measurements]
+    columns = {
+        ("rss_peak", "byte"): [m["rss_peak"] for m in memory],
+        ("rss_model", "byte"): [m["rss_after_first"] - m["rss_before"] for m in memory],
+        ("vms_peak", "byte"): [m["vms_peak"] for m in memory],
+        ("load_time", "ns"): [c["load"] for c in cold],
+        ("first_inference", "ns"): [c["first_inference"] for c in cold],
+        ("cold_start", "ns"): [c["total"] for c in cold],
+    }
+    return [
+        _estimate_row(metric, stats.pooled_mean([np.array([value]) for value in values]), unit)
+        for (metric, unit), values in columns.items()
+    ]
