@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from studylib.zoo.downloads import PublishedFile
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -43,25 +45,35 @@ class Samples:
 class Model(ABC):
     """A model that a study can deploy.
 
+    ``task``: classification, question_answering, speech_recognition or other.
     ``weights``: trained (here or by its authors) or random; random weights never get an accuracy.
-    ``inputs``: name to shape without the batch axis. ``packages``: whose versions decide the weights and the data.
+    ``inputs``: name to shape without the batch axis. ``dtypes``: input name to numpy dtype name where it is not float32.
+    ``data``: whether the samples are real or synthetic. ``packages``: whose versions decide the weights and the data.
     ``test_samples``: how many samples an evaluation takes at most. ``independent_samples``: whether they are drawn
     independently; otherwise a share of them carries no interval. ``helpers``: files beside it that decide its data.
+    ``published``: the file of trained weights that `studylib.zoo.downloads.fetch` can bring, None where nothing is fetched.
     """
 
     name: str
     task: str
     weights: str
     inputs: dict[str, tuple[int, ...]]
+    dtypes: dict[str, str] = {}
+    data: str = "real"
     packages: tuple[str, ...]
     test_samples: int
     independent_samples: bool = True
     helpers: tuple[str, ...] = ()
+    published: PublishedFile | None = None
 
     @abstractmethod
     def build(self, seed: int):
-        """The Keras model with its weights. Imports Keras; may train."""
+        """The Keras model with its weights. Imports Keras; may train.
+
+        Several inputs are a list in the order of ``inputs``, because such a model takes a list and a dict alike. Several outputs
+        are a dict, because only its names reach a SavedModel.
+        """
 
     @abstractmethod
     def samples(self, split: str, n: int, seed: int) -> Samples:
-        """At most ``n`` real samples of ``split`` (train or test), the same for the same seed."""
+        """At most ``n`` samples of ``split`` (train or test), the same for the same seed."""
