@@ -2,7 +2,23 @@
 
 from studylib.zoo.base import Model as Model
 from studylib.zoo.base import Samples as Samples
+from studylib.zoo.bert import BertBase
+from studylib.zoo.deepspeech import DeepSpeech, DeepSpeechStreaming
 from studylib.zoo.efficientnet_lite0 import EfficientNetLite0
+from studylib.zoo.image_references import MobileNetV2, ResNet50
 from studylib.zoo.mnist_cnn import MnistCnn
 
-MODELS: dict[str, Model] = {model.name: model for model in (MnistCnn(), EfficientNetLite0())}
+MODELS: dict[str, Model] = {
+    model.name: model
+    for model in (
+        MnistCnn(),
+        EfficientNetLite0(),
+        ResNet50(),
+        MobileNetV2(),
+        BertBase("bert_base", tokens=128),
+        BertBase("bert_base_384", tokens=384),
+        DeepSpeech("deepspeech", units=2048),
+        DeepSpeech("deepspeech_small", units=512),
+        DeepSpeechStreaming("deepspeech_small_streaming", units=512),
+    )
+}

@@ -9,6 +9,7 @@ import numpy as np
 
 from studylib import arrays
 from studylib.errors import RefusedError
+from studylib.zoo.downloads import PublishedFile
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Model(ABC):
     evaluation takes at most. ``independent_samples``: whether they are drawn independently; otherwise a share of them
     carries no interval. ``helpers``: files beside it that decide its weights and data. ``source_format``: what `write`
     writes; ``reads_file``: whether its samples are made to fit what that file says; ``trust``: whether that file may
-    run code.
+    run code; ``published``: the file of trained weights that `studylib.zoo.downloads.fetch` can bring, or None.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Model(ABC):
     source_format: str = "keras"
     reads_file: bool = False
     trust: bool = False
+    published: PublishedFile | None = None
 
     def source_facts(self) -> dict:
         """What else decides the source model: part of its key."""
@@ -107,7 +109,11 @@ class Model(ABC):
         return self.samples(split, n, seed), {}
 
     def build(self, seed: int):
-        """The Keras model with its weights. Imports Keras; may train."""
+        """The Keras model with its weights. Imports Keras; may train.
+
+        Several inputs are a list in the order of ``inputs``, because such a model takes a list and a dict alike. Several
+        outputs are a dict, because only its names reach a SavedModel.
+        """
         raise NotImplementedError(f"{self.name} is not built here: `write` gives its file")
 
     @abstractmethod
