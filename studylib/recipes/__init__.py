@@ -3,13 +3,13 @@
 A recipe reads ``source_format``, so a chain of recipes leads from the Keras model to every entry of the table.
 """
 
-from studylib.recipes import conversion, litert, onnx
+from studylib.recipes import conversion, litert, onnx, to_litert
 from studylib.recipes.base import Recipe as Recipe
 
 RECIPES: dict[str, dict[str, Recipe]] = {
     "fp32": {
         "saved_model": conversion.ToSavedModel(),
-        "tflite": conversion.ToLiteRT(),
+        "tflite": to_litert.ToLiteRT(),
         "onnx": conversion.ToOnnx(),
     },
     "fp16": {"tflite": litert.Float16(), "onnx": onnx.Float16()},
