@@ -5,14 +5,14 @@ A recipe reads ``source_format``; a chain of float conversions leads from the so
 
 from dataclasses import replace
 
-from studylib.recipes import conversion, litert, onnx
+from studylib.recipes import conversion, litert, onnx, to_litert
 from studylib.recipes.base import Recipe as Recipe
 
 # Of several recipes with one target, an earlier one is preferred where the way is equally long.
 RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
     "fp32": {
         "saved_model": (conversion.ToSavedModel(),),
-        "tflite": (conversion.ToLiteRT(),),
+        "tflite": (to_litert.ToLiteRT(),),
         "onnx": (conversion.ToOnnx(),),
     },
     "fp16": {"tflite": (litert.Float16(),), "onnx": (onnx.Float16(),)},
@@ -22,7 +22,7 @@ RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
 
 # Why the field has no translation from one format to another, where it is known.
 _NO_PATH = {
-    ("onnx", "tflite"): "no maintained converter from ONNX to LiteRT works with this TensorFlow; convert the model it came from",
+    ("onnx", "tflite"): "no converter from ONNX to LiteRT is among the packages of this study; convert the model it came from",
     ("onnx", "saved_model"): "onnx-tf was archived in 2024; convert the model it came from",
     ("tflite", "saved_model"): "a LiteRT file has lost the graph it was made from; convert the model it came from",
 }

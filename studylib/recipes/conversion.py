@@ -60,23 +60,6 @@ class ToOnnx(Recipe):
         return folder / "model.onnx"
 
 
-@dataclass(frozen=True)
-class ToLiteRT(Recipe):
-    """SavedModel to LiteRT (``.tflite``). Source: ``tf.lite.TFLiteConverter``, built-in operators only."""
-
-    name: ClassVar[str] = "fp32"
-    target: ClassVar[str] = "tflite"
-    source_format: ClassVar[str] = "saved_model"
-    packages: ClassVar[tuple[str, ...]] = ("tensorflow",)
-
-    def write(self, source: Path, folder: Path, calibration: Samples | None) -> Path:
-        import tensorflow as tf
-
-        path = folder / "model.tflite"
-        path.write_bytes(tf.lite.TFLiteConverter.from_saved_model(str(source)).convert())
-        return path
-
-
 def _name_outputs(model, names: list[str]) -> None:
     """Give the graph's outputs the SavedModel's names instead of ``Identity:0``."""
     for output, name in zip(model.graph.output, names, strict=True):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from studylib.recipes.base import Recipe
+from studylib.recipes.to_litert import convert
 from studylib.zoo import Samples
 
 
@@ -13,17 +14,20 @@ from studylib.zoo import Samples
 class _LiteRTRecipe(Recipe):
     target: ClassVar[str] = "tflite"
     source_format: ClassVar[str] = "saved_model"
-    packages: ClassVar[tuple[str, ...]] = ("tensorflow",)
+    packages: ClassVar[tuple[str, ...]] = ("tensorflow", "ai-edge-litert")
+    helpers: ClassVar[tuple[str, ...]] = ("to_litert.py",)
 
-    def write(self, source: Path, folder: Path, calibration: Samples | None) -> Path:
+    def write(self, source: Path, folder: Path, calibration: Samples | None) -> tuple[Path, dict]:
         import tensorflow as tf
 
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(source))
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        self.configure(converter, calibration)
+        def configured(converter) -> None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            self.configure(converter, calibration)
+
+        content, notes = convert(source, folder, configured)
         path = folder / "model.tflite"
-        path.write_bytes(converter.convert())
-        return path
+        path.write_bytes(content)
+        return path, notes
 
     @abstractmethod
     def configure(self, converter, calibration: Samples | None) -> None:
