@@ -1,0 +1,60 @@
+"""Float islands: the operators of a quantized graph that still compute in float."""
+
+from dataclasses import dataclass
+
+_LISTED = 200
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operator as the search sees it. ``kind``: integer, float, quantize, dequantize or neutral (shapes, constants)."""
+
+    type: str
+    name: str
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def find(steps: list[Step]) -> dict | None:
+    """``operators`` (type, name, where), ``quantize`` and ``dequantize`` counts; None when nothing runs in integers.
+
+    ``where`` is ``between`` quantized parts, ``before`` the first of them, ``after`` the last, or ``apart``.
+    ``steps`` are in topological order; conversions of constants are not among them.
+    """
+    if not any(step.kind == "integer" for step in steps):
+        return None
+    after, before = _downstream(steps), _upstream(steps)
+    found = [
+        {"type": step.type, "name": step.name, "where": _where(*reached)}
+        for step, *reached in zip(steps, after, before, strict=True)
+        if step.kind == "float"
+    ]
+    counts = {kind: sum(step.kind == kind for step in steps) for kind in ("quantize", "dequantize")}
+    return {"operators": found[:_LISTED], "count": len(found), **counts}
+
+
+def _downstream(steps: list[Step]) -> list[bool]:
+    """For each step, whether an integer operator lies before it."""
+    touched, flags = set(), []
+    for step in steps:
+        flags.append(any(name in touched for name in step.inputs))
+        if flags[-1] or step.kind == "integer":
+            touched.update(step.outputs)
+    return flags
+
+
+def _upstream(steps: list[Step]) -> list[bool]:
+    """For each step, whether an integer operator lies after it."""
+    needed, flags = set(), []
+    for step in reversed(steps):
+        flags.append(any(name in needed for name in step.outputs))
+        if flags[-1] or step.kind == "integer":
+            needed.update(step.inputs)
+    return flags[::-1]
+
+
+def _where(after_integers: bool, before_integers: bool) -> str:
+    if after_integers and before_integers:
+        return "between"
+    return "after" if after_integers else "before" if before_integers else "apart"

@@ -1,0 +1,257 @@
+"""ONNX files. Shapes come from ``onnx.shape_inference`` with concrete inputs; weights are the initializers that are computed with."""
+
+import math
+from collections import Counter
+from pathlib import Path
+
+from studylib.errors import ArtifactError
+from studylib.inside import counting, islands
+from studylib.inside.onnx_macs import node_macs
+
+_STANDARD = ("", "ai.onnx", "ai.onnx.ml")
+_RUNTIME_DOMAINS = ("com.microsoft", "com.microsoft.nchwc", "com.microsoft.experimental")
+# Inputs from this position on are settings of the operator (scales, zero points, shapes, limits), not weights.
+_SETTINGS_FROM = {"QuantizeLinear": 0, "DequantizeLinear": 1, "Clip": 1, "Reshape": 1, "Resize": 1, "Pad": 1, "Slice": 1, "Tile": 1}
+_SETTINGS_FROM |= {"DynamicQuantizeLSTM": 7, "Expand": 1, "ConvInteger": 2, "MatMulInteger": 2}
+_SETTINGS_AT = {"QLinearConv": (1, 2, 4, 5, 6, 7), "QLinearMatMul": (1, 2, 4, 5, 6, 7), "QLinearAdd": (1, 2, 4, 5, 6, 7)}
+_INTEGER = ("ConvInteger", "MatMulInteger", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulNBits", "QAttention", "QGemm")
+_ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh")
+_METADATA = ("Shape", "Constant", "ConstantOfShape", "Identity", "Size", "Range", "Unsqueeze", "Squeeze", "Cast", "Reshape", "Flatten")
+
+
+def look(path: Path, shapes: dict | None) -> dict:
+    import onnx
+
+    model = onnx.load(path)
+    if not model.graph.node or not model.opset_import:
+        raise ArtifactError(f"{path} cannot be read as onnx: it holds no operators. Give an ONNX model file.")
+    if len(model.functions):
+        model = onnx.inliner.inline_local_functions(model)
+    _sort(model.graph)
+    graph, opset = model.graph, _opset(model)
+    weights = _weights(graph)
+    nodes = list(_nodes(graph))
+    counts = _counts(_inferred(model, shapes).graph, {})
+    macs, why = counting.add_up(counts)
+    names = {tensor.name for tensor in graph.initializer}
+    custom = _custom(nodes, opset)
+    return {
+        "operators": dict(Counter(_type(node) for node in nodes).most_common()),
+        "parameters": sum(math.prod(shape) for _, shape, _ in weights),
+        "weight_bytes": _bytes(weights),
+        "macs": macs,
+        "macs_why": why,
+        "opset": opset,
+        "inputs": [_tensor(value) for value in graph.input if value.name not in names],
+        "outputs": [_tensor(value) for value in graph.output],
+        "custom_operators": list(custom),
+        "consequences": list(custom.values()),
+        "float_islands": islands.find(_steps(graph)),
+    }
+
+
+def _sort(graph) -> None:
+    """Put nodes behind what they read. ONNX asks for it, and ONNX Runtime's float16 converter does not do it."""
+    waiting, made, ordered = list(graph.node), {tensor.name for tensor in (*graph.input, *graph.initializer)} | {""}, []
+    inner = {name for node in waiting for name in node.output}
+    while waiting:
+        ready = [node for node in waiting if all(name in made or name not in inner for name in node.input)]
+        if not ready:
+            raise ArtifactError(f"the graph has a cycle through the node '{waiting[0].name}'; it is no valid ONNX model")
+        taken = {id(node) for node in ready}
+        ordered += ready
+        made.update(name for node in ready for name in node.output)
+        waiting = [node for node in waiting if id(node) not in taken]
+    copies = [type(node).FromString(node.SerializeToString()) for node in ordered]
+    del graph.node[:]
+    graph.node.extend(copies)
+
+
+def _opset(model) -> dict[str, int]:
+    """The version of every operator domain that the graph uses."""
+    used = {node.domain or "ai.onnx" for node in _nodes(model.graph)}
+    versions = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
+    return {domain: version for domain, version in versions.items() if domain in used}
+
+
+def _nodes(graph):
+    """All nodes, those of loops and branches too."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _nodes(attribute.g)
+
+
+def _type(node) -> str:
+    return node.op_type if node.domain in _STANDARD else f"{node.domain}.{node.op_type}"
+
+
+def _graphs(graph):
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _graphs(attribute.g)
+
+
+def _is_setting(node, position: int) -> bool:
+    return position >= _SETTINGS_FROM.get(node.op_type, math.inf) or position in _SETTINGS_AT.get(node.op_type, ())
+
+
+def _weights(graph) -> list[tuple[str, tuple, int]]:
+    """(name, shape, ONNX data type) of every constant that is computed with."""
+    from onnx import TensorProto
+
+    used = [(name, node, position) for node in _nodes(graph) for position, name in enumerate(node.input)]
+    computed = {name for name, node, position in used if not _is_setting(node, position)}
+    # A 32-bit integer is a bias where it is dequantized or added by a quantized convolution, and a shape or an index elsewhere.
+    biases = {name for name, node, position in used if (node.op_type, position) in (("DequantizeLinear", 0), ("QLinearConv", 8))}
+    indices = {TensorProto.INT32, TensorProto.INT64, TensorProto.BOOL, TensorProto.STRING}
+    return [
+        (name, tuple(tensor.dims), tensor.data_type)
+        for name, tensor in _constants(graph)
+        if tensor.dims and name in computed and (name in biases or tensor.data_type not in indices)
+    ]
+
+
+def _constants(graph):
+    for inner in _graphs(graph):
+        yield from ((tensor.name, tensor) for tensor in inner.initializer)
+        for node in inner.node:
+            if node.op_type == "Constant":
+                yield from ((node.output[0], a.t) for a in node.attribute if a.name == "value")
+
+
+def _bytes(weights) -> dict[str, int]:
+    import onnx
+
+    total: Counter = Counter()
+    for _, shape, kind in weights:
+        name = onnx.TensorProto.DataType.Name(kind).lower()
+        bits = 4 if name.endswith("int4") or name == "float4e2m1" else 8 * onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize
+        total[_plain_dtype(name)] += math.ceil(math.prod(shape) * bits / 8)
+    return dict(total)
+
+
+def _plain_dtype(name: str) -> str:
+    return {"float": "float32", "double": "float64"}.get(name, name)
+
+
+def _tensor(value) -> dict:
+    import onnx
+
+    kind = value.type.tensor_type
+    name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
+    return {"name": value.name, "shape": _shape(kind), "dtype": _plain_dtype(name)}
+
+
+def _shape(kind) -> list[int | None] | None:
+    if not kind.HasField("shape"):
+        return None
+    return [axis.dim_value if axis.HasField("dim_value") else None for axis in kind.shape.dim]
+
+
+def _inferred(model, shapes: dict | None):
+    """The model with concrete input shapes and everything that follows from them."""
+    import onnx
+
+    names = {tensor.name for tensor in model.graph.initializer}
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    # Shapes that the exporter wrote down with symbols would win over the ones inferred from concrete inputs.
+    del fixed.graph.value_info[:]
+    for value in fixed.graph.input:
+        kind = value.type.tensor_type
+        wanted = None if value.name in names else counting.concrete(value.name, _shape(kind), shapes)
+        for axis, size in zip(kind.shape.dim, wanted or (), strict=False):
+            if size is not None:
+                axis.dim_value = size
+    for value in fixed.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    if fixed.ByteSize() > onnx.checker.MAXIMUM_PROTOBUF:
+        raise ArtifactError("models above 2 GiB are not counted; store the weights as external data")
+    return onnx.shape_inference.infer_shapes(fixed, data_prop=True)
+
+
+def _counts(graph, outer: dict) -> list[counting.Count]:
+    known = outer | {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        shape = _shape(value.type.tensor_type)
+        known[value.name] = tuple(shape) if shape is not None else None
+    return [count for node in graph.node for count in _node_counts(node, known)]
+
+
+def _node_counts(node, known: dict) -> list[counting.Count]:
+    inner = [_counts(attribute.g, known) for attribute in node.attribute if attribute.HasField("g")]
+    if node.op_type == "If":
+        return [counting.branches(f"If '{node.name}'", inner)]
+    if node.op_type in ("Loop", "Scan"):
+        return [counting.loop(f"{node.op_type} '{node.name}'", [count for body in inner for count in body], None)]
+    return [node_macs(node, known)]
+
+
+def _custom(nodes, opset: dict[str, int]) -> dict[str, str]:
+    """Operators outside the ONNX standard, each with what follows from it."""
+    import onnx
+
+    found = {}
+    for node in nodes:
+        if node.domain in _RUNTIME_DOMAINS:
+            found[_type(node)] = f"{_type(node)} is an operator of ONNX Runtime: other runtimes refuse this file."
+        elif node.domain not in _STANDARD:
+            found[_type(node)] = f"{_type(node)} is a custom operator: every runtime needs a library that registers it."
+        elif not onnx.defs.has(node.op_type, node.domain.replace("ai.onnx", "") if node.domain == "ai.onnx" else node.domain):
+            found[_type(node)] = (
+                f"{_type(node)} is not an ONNX operator (opset {opset.get('ai.onnx')}), so no runtime opens this file; "
+                "rewrite it with standard operators before saying that the conversion worked."
+            )
+    return found
+
+
+def _steps(graph) -> list[islands.Step]:
+    constants = {name for name, _ in _constants(graph)}
+    producers = {name: node for node in graph.node for name in node.output}
+    consumers: dict[str, list] = {}
+    for node in graph.node:
+        for name in node.input:
+            consumers.setdefault(name, []).append(node)
+    steps = []
+    for node in graph.node:
+        if all(name in constants or not name for name in node.input):
+            constants.update(node.output)  # a weight that is stored in integers, or arithmetic on scales
+            continue
+        if node.op_type == "DynamicQuantizeLinear":
+            constants.update(node.output[1:])
+        kind = _kind(node, constants, producers, consumers)
+        steps.append(islands.Step(_type(node), node.name, kind, tuple(node.input), tuple(node.output)))
+    return steps
+
+
+def _kind(node, constants: set, producers: dict, consumers: dict) -> str:
+    if node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear"):
+        return "quantize"
+    if node.op_type == "DequantizeLinear":
+        return "dequantize"
+    if node.op_type.startswith("QLinear") or node.op_type in _INTEGER:
+        return "integer"
+    fed = [producers[name].op_type for name in node.input if name in producers and name not in constants]
+    reads_integers = bool(fed) and all(kind == "DequantizeLinear" for kind in fed)
+    if _ends_quantized(node, consumers) and (reads_integers or _closes(node, producers)):
+        return "integer"
+    return "neutral" if node.op_type in _METADATA else "float"
+
+
+def _ends_quantized(node, consumers: dict) -> bool:
+    """Whether everything that reads the node is a quantizer, possibly behind one activation that runtimes fuse."""
+    readers = [reader for name in node.output for reader in consumers.get(name, [])]
+    return bool(readers) and all(
+        r.op_type == "QuantizeLinear" or (r.op_type in _ACTIVATIONS and node.op_type not in _ACTIVATIONS and _ends_quantized(r, consumers))
+        for r in readers
+    )
+
+
+def _closes(node, producers: dict) -> bool:
+    """Whether the node is the activation behind an operator that reads dequantized values."""
+    before = producers.get(node.input[0]) if node.op_type in _ACTIVATIONS else None
+    return before is not None and any(name in producers and producers[name].op_type == "DequantizeLinear" for name in before.input)
