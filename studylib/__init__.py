@@ -22,6 +22,7 @@ _HOME = {
     "resolve": "params",
     "probe": "hardware",
     "tables": "tables",
+    "formats": "formats",
     "figures": "figures",
     "compare": "compare",
     "stats": "stats",

@@ -12,6 +12,7 @@ from pathlib import Path
 from studylib.artifact import output_error
 from studylib.errors import InputError, OutputError, StudyError
 
+_KINDS = "a SavedModel folder, .keras, .h5, .onnx, .tflite, .pt2 or module:factory"
 _EFFORTS = "smoke (minutes), quick (default) or full (publication)"
 
 
@@ -63,6 +64,7 @@ def study(options: argparse.Namespace) -> None:
 
     begun, console = time.monotonic(), Console()
     planned = _open(options, console.line)
+    _fetch_weights(planned, console.line)
     if options.strict:
         hardware.require_native(planned.params.hardware, planned.host)
     planned.check_writable()
@@ -168,11 +170,26 @@ class only_one:
         self.file.close()
 
 
+def _fetch_weights(planned, write) -> None:
+    """Bring published weights into the cache; where that fails the model has random ones, and the plan says so."""
+    from studylib.zoo.downloads import fetch
+
+    for name, model in planned.plan.models.items():
+        if model.published and model.published.why_not():
+            write(f"weights of {name}: fetching {model.published.size_bytes / 1e6:.0f} MB")
+            reason = fetch(model.published)
+            if reason:
+                print(f"weights of {name}: random ones, since {reason}")
+
+
 def _open(options: argparse.Namespace, write):
     from studylib.study import open_study
 
     choice = {
-        "models": _names(options.model),
+        "models": _models(options.model),
+        "data": str(Path(options.data).resolve()) if options.data else None,
+        "task": options.task,
+        "trust": options.trust or None,
         "recipes": _names(options.recipe),
         "runtimes": _names(options.runtime),
         "batch_sizes": _sizes(options.batch),
@@ -187,7 +204,10 @@ def _announce(planned) -> None:
     kind = "native" if planned.native else f"REHEARSAL of {planned.params.hardware.title} ({'; '.join(planned.mismatches)})"
     print(f"study {planned.params.hardware.name}, effort {planned.params.effort}: {kind}")
     print(f"host: {planned.host.describe()}; {planned.threads} threads used")
-    print(f"plan: {len(trials)} trials of {', '.join(planned.params.choice.models)}; {len(skipped)} skipped")
+    print(f"plan: {len(trials)} trials of {', '.join(planned.plan.models)}; {len(skipped)} skipped")
+    for name, model in planned.plan.models.items():
+        if model.weights == "random":
+            print(f"  {name} has random weights: no accuracy, only fidelity to its own fp32 outputs")
     for reason in dict.fromkeys(trial.reason for trial in skipped):
         same = [f"{trial.model} {trial.label}" for trial in skipped if trial.reason == reason]
         print(f"  skipped {', '.join(same)}: {reason}")
@@ -209,6 +229,17 @@ def _conclude(results, page: Path, seconds: float) -> None:
 
 def _names(text: str | None) -> tuple[str, ...] | None:
     return tuple(name.strip() for name in text.split(",") if name.strip()) if text else None
+
+
+def _models(text: str | None) -> tuple[str, ...] | None:
+    """Names of the zoo as they are; files and folders as seen from here, since the notebooks run elsewhere."""
+    from studylib.own import is_own
+    from studylib.zoo import MODELS
+
+    def located(name: str) -> str:
+        return str(Path(name).resolve()) if name not in MODELS and is_own(name) and (Path(name).exists() or ":" not in name) else name
+
+    return tuple(located(name) for name in _names(text) or ()) or None
 
 
 def _sizes(text: str | None) -> tuple[int, ...] | None:
@@ -238,7 +269,10 @@ def _parser() -> argparse.ArgumentParser:
         verb.set_defaults(run=run)
         verb.add_argument("--hw", default="cpu", metavar="HW", help="hardware set: a file in params/ (default: cpu)")
         verb.add_argument("--effort", default="quick", help=_EFFORTS)
-        verb.add_argument("--model", metavar="A,B", help="models of the zoo instead of the hardware set's")
+        verb.add_argument("--model", metavar="A,B", help="models of the zoo, or your own: " + _KINDS)
+        verb.add_argument("--data", metavar="PATH", help="samples for your own model: .npz, or a folder of .npy files or pictures")
+        verb.add_argument("--task", help="what your model's outputs mean: classification, question_answering, speech_recognition or other")
+        verb.add_argument("--trust", action="store_true", help="let code inside your model's file run (Lambda layers)")
         verb.add_argument("--recipe", metavar="A,B", help="recipes instead of the hardware set's")
         verb.add_argument("--runtime", metavar="A,B", help="runtimes instead of the hardware set's, as name or name/provider")
         verb.add_argument("--batch", metavar="1,8", help="batch sizes instead of the hardware set's")

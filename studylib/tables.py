@@ -239,13 +239,24 @@ def _key(trial: Trial) -> dict:
 def _quality_columns(trial: Trial, found: dict) -> dict:
     if "n" not in found:
         return {}
-    columns = {"sqnr_db": round(found["sqnr"], 1), "output_mse": f"{found['output_mse']:.2g}"}
-    columns["agreement_%"] = _percent(proportion(found, "agreeing"))
-    if "correct" in found and trial.weights != "random":
-        columns["accuracy_%"] = _percent(proportion(found, "correct"))
-    else:
-        columns["accuracy_%"] = "no labels"
-    return columns | {"n": found["n"]}
+    accuracy = "random weights" if trial.weights == "random" else "no labels"
+    return _fidelity(found) | {
+        "agreement_%": _percent(proportion(found, "agreeing")) if "agreeing" in found else "no scores",
+        "accuracy_%": _percent(proportion(found, "correct")) if "correct" in found and trial.weights != "random" else accuracy,
+        "n": found["n"],
+        "samples": found["data"],
+    }
+
+
+def _fidelity(found: dict) -> dict:
+    """The worst over all outputs: SQNR, largest error, the same relative to the largest value, cosine, MSE."""
+    return {
+        "sqnr_db": round(found["sqnr"], 1),
+        "max error": f"{found['max_abs_error']:.2g}",
+        "relative": f"{found['max_rel_error']:.2g}",
+        "cosine": f"{found['cosine']:.6f}",
+        "output_mse": f"{found['output_mse']:.2g}",
+    }
 
 
 def _percent(estimate: Estimate) -> str:

@@ -5,9 +5,11 @@ from pathlib import Path
 
 from studylib.errors import ArtifactError, StudyError, lookup
 
-_READERS = {"keras": "keras", "onnx": "onnx", "openvino": "openvino", "saved_model": "saved_model", "tflite": "litert"}
+_READERS = {"keras": "keras", "keras_h5": "keras", "onnx": "onnx", "openvino": "openvino", "saved_model": "saved_model", "tflite": "litert"}
+FORMATS = tuple(_READERS)
 _WANTED = {
     "keras": "a `.keras` or `.h5` file that Keras saved",
+    "keras_h5": "a `.keras` or `.h5` file that Keras saved",
     "onnx": "an ONNX model file",
     "openvino": "an OpenVINO IR `.xml` with its `.bin` beside it",
     "saved_model": "a folder with `saved_model.pb` and a serving signature",

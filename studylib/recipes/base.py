@@ -54,7 +54,7 @@ class Recipe(ABC):
         if reason is not None:
             raise RefusedError(reason)
         key = self.key(artifact.key, calibration.key if calibration else None)
-        step = {"made_by": self._made_by, "config": asdict(self), "key": key}
+        step = {"made_by": self._made_by, "from": artifact.format, "config": asdict(self), "key": key}
         facts = {
             "format": self.target,
             "precision": self.name,

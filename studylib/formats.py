@@ -1,0 +1,167 @@
+"""Tables about conversion: what happened to each model on its way to each format, and what is inside the files."""
+
+from collections import Counter
+
+import pandas as pd
+
+from studylib.records import Conversion
+from studylib.results import Results
+from studylib.tables import digits
+
+_COLUMNS = ["model", "from", "to", "status"]
+
+
+def matrix(results: Results) -> pd.DataFrame:
+    """From format by to format: each cell ``ok`` with parity, time and size, ``no path`` or ``failed``; `conversions` says why."""
+    cells = results.conversions()
+    targets = list(dict.fromkeys(cell.target for cell in cells))
+    rows = {}
+    for cell in cells:
+        row = rows.setdefault((cell.model, cell.source), {"model": cell.model, "from": cell.source} | dict.fromkeys(targets, ""))
+        row[cell.target] = cell_text(results, cell)
+    return pd.DataFrame(list(rows.values()), columns=["model", "from", *targets])
+
+
+def cell_text(results: Results, cell: Conversion) -> str:
+    """``ok 118 dB, 2.1 s, 383 kB`` or the status alone."""
+    status, _ = results.conversion_status(cell)
+    if status != "ok":
+        return status
+    facts = _facts(results, cell)
+    parity = f" {facts['sqnr_db']:.0f} dB," if facts["sqnr_db"] is not None else ""
+    return f"ok{parity} {digits(facts['seconds'])} s, {digits(facts['size_kb'])} kB"
+
+
+def conversions(results: Results) -> pd.DataFrame:
+    """Every cell of the matrix as a row: parity, seconds, size, and the reason or what was repaired on the way."""
+    rows = []
+    for cell in results.conversions():
+        status, reason = results.conversion_status(cell)
+        row = {"model": cell.model, "from": cell.source, "to": cell.target, "status": status}
+        found = (results.evaluation(cell.trial.evaluation_id) if cell.trial else None) or {}
+        if "n" in found:
+            row |= {"sqnr_db": round(found["sqnr"], 1), "max error": f"{found['max_abs_error']:.2g}", "cosine": f"{found['cosine']:.6f}"}
+            row |= {"n": found["n"], "samples": found["data"]}
+        facts = _facts(results, cell) if status == "ok" else {"seconds": "", "size_kb": ""}
+        rows.append(row | {"seconds": facts["seconds"], "size_kb": facts["size_kb"], "reason or remark": reason or _remarks(results, cell)})
+    return pd.DataFrame(rows).fillna("") if rows else pd.DataFrame(columns=_COLUMNS)
+
+
+def inside(results: Results) -> pd.DataFrame:
+    """What each file holds: operators, parameters, multiply-accumulates of one sample, version of the operator set."""
+    rows = []
+    for facts, found in _looked_into(results):
+        operators = Counter(found["operators"])
+        rows.append(
+            {
+                "model": facts["model"],
+                "recipe": facts["precision"],
+                "format": facts["format"],
+                "made from": _parent(facts),
+                "operators": sum(operators.values()),
+                "most frequent": ", ".join(f"{count} {name}" for name, count in operators.most_common(4)),
+                "parameters": f"{found['parameters']:,}",
+                "MACs": f"{found['macs']:,}" if found["macs"] is not None else "unknown",
+                "operator set": _opset(found),
+                "size_kb": facts["size_bytes"] / 1000,
+                "in float": _islands(found),
+            }
+        )
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["model", "recipe", "format"])
+
+
+def operators(results: Results, model: str) -> pd.DataFrame:
+    """Operators of one model by type, one column for each float file."""
+    columns = {}
+    for facts, found in _looked_into(results):
+        if facts["model"] == model and facts["precision"] == "fp32":
+            columns.setdefault(f"{facts['format']} from {_parent(facts)}" if _parent(facts) else facts["format"], found["operators"])
+    table = pd.DataFrame(columns).fillna(0).astype(int)
+    table = table.loc[table.sum(axis=1).sort_values(ascending=False, kind="stable").index]
+    return table.rename_axis("operator").reset_index()
+
+
+def signatures(results: Results) -> pd.DataFrame:
+    """Inputs and outputs of each source model."""
+    rows = [
+        {"model": facts["model"], "end": end[:-1], "name": tensor["name"], "shape": _shape(tensor["shape"]), "type": tensor["dtype"]}
+        for facts, found in _looked_into(results)
+        if not _parent(facts)
+        for end in ("inputs", "outputs")
+        for tensor in found[end]
+    ]
+    return pd.DataFrame(rows, columns=["model", "end", "name", "shape", "type"])
+
+
+def remarks(results: Results) -> pd.DataFrame:
+    """What was assumed, repaired or cannot run, in words: whatever a user should know of these files before production does."""
+    rows = []
+    for facts in results.artifacts().values():
+        for name, note in (facts["lineage"][-1].get("notes") or {}).items():
+            where = "samples" if facts["format"] == "samples" else f"{facts['precision']} {facts['format']}"
+            rows += [{"model": facts["model"], "where": where, "remark": text} for text in _words(name, note)]
+    for facts, found in _looked_into(results):
+        words = [*found["consequences"], *([f"MACs unknown: {found['macs_why']}"] if found["macs_why"] else [])]
+        rows += [{"model": facts["model"], "where": f"{facts['precision']} {facts['format']}", "remark": text} for text in words]
+    frame = pd.DataFrame(rows, columns=["model", "where", "remark"])
+    return frame.drop_duplicates(ignore_index=True).sort_values(["model", "where"], ignore_index=True)
+
+
+def _looked_into(results: Results):
+    """(artifact facts, what is inside) of every artifact that was looked into, source first, in a steady order."""
+    known, found = results.artifacts(), results.inside()
+    keys = [key for key in found if key in known]
+    return [(known[key], found[key]) for key in keys]
+
+
+def _facts(results: Results, cell: Conversion) -> dict:
+    """Seconds of all steps of a cell, size of its artifact, SQNR of its worst output."""
+    artifacts = results.artifacts()
+    found = (results.evaluation(cell.trial.evaluation_id) if cell.trial else None) or {}
+    made = artifacts[cell.keys[-1]]
+    seconds = sum(artifacts[key]["made_in_s"] for key in cell.keys if key in artifacts)
+    return {"seconds": seconds, "size_kb": made["size_bytes"] / 1000, "sqnr_db": found.get("sqnr")}
+
+
+def _remarks(results: Results, cell: Conversion) -> str:
+    artifacts = results.artifacts()
+    steps = [artifacts[key]["lineage"][-1] for key in cell.keys if key in artifacts]
+    return "; ".join(text for step in steps for name, note in (step.get("notes") or {}).items() for text in _words(name, note))
+
+
+def _words(name: str, note) -> list[str]:
+    """A note of a recipe in words; timings of its stages are for the lineage only."""
+    if name == "seconds" or not note:
+        return []
+    if isinstance(note, dict):
+        return [f"{name}: " + ", ".join(f"{key} {value}" for key, value in note.items())]
+    if isinstance(note, list):
+        return [str(text) for text in note]
+    return [f"{name} {note}"]
+
+
+def _parent(facts: dict) -> str:
+    """The format that an artifact was made from; empty for a source model."""
+    return facts["lineage"][-1].get("from", "")
+
+
+def _opset(found: dict) -> str:
+    return ", ".join(f"{name or 'ai.onnx'} {version}" for name, version in found["opset"].items())
+
+
+def _islands(found: dict) -> str:
+    """How much of a quantized graph stays float; empty for a float file."""
+    islands = found["float_islands"]
+    if islands is None:
+        return ""
+    kinds = Counter(operator["type"] for operator in islands["operators"])
+    named = ", ".join(f"{count} {name}" for name, count in kinds.most_common(3))
+    return (
+        f"{islands['count']} operators"
+        + (f" ({named})" if named else "")
+        + f"; {islands['quantize']} quantize, {islands['dequantize']} dequantize"
+    )
+
+
+def _shape(shape: list) -> str:
+    return "×".join("any" if size is None else str(size) for size in shape) or "scalar"
