@@ -5,10 +5,11 @@ from studylib.runtimes.base import Runtime as Runtime
 from studylib.runtimes.base import Session as Session
 from studylib.runtimes.litert import LiteRT
 from studylib.runtimes.onnxruntime import OnnxRuntime
+from studylib.runtimes.openvino import OpenVino
 from studylib.runtimes.replay import Replay
 from studylib.runtimes.tensorflow import TensorFlow
 
-RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in (TensorFlow(), LiteRT(), OnnxRuntime(), Replay())}
+RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in (TensorFlow(), LiteRT(), OnnxRuntime(), OpenVino(), Replay())}
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -1,0 +1,76 @@
+"""SavedModel or ONNX to OpenVINO's intermediate representation: a folder with ``model.xml`` and ``model.bin``."""
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from studylib.errors import RefusedError
+from studylib.recipes.base import Recipe
+from studylib.zoo import Samples
+
+
+@dataclass(frozen=True)
+class _ToOpenVino(Recipe):
+    name: ClassVar[str] = "fp32"
+    target: ClassVar[str] = "openvino"
+    packages: ClassVar[tuple[str, ...]] = ("openvino",)
+
+    def write(self, source: Path, folder: Path, calibration: Samples | None) -> Path:
+        openvino = _openvino()
+        model = _translated(openvino.convert_model, source)
+        written = folder / "model"
+        # The default stores weights as float16, which would be another recipe.
+        openvino.save_model(model, written / "model.xml", compress_to_fp16=False)
+        _require_compiles(written)
+        return written
+
+
+@dataclass(frozen=True)
+class SavedModelToOpenVino(_ToOpenVino):
+    """SavedModel to OpenVINO IR, names and dynamic axes kept. Source: ``openvino.convert_model``, its TensorFlow frontend."""
+
+    source_format: ClassVar[str] = "saved_model"
+
+
+@dataclass(frozen=True)
+class OnnxToOpenVino(_ToOpenVino):
+    """ONNX to OpenVINO IR, names and dynamic axes kept. Source: ``openvino.convert_model``, its ONNX frontend."""
+
+    source_format: ClassVar[str] = "onnx"
+
+
+def _translated(convert: Callable, source: Path):
+    """The model in memory. Raises `RefusedError` with the operators that OpenVINO does not know."""
+    from openvino.frontend import GeneralFailure, OpConversionFailure
+    from openvino.tools.ovc.error import Error
+
+    try:
+        return convert(source)
+    except (Error, GeneralFailure, OpConversionFailure) as error:
+        raise RefusedError(_reason(str(error))) from None
+
+
+def _reason(text: str) -> str:
+    """The operators, which stand at the end of a long log of where each pass stopped."""
+    found = re.search(r"(?:Conversion is failed for|No conversion rule found for operations): (.*)", text)
+    if found is None:
+        return "OpenVINO refused the model: " + " ".join(text.split())[-300:]
+    return f"OpenVINO has no translation for {found[1].strip()}. Keep this model as it is, or replace the layers that make these operators"
+
+
+def _openvino():
+    """The package without its telemetry, which reports even its import over the network; it has a silent stand-in for itself."""
+    sys.modules.setdefault("openvino_telemetry", None)
+    import openvino
+
+    return openvino
+
+
+def _require_compiles(folder: Path) -> None:
+    try:
+        _openvino().Core().compile_model(folder / "model.xml", "CPU")
+    except RuntimeError as error:
+        raise RefusedError("the OpenVINO files were written and do not compile: " + " ".join(str(error).split())[-300:]) from None
