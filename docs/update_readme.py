@@ -14,7 +14,7 @@ def main() -> None:
     report.build(results)
     folder = params.root() / "docs" / "figures"
     folder.mkdir(exist_ok=True)
-    drawn = {figure.name: figure for figure in report.figures.figure_files(results.folder / "figures")}
+    drawn = {figure.name: figure for figure in report.drawing.drawn_in(results.folder / "figures")}
     for name in FIGURES:
         shutil.copy(results.folder / "figures" / f"{name}.png", folder / f"{name}.png")
     path = params.root() / "README.md"

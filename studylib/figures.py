@@ -1,81 +1,29 @@
 """Figures from results. Every figure says in words whether it is native or a rehearsal, where and when it was measured."""
 
-import contextlib
-import io
 import json
-import textwrap
-from dataclasses import dataclass
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from studylib import compare, stats, tables
-from studylib.artifact import write_bytes, write_text
+from studylib import compare, drawing, stats, tables
+from studylib.artifact import write_text
+from studylib.drawing import show as show
+from studylib.format_figures import contents, matrix
 from studylib.results import Results
 
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
-_STYLE = {
-    "text.parse_math": False,  # a title is text, also with a dollar in it
-    "svg.hashsalt": "studylib",
-    "svg.fonttype": "none",
-    "font.size": 9,
-    "font.family": "DejaVu Sans",
-    "axes.titlesize": 10,
-    "figure.facecolor": "white",
-}
 _VERDICT_COLOURS = {"faster": "#0173b2", "slower": "#d55e00", "cannot tell": "#767676"}
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A saved figure: ``name`` is its file stem; ``alt`` says in words what it shows."""
-
-    name: str
-    title: str
-    caption: str
-    alt: str
-    note: str
-
-
-def draw_all(results: Results) -> list[Drawn]:
+def draw_all(results: Results) -> list[drawing.Drawn]:
     """Draw and save every figure for which there are numbers; returns what was saved, in reading order."""
-    drawn = [made for draw in (trade_off, speed_ups, distributions, sizes) if (made := save(results, *draw(results)))]
-    remove_others(results.folder / "figures", drawn)
+    every = (trade_off, speed_ups, distributions, sizes, matrix, contents)
+    drawn = [made for draw in every if (made := drawing.save(results, *draw(results)))]
+    drawing.remove_others(results.folder / "figures", drawn)
     write_text(results.folder / "figures" / "figures.json", json.dumps([made.__dict__ for made in drawn], indent=1))
     return drawn
-
-
-def remove_others(folder: Path, drawn: list[Drawn]) -> None:
-    """Remove pictures of an earlier study that this one did not draw: they would pass for its own."""
-    names = {figure.name for figure in drawn}
-    for path in [*folder.glob("*.svg"), *folder.glob("*.png")]:
-        if path.stem not in names:
-            path.unlink()
-
-
-def save(results: Results, figure: Figure | None, name: str, title: str, caption: str, alt: str) -> Drawn | None:
-    """Write ``figures/<name>.svg`` and ``.png`` with the provenance under the figure; nothing when there is no figure."""
-    if figure is None:
-        return None
-    note = tables.provenance(results)
-    native = results.run()["native"]
-    width = int(figure.get_figwidth() * 15)
-    with matplotlib.rc_context(_STYLE):
-        figure.text(
-            0.01, 0.0, textwrap.fill(note, width), fontsize=7, va="top", color="#444444" if native else "#a00000",
-            fontweight="normal" if native else "bold",
-        )  # fmt: skip
-        for kind, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 150})):
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, bbox_inches="tight", pad_inches=0.1, **options)
-            write_bytes(results.folder / "figures" / f"{name}.{kind}", buffer.getvalue())
-    return Drawn(name, title, caption, alt, note)
 
 
 def trade_off(results: Results):
@@ -85,8 +33,8 @@ def trade_off(results: Results):
     if frame.empty:
         return None, "trade-off", title, "", ""
     models = list(dict.fromkeys(frame.model))
-    colours, markers = _colours(frame.runtime), dict(zip(dict.fromkeys(frame.recipe), _MARKERS, strict=False))
-    with _styled():
+    colours, markers = drawing.colours(frame.runtime), dict(zip(dict.fromkeys(frame.recipe), _MARKERS, strict=False))
+    with drawing.styled():
         figure = Figure(figsize=(7.2, 3.4 * len(models)), layout="constrained")
         for axes, model in zip(np.atleast_1d(figure.subplots(len(models), 1)), models, strict=True):
             part = frame[frame.model == model]
@@ -100,7 +48,7 @@ def trade_off(results: Results):
                     marker=markers[row.recipe], edgecolor="white", linewidth=0.7, alpha=0.9, zorder=2,
                 )  # fmt: skip
             axes.set(xscale="log", title=model, xlabel="median latency, ms (log)", ylabel=f"{part.quality_name.iloc[0]}, %")
-            _plain_log_ticks(axes)
+            drawing.plain_log_ticks(axes)
             axes.legend(handles=_legend(part, colours, markers), fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     best = frame.loc[frame.groupby("model").ms.idxmin()]
     alt = "Scatter plot. " + " ".join(
@@ -123,8 +71,8 @@ def speed_ups(results: Results):
         return None, "speed-up", title, "", ""
     panels = list(dict.fromkeys((item.contender.model, item.contender.batch_size) for item in found))
     heights = [sum((i.contender.model, i.contender.batch_size) == panel for i in found) for panel in panels]
-    with _styled():
-        figure, axes_list = _stacked(heights)
+    with drawing.styled():
+        figure, axes_list = drawing.stacked(heights)
         for axes, panel in zip(axes_list, panels, strict=True):
             part = [i for i in found if (i.contender.model, i.contender.batch_size) == panel]
             _forest(axes, part)
@@ -151,16 +99,16 @@ def distributions(results: Results):
         return None, "latency", title, "", ""
     panels = list(dict.fromkeys((trial.model, trial.batch_size) for trial, _ in measured))
     heights = [sum((t.model, t.batch_size) == panel for t, _ in measured) for panel in panels]
-    colours = _colours([trial.runtime for trial, _ in measured])
-    with _styled():
-        figure, axes_list = _stacked(heights)
+    colours = drawing.colours([trial.runtime for trial, _ in measured])
+    with drawing.styled():
+        figure, axes_list = drawing.stacked(heights)
         for axes, panel in zip(axes_list, panels, strict=True):
             part = [(trial, found) for trial, found in measured if (trial.model, trial.batch_size) == panel]
             for position, (trial, found) in enumerate(reversed(part)):
                 _box(axes, position, found, colours[trial.runtime])
             axes.set_yticks(range(len(part)), [trial.label for trial, _ in reversed(part)], fontsize=8)
             axes.set(xscale="log", title=f"{panel[0]}, batch {panel[1]}", ylim=(-0.6, len(part) - 0.4))
-            _plain_log_ticks(axes)
+            drawing.plain_log_ticks(axes)
             axes.grid(axis="y", visible=False)
         axes_list[-1].set_xlabel("latency of one query, ms (log)")
     count = sum(len(m.values_ns) for _, found in measured for m in found)
@@ -180,9 +128,9 @@ def sizes(results: Results):
         return None, "size", title, "", ""
     models = list(dict.fromkeys(frame.model))
     heights = [int((frame.model == model).sum()) for model in models]
-    colours = _colours(frame["format"])
-    with _styled():
-        figure, axes_list = _stacked(heights)
+    colours = drawing.colours(frame["format"])
+    with drawing.styled():
+        figure, axes_list = drawing.stacked(heights)
         for axes, model in zip(axes_list, models, strict=True):
             part = frame[frame.model == model].iloc[::-1]
             labels = [f"{row.format} {row.recipe}" for row in part.itertuples()]
@@ -223,29 +171,12 @@ def _trade_off_frame(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-@contextlib.contextmanager
-def _styled():
-    with matplotlib.rc_context(_STYLE), sns.axes_style("whitegrid"):
-        yield
-
-
-def _stacked(rows: list[int]):
-    """A figure of panels above one another, each as high as its number of rows needs."""
-    figure = Figure(figsize=(7.2, 0.9 * len(rows) + 0.28 * sum(rows)), layout="constrained")
-    return figure, np.atleast_1d(figure.subplots(len(rows), 1, height_ratios=[count + 1 for count in rows]))
-
-
 def _gap(high: float, low: float) -> float:
     return 0.0 if np.isnan(high - low) else max(0.0, high - low)
 
 
 def _area(size: float, largest: float) -> float:
     return 25 + 275 * size / largest
-
-
-def _colours(names) -> dict:
-    unique = list(dict.fromkeys(names))
-    return dict(zip(unique, sns.color_palette("colorblind", len(unique)), strict=True))
 
 
 def _legend(part: pd.DataFrame, colours: dict, markers: dict) -> list:
@@ -276,15 +207,8 @@ def _forest(axes, part: list) -> None:
     axes.set(xscale="log", ylim=(-0.6, len(part) - 0.4))
     low, high = axes.get_xlim()
     axes.set_xlim(low, high * (high / low) ** 0.3)
-    _plain_log_ticks(axes)
+    drawing.plain_log_ticks(axes)
     axes.grid(axis="y", visible=False)
-
-
-def _plain_log_ticks(axes) -> None:
-    """Ticks at 1, 2 and 5 of every decade, written as plain numbers."""
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _box(axes, position: int, found: list, colour) -> None:
@@ -298,18 +222,3 @@ def _box(axes, position: int, found: list, colour) -> None:
     )  # fmt: skip
     medians = [np.median(measurement.values_ns) / 1e6 for measurement in found]
     axes.plot(medians, [position] * len(medians), "o", markersize=3, color="black", alpha=0.6, zorder=3)
-
-
-def figure_files(folder: Path) -> list[Drawn]:
-    """The figures that were saved in ``folder``."""
-    return [Drawn(**facts) for facts in json.loads((folder / "figures.json").read_text(encoding="utf-8"))]
-
-
-def show(results: Results, draw):
-    """Draw one figure (`trade_off`, `speed_ups`, `distributions` or `sizes`), save it and give it to the notebook."""
-    from IPython.display import Image, Markdown
-
-    made = save(results, *draw(results))
-    if made is None:
-        return Markdown("*Nothing to draw: no trial of this study has the numbers for it.*")
-    return Image(data=(results.folder / "figures" / f"{made.name}.png").read_bytes(), alt=made.alt, width=800)

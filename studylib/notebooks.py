@@ -16,7 +16,8 @@ from pathlib import Path
 from studylib import params
 from studylib.artifact import content_hash, is_disk_error, output_error, write_text
 from studylib.errors import OutputError, StudyError
-from studylib.study import Study, sources_hash
+from studylib.plan import sources_hash
+from studylib.study import Study
 
 NOTEBOOKS = ("01-conversion", "02-quantization-tradeoffs", "03-cross-platform-benchmarks", "09-findings")
 _READS = "09-findings"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from studylib import compare, figures, tables
+from studylib import compare, drawing, figures, formats, tables
 from studylib.artifact import write_bytes, write_text
 from studylib.results import Results
 
@@ -17,6 +17,10 @@ _TABLES = {
     "quality": ("Quality and parity", tables.quality),
     "accuracy": ("Change of accuracy on the same samples", tables.accuracy_changes),
     "artifacts": ("Artifacts", tables.artifacts),
+    "matrix": ("From format by to format", formats.matrix),
+    "conversions": ("Conversions", formats.conversions),
+    "inside": ("What is inside", formats.inside),
+    "remarks": ("What was assumed, repaired, or cannot run", formats.remarks),
     "not_measured": ("Trials without numbers", tables.not_measured),
     "disturbances": ("Repetitions that were thrown away", tables.disturbances),
 }
@@ -28,7 +32,7 @@ def build(results: Results) -> Path:
     drawn = figures.draw_all(results)
     content = _content(results, drawn)
     folder = results.folder / "report"
-    figures.remove_others(folder, drawn)
+    drawing.remove_others(folder, drawn)
     for figure in drawn:
         for kind in ("svg", "png"):
             write_bytes(folder / f"{figure.name}.{kind}", (results.folder / "figures" / f"{figure.name}.{kind}").read_bytes())
@@ -60,7 +64,7 @@ def summary(results: Results) -> list[str]:
     return sentences
 
 
-def _content(results: Results, drawn: list[figures.Drawn]) -> dict:
+def _content(results: Results, drawn: list[drawing.Drawn]) -> dict:
     run = results.run()
     return {
         "run": run,

@@ -54,6 +54,27 @@ def mnist(smoke_study):
     return open_study("cpu", "smoke", write=lambda line: None)
 
 
+def samples_of(study, model: str = "mnist_cnn"):
+    """The test samples of a study's model."""
+    from studylib.zoo import Samples
+
+    return Samples.load(study.artifact(study.plan.origins()[model]["samples"]).path)
+
+
+def reference_of(study, model: str = "mnist_cnn") -> np.ndarray:
+    """The outputs of a source model with one output, shape (samples, classes)."""
+    from studylib import arrays
+
+    outputs, _ = arrays.load(study.artifact(study.plan.origins()[model]["reference"]).path)
+    return only(outputs)[:, 0]
+
+
+def only(outputs: dict) -> np.ndarray:
+    """The one output of a model that has one."""
+    (values,) = outputs.values()
+    return np.asarray(values)
+
+
 def trial(**changes):
     """A trial with sensible fields, any of which may be changed."""
     from studylib.records import Trial
@@ -125,6 +146,10 @@ def recorded(tmp_path):
             "finite": True,
             "output_mse": 1e-9,
             "sqnr": 90.0,
+            "max_abs_error": 1e-4,
+            "max_rel_error": 1e-4,
+            "cosine": 1.0,
+            "data": "real",
             "agreeing": [True] * 100,
             "correct": right,
             "independent": True,

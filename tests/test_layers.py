@@ -8,16 +8,27 @@ from conftest import ROOT
 
 LAYERS = (
     ("errors", "stats", "progress"),
-    ("params", "hardware", "artifact", "results"),
-    ("zoo", "recipes", "runtimes", "scenarios", "quality"),
+    ("params", "hardware", "artifact", "arrays", "records", "rows", "results"),
+    ("zoo", "recipes", "runtimes", "scenarios", "quality", "inside", "divergence", "own", "sources"),
     ("worker", "measure", "compare"),
     ("executors",),
-    ("study", "tables", "figures", "report", "notebooks", "machines", "overhead"),
+    ("plan", "study", "tables", "formats", "drawing", "format_figures", "figures", "report", "notebooks", "machines", "overhead"),
     ("cli", "__main__"),
 )
 ORDER = [name for layer in LAYERS for name in layer]
-HEAVY = {"tensorflow", "keras", "tf_keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert", "torch", "tensorflow_model_optimization"}
-HEAVY_HOMES = {"zoo", "recipes", "runtimes"}
+HEAVY = {
+    "tensorflow",
+    "keras",
+    "tf_keras",
+    "tf2onnx",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "ai_edge_litert",
+    "torch",
+    "tensorflow_model_optimization",
+}
+HEAVY_HOMES = {"zoo", "recipes", "runtimes", "inside", "divergence", "own"}
 
 
 def _files():

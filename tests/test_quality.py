@@ -8,8 +8,12 @@ REFERENCE = RNG.dirichlet(np.full(10, 0.1), size=500)
 LABELS = REFERENCE.argmax(1)
 
 
+def _metrics(outputs, labels=LABELS):
+    return quality.metrics({"scores": outputs}, {"scores": REFERENCE}, labels)
+
+
 def _why_not(outputs, precision="fp32"):
-    return quality.why_not_same(quality.metrics(outputs, REFERENCE, LABELS), precision)
+    return quality.why_not_same(_metrics(outputs), precision)
 
 
 def test_the_same_model_passes():
@@ -46,10 +50,45 @@ def test_nan_is_caught():
 
 
 def test_outputs_of_another_shape_are_refused():
-    with pytest.raises(ValueError, match=r"outputs have the shape \(500, 9\), the source model's have \(500, 10\)"):
-        quality.metrics(REFERENCE[:, :9], REFERENCE, LABELS)
+    with pytest.raises(ValueError, match=r"outputs 'scores' have the shape \(500, 9\), the source model's have \(500, 10\)"):
+        _metrics(REFERENCE[:, :9])
 
 
 def test_without_labels_there_is_no_accuracy():
-    assert "correct" not in quality.metrics(REFERENCE, REFERENCE, None)
-    assert sum(quality.metrics(REFERENCE, REFERENCE, LABELS)["correct"]) == 500
+    assert "correct" not in _metrics(REFERENCE, None)
+    assert sum(_metrics(REFERENCE)["correct"]) == 500
+
+
+def test_every_output_counts_and_the_worst_decides():
+    reference = {"start": REFERENCE, "end": REFERENCE[:, ::-1]}
+    spoiled = quality.metrics({"start": REFERENCE, "end": np.zeros_like(REFERENCE)}, reference, None, "question_answering")
+    assert "of output 'end'" in quality.why_not_same(spoiled, "fp32")
+    assert [one["sqnr"] for one in spoiled["outputs"]] == [np.inf, 0.0]
+    assert len(spoiled["agreeing"]) == 2 * len(REFERENCE)
+
+
+def test_swapped_outputs_are_caught():
+    reference = {"start": REFERENCE, "end": REFERENCE[:, ::-1]}
+    swapped = quality.metrics({"start": REFERENCE[:, ::-1], "end": REFERENCE}, reference, None, "question_answering")
+    assert quality.why_not_same(swapped, "static_wi8_ai8").startswith("parity:")
+
+
+def test_outputs_that_a_format_renamed_are_taken_in_their_order():
+    found = quality.metrics({"Identity:0": REFERENCE, "Identity_1:0": LABELS}, {"scores": REFERENCE, "class": LABELS}, None, "other")
+    assert [one["name"] for one in found["outputs"]] == ["scores", "class"]
+    assert found["sqnr"] == np.inf
+
+
+def test_a_missing_output_is_refused():
+    with pytest.raises(ValueError, match=r"1 outputs \(a\); the source model has 2 \(a, b\)"):
+        quality.metrics({"a": REFERENCE}, {"a": REFERENCE, "b": REFERENCE}, None)
+
+
+def test_errors_are_the_largest_and_relative_to_the_largest_value():
+    found = quality.fidelity(np.array([[1.0, 4.5]]), np.array([[1.0, 5.0]]))
+    assert (found["max_abs_error"], found["max_rel_error"]) == (0.5, 0.1)
+    assert found["cosine"] == pytest.approx(23.5 / np.sqrt(21.25 * 26))
+
+
+def test_a_model_without_scores_has_no_agreement():
+    assert "agreeing" not in quality.metrics({"x": REFERENCE}, {"x": REFERENCE}, None, "other")

@@ -5,7 +5,7 @@ A recipe reads ``source_format``; a chain of float conversions leads from the so
 
 from dataclasses import replace
 
-from studylib.recipes import conversion, litert, onnx, to_litert
+from studylib.recipes import conversion, litert, onnx, to_litert, to_openvino
 from studylib.recipes.base import Recipe as Recipe
 
 # Of several recipes with one target, an earlier one is preferred where the way is equally long.
@@ -14,6 +14,7 @@ RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
         "saved_model": (conversion.ToSavedModel(),),
         "tflite": (to_litert.ToLiteRT(),),
         "onnx": (conversion.ToOnnx(),),
+        "openvino": (to_openvino.SavedModelToOpenVino(), to_openvino.OnnxToOpenVino()),
     },
     "fp16": {"tflite": (litert.Float16(),), "onnx": (onnx.Float16(),)},
     "dynamic_wi8_afp32": {"tflite": (litert.DynamicRange(),), "onnx": (onnx.DynamicRange(),)},

@@ -19,11 +19,13 @@ class ToSavedModel(Recipe):
     source_format: ClassVar[str] = "keras"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "keras")
 
+    trust: bool = False
+
     def write(self, source: Path, folder: Path, calibration: Samples | None) -> Path:
         import keras
 
         # safe_mode is Keras' own guard against code inside a model file.
-        keras.models.load_model(source, compile=False, safe_mode=True).export(folder / "model", verbose=False)
+        keras.models.load_model(source, compile=False, safe_mode=not self.trust).export(folder / "model", verbose=False)
         return folder / "model"
 
 

@@ -5,6 +5,7 @@ from studylib.zoo.base import Samples as Samples
 from studylib.zoo.bert import BertBase
 from studylib.zoo.deepspeech import DeepSpeech, DeepSpeechStreaming
 from studylib.zoo.efficientnet_lite0 import EfficientNetLite0
+from studylib.zoo.handmade import Handmade
 from studylib.zoo.image_references import MobileNetV2, ResNet50
 from studylib.zoo.mnist_cnn import MnistCnn
 
@@ -13,6 +14,7 @@ MODELS: dict[str, Model] = {
     for model in (
         MnistCnn(),
         EfficientNetLite0(),
+        Handmade(),
         ResNet50(),
         MobileNetV2(),
         BertBase("bert_base", tokens=128),

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import only, reference_of, samples_of
 
 from studylib import hardware
 from studylib.runtimes import RUNTIMES, Options, split_name
-from studylib.zoo import Samples
 
 REAL = [name for name in RUNTIMES if name != "replay"]
 
@@ -20,13 +20,13 @@ def runtime(request):
 @pytest.fixture
 def opened(runtime, mnist, recording):
     """(session, samples, reference outputs) of the runtime on its own fp32 artifact."""
-    samples = Samples.load(mnist.artifact(mnist.bench.samples["mnist_cnn"]).path)
-    reference = np.load(mnist.artifact(mnist.bench.references["mnist_cnn"]).path)
+    samples = samples_of(mnist)
+    reference = reference_of(mnist)
     if runtime.name == "replay":
         path, _ = recording("contract", values_ns=[1], outputs=reference[:40].tolist())
     else:
-        trial = next(t for t in mnist.trials if (t.runtime, t.recipe) == (runtime.name, "fp32"))
-        path = mnist.artifact(trial.artifact_key).path
+        cell = next(c for c in mnist.plan.conversions if c.trial and c.trial.runtime == runtime.name)
+        path = mnist.artifact(cell.trial.artifact_key).path
     return runtime.open(path, Options(threads=1)), samples, reference
 
 
@@ -55,21 +55,21 @@ def test_every_accelerator_is_refused_in_words_on_a_host_without_it(runtime):
 
 def test_its_answers_are_those_of_the_source_model(opened):
     session, samples, reference = opened
-    outputs = np.concatenate([session.run(samples.batch(index, 1))[0] for index in range(20)])
+    outputs = np.concatenate([only(session.run(samples.batch(index, 1))) for index in range(20)])
     assert outputs.dtype == np.float32
     assert np.allclose(outputs, reference[:20], atol=1e-4)
 
 
 def test_a_batch_gives_the_answers_of_its_samples_in_order(opened):
     session, samples, reference = opened
-    assert np.allclose(session.run(samples.batch(0, 8))[0], reference[:8], atol=1e-4)
+    assert np.allclose(only(session.run(samples.batch(0, 8))), reference[:8], atol=1e-4)
 
 
 def test_batch_sizes_may_change_from_query_to_query(opened, runtime):
     session, samples, reference = opened
     start = 0
     for size in (1, 5, 2):
-        assert np.allclose(session.run(samples.batch(start, size))[0], reference[start : start + size], atol=1e-4)
+        assert np.allclose(only(session.run(samples.batch(start, size))), reference[start : start + size], atol=1e-4)
         start += size
 
 
@@ -84,7 +84,7 @@ def test_it_does_not_change_its_inputs(opened):
 def test_its_outputs_are_its_own(opened):
     """The next query must not overwrite the last answer."""
     session, samples, _ = opened
-    first = session.run(samples.batch(0, 1))[0]
+    first = only(session.run(samples.batch(0, 1)))
     kept = first.copy()
     session.run(samples.batch(7, 1))
     assert np.array_equal(first, kept)

@@ -1,0 +1,105 @@
+"""How figures are drawn and saved: one style, and under each in words whether it is native, where and when it was measured."""
+
+import contextlib
+import io
+import json
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from studylib import tables
+from studylib.artifact import write_bytes
+from studylib.results import Results
+
+_STYLE = {
+    "text.parse_math": False,  # a title is text, also with a dollar in it
+    "svg.hashsalt": "studylib",
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "font.family": "DejaVu Sans",
+    "axes.titlesize": 10,
+    "figure.facecolor": "white",
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A saved figure: ``name`` is its file stem; ``alt`` says in words what it shows."""
+
+    name: str
+    title: str
+    caption: str
+    alt: str
+    note: str
+
+
+def remove_others(folder: Path, drawn: list[Drawn]) -> None:
+    """Remove pictures of an earlier study that this one did not draw: they would pass for its own."""
+    names = {figure.name for figure in drawn}
+    for path in [*folder.glob("*.svg"), *folder.glob("*.png")]:
+        if path.stem not in names:
+            path.unlink()
+
+
+def save(results: Results, figure: Figure | None, name: str, title: str, caption: str, alt: str) -> Drawn | None:
+    """Write ``figures/<name>.svg`` and ``.png`` with the provenance under the figure; nothing when there is no figure."""
+    if figure is None:
+        return None
+    note = tables.provenance(results)
+    native = results.run()["native"]
+    width = int(figure.get_figwidth() * 15)
+    with matplotlib.rc_context(_STYLE):
+        figure.text(
+            0.01, 0.0, textwrap.fill(note, width), fontsize=7, va="top", color="#444444" if native else "#a00000",
+            fontweight="normal" if native else "bold",
+        )  # fmt: skip
+        for kind, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 150})):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, bbox_inches="tight", pad_inches=0.1, **options)
+            write_bytes(results.folder / "figures" / f"{name}.{kind}", buffer.getvalue())
+    return Drawn(name, title, caption, alt, note)
+
+
+@contextlib.contextmanager
+def styled():
+    with matplotlib.rc_context(_STYLE), sns.axes_style("whitegrid"):
+        yield
+
+
+def stacked(rows: list[int]):
+    """A figure of panels above one another, each as high as its number of rows needs."""
+    figure = Figure(figsize=(7.2, 0.9 * len(rows) + 0.28 * sum(rows)), layout="constrained")
+    return figure, np.atleast_1d(figure.subplots(len(rows), 1, height_ratios=[count + 1 for count in rows]))
+
+
+def colours(names) -> dict:
+    unique = list(dict.fromkeys(names))
+    return dict(zip(unique, sns.color_palette("colorblind", len(unique)), strict=True))
+
+
+def plain_log_ticks(axes) -> None:
+    """Ticks at 1, 2 and 5 of every decade, written as plain numbers."""
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def drawn_in(folder: Path) -> list[Drawn]:
+    """The figures that were saved in ``folder``."""
+    return [Drawn(**facts) for facts in json.loads((folder / "figures.json").read_text(encoding="utf-8"))]
+
+
+def show(results: Results, draw):
+    """Draw one figure (a function of `studylib.figures`), save it and give it to the notebook."""
+    from IPython.display import Image, Markdown
+
+    made = save(results, *draw(results))
+    if made is None:
+        return Markdown("*Nothing to draw: no trial of this study has the numbers for it.*")
+    return Image(data=(results.folder / "figures" / f"{made.name}.png").read_bytes(), alt=made.alt, width=800)
