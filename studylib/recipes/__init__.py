@@ -3,14 +3,14 @@
 A recipe reads ``source_format``, so a chain of recipes leads from the Keras model to every entry of the table.
 """
 
-from studylib.recipes import conversion, litert, onnx
+from studylib.recipes import conversion, litert, onnx, to_onnx
 from studylib.recipes.base import Recipe as Recipe
 
 RECIPES: dict[str, dict[str, Recipe]] = {
     "fp32": {
         "saved_model": conversion.ToSavedModel(),
         "tflite": conversion.ToLiteRT(),
-        "onnx": conversion.ToOnnx(),
+        "onnx": to_onnx.ToOnnx(),
     },
     "fp16": {"tflite": litert.Float16(), "onnx": onnx.Float16()},
     "dynamic_wi8_afp32": {"tflite": litert.DynamicRange(), "onnx": onnx.DynamicRange()},
