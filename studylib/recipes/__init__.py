@@ -5,7 +5,7 @@ A recipe reads ``source_format``; a chain of float conversions leads from the so
 
 from dataclasses import replace
 
-from studylib.recipes import conversion, litert, onnx, to_litert, to_openvino
+from studylib.recipes import conversion, litert, onnx, to_litert, to_onnx, to_openvino
 from studylib.recipes.base import Recipe as Recipe
 
 # Of several recipes with one target, an earlier one is preferred where the way is equally long.
@@ -13,7 +13,7 @@ RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
     "fp32": {
         "saved_model": (conversion.ToSavedModel(),),
         "tflite": (to_litert.ToLiteRT(),),
-        "onnx": (conversion.ToOnnx(),),
+        "onnx": (to_onnx.ToOnnx(),),
         "openvino": (to_openvino.SavedModelToOpenVino(), to_openvino.OnnxToOpenVino()),
     },
     "fp16": {"tflite": (litert.Float16(),), "onnx": (onnx.Float16(),)},
