@@ -263,5 +263,5 @@ def test_both_ways_are_measured_in_processes_of_their_own(tmp_path):
 
     costs = conversion_cost.run(_saved(tmp_path, _gelu), lambda line: None)
     assert all(1 < cost.seconds < 300 and 10**8 < cost.peak_bytes < 10**11 for cost in costs.values())
-    with pytest.raises(TrialError, match="The plain conversion of .* ended with 1"):
+    with pytest.raises(TrialError, match=r"The plain conversion of .* ended with 1"):
         conversion_cost.measure("plain", tmp_path / "missing")
