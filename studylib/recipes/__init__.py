@@ -5,13 +5,13 @@ A recipe reads ``source_format``; a chain of float conversions leads from the so
 
 from dataclasses import replace
 
-from studylib.recipes import conversion, litert, onnx, to_litert, to_onnx, to_openvino
+from studylib.recipes import litert, onnx, to_litert, to_onnx, to_openvino, to_saved_model
 from studylib.recipes.base import Recipe as Recipe
 
 # Of several recipes with one target, an earlier one is preferred where the way is equally long.
 RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
     "fp32": {
-        "saved_model": (conversion.ToSavedModel(),),
+        "saved_model": (to_saved_model.ToSavedModel(),),
         "tflite": (to_litert.ToLiteRT(),),
         "onnx": (to_onnx.ToOnnx(),),
         "openvino": (to_openvino.SavedModelToOpenVino(), to_openvino.OnnxToOpenVino()),

@@ -15,6 +15,7 @@ from typing import ClassVar
 from studylib.errors import RefusedError
 from studylib.recipes import rewrites
 from studylib.recipes.base import Recipe
+from studylib.runtimes.tensorflow import serving_signature
 from studylib.zoo import Samples
 
 OPSET = 18
@@ -65,7 +66,7 @@ def convert(saved_model: Path, destination: Path, opset: int, limit_bytes: int =
         _name_axes(model)
     _refuse_unknown(model, opset, failed)
     with watch("save"):
-        path = _save(model, destination, limit_bytes)
+        path = save(model, destination, limit_bytes)
     del model, traced
     with watch("check"):
         _open(path)
@@ -102,7 +103,7 @@ def _trace(saved_model: Path) -> _Traced:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(saved_model))
-    serving = loaded.signatures["serving_default"]
+    serving = serving_signature(loaded)
     signature = [tf.TensorSpec(s.shape, s.dtype, name) for name, s in serving.structured_input_signature[1].items()]
     outputs = sorted(serving.structured_outputs)
 
@@ -348,7 +349,8 @@ def _weight_bytes(model) -> int:
     return sum(math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize for tensor in tensors)
 
 
-def _save(model, folder: Path, limit_bytes: int) -> Path:
+def save(model, folder: Path, limit_bytes: int = LIMIT_BYTES) -> Path:
+    """Write ``folder/model.onnx``, or above ``limit_bytes`` the same inside a folder ``model`` with its weights beside it."""
     import onnx
 
     if _weight_bytes(model) <= limit_bytes:

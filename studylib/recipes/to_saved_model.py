@@ -1,4 +1,4 @@
-"""Float conversions: one trained Keras model, three formats, the same weights."""
+"""Keras model to SavedModel: the format that every other conversion of a Keras model starts from."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,3 @@ class ToSavedModel(Recipe):
         # safe_mode is Keras' own guard against code inside a model file.
         keras.models.load_model(source, compile=False, safe_mode=not self.trust).export(folder / "model", verbose=False)
         return folder / "model"
-
-
-@dataclass(frozen=True)
