@@ -144,7 +144,9 @@ def _converter_reason(error) -> str:
     for data in error.errors:
         # The converter's own passes also report places that are nobody's operator.
         if data.operator.name.startswith("tf.") and data.location.call:
-            found.setdefault(data.operator.name.removeprefix("tf."), data.location.call[0].name.split("@")[0])
+            nodes = [call.name.split("@")[0] for call in data.location.call]
+            # From the operator outwards, function by function; the first that stands inside a layer names it.
+            found.setdefault(data.operator.name.removeprefix("tf."), next((node for node in nodes if node.count("/") > 1), nodes[0]))
     if not found:
         return "the LiteRT converter refused the model: " + " ".join(str(error).split())[:300]
     named = ", ".join(f"{operator} ({_place(node)})" for operator, node in sorted(found.items()))
