@@ -77,7 +77,7 @@ def look(path: Path, shapes: dict | None) -> dict:
         "outputs": [_described(tensor, name) for name, tensor in _ends(file, "outputs")],
         "custom_operators": [name for name in custom if not name.startswith("Flex")],
         "select_tf_operators": [name for name in custom if name.startswith("Flex")],
-        "consequences": [_consequence(name) for name in custom],
+        "consequences": _consequences(list(custom)),
         "float_islands": islands.find(_steps(file)),
     }
 
@@ -173,13 +173,15 @@ def _count(file: File, operator, index: int, shapes: list) -> counting.Count:
     return operator_macs(what, kind, options, inputs, outputs, file.is_custom(operator))
 
 
-def _consequence(name: str) -> str:
-    if not name.startswith("Flex"):
-        return f"{name} is a custom operator: the interpreter opens this file only where a kernel of that name is registered."
-    return (
-        f"{name} needs the Select TF runtime, which no Python interpreter of LiteRT carries and which adds megabytes to an app; "
-        "convert a variant made of built-in operators, or link the Select TF library into the app."
-    )
+def _consequences(custom: list[str]) -> list[str]:
+    flex, own = [name for name in custom if name.startswith("Flex")], [name for name in custom if not name.startswith("Flex")]
+    said = [f"{name} is a custom operator: the interpreter opens this file only where a kernel of that name is registered." for name in own]
+    if flex:
+        said.append(
+            f"{', '.join(flex)}: needs the Select TF runtime, which no Python interpreter of LiteRT carries and which adds megabytes "
+            "to an app; convert a variant made of built-in operators, or link the Select TF library into the app."
+        )
+    return said
 
 
 def _steps(file: File) -> list[islands.Step]:

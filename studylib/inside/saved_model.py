@@ -20,7 +20,7 @@ def look(path: Path, shapes: dict | None) -> dict:
     inner = [node for function in graph.as_graph_def().library.function for node in function.node_def if node.op not in _PLUMBING]
     names = Counter(node.op for node in (*operations, *inner))
     weights = _weights(graph)
-    macs, why = counting.add_up(graph_counts(graph))
+    macs, why = counting.add_up(graph_counts(graph, _batch(graph)))
     custom = [name for name in names if not hasattr(tf.raw_ops, name)]
     return {
         "operators": dict(names.most_common()),
@@ -61,13 +61,21 @@ def _graph(graph_def, signature, shapes: dict | None):
     flat = _pruned(_inlined(graph_def, signature), ends["outputs"])
     wanted = {tensor.name.split(":")[0]: _wanted(name, tensor, shapes) for name, tensor in signature.inputs.items()}
     for node in flat.node:
-        node.attr.pop("_output_shapes", None)
+        node.attr.pop("_output_shapes", None)  # noted for an open batch; inferred anew
+        node.attr.pop("_class", None)  # where to place it, next to nodes that inlining removed
         if wanted.get(node.name) is not None:
             node.attr["shape"].shape.CopyFrom(tf.TensorShape(wanted[node.name]).as_proto())
     graph = tf.Graph()
     with graph.as_default():
         tf.import_graph_def(flat, name="")
     return graph
+
+
+def _batch(graph) -> int | None:
+    """The first axis of the inputs, where they share it."""
+    inputs = [operation.outputs[0] for operation in graph.get_operations() if operation.type == "Placeholder"]
+    sizes = {tensor.shape[0] for tensor in inputs if tensor.shape.rank}
+    return sizes.pop() if len(sizes) == 1 else None
 
 
 def _wanted(name: str, tensor, shapes: dict | None) -> counting.Shape:
