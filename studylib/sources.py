@@ -133,7 +133,7 @@ def open_source(source: Artifact, trust: bool = False) -> Run:
 
 
 def _keras(path: Path, trust: bool) -> Run:
-    from studylib.recipes.legacy_keras import load_keras
+    from studylib.recipes.keras_files import load_keras
 
     model = load_keras(path, trust)
     names = [tensor.name.split(":")[0] for tensor in model.inputs]

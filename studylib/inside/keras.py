@@ -7,9 +7,10 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-from studylib.errors import ArtifactError
+from studylib.errors import ArtifactError, RefusedError
 from studylib.inside import counting
 from studylib.inside.tensorflow_macs import graph_counts
+from studylib.recipes.keras_files import load_keras
 
 _MODELS = ("Functional", "Sequential", "Model")
 _OWN = ("keras", "tf_keras", "tensorflow.keras", "tensorflow.python.keras")
@@ -107,13 +108,10 @@ def _loaded(path: Path, shapes: dict | None, code: bool) -> dict:
     """Inputs, outputs and MACs, which need the model itself; in words why not where it cannot be loaded."""
     if code:
         return _unknown("the file holds a Lambda layer, whose code is not run")
-    import keras
-
     try:
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        # What Keras raises for layers it does not know and for configs of other versions; the rest of the file was read.
-        return _unknown(f"this Keras ({keras.__version__}) cannot load the file: {str(error).strip().splitlines()[0][:200]}")
+        model = load_keras(path)
+    except RefusedError as error:  # the rest of the file was read all the same
+        return _unknown(str(error))
     macs, why = _macs(model, shapes)
     ends = {"inputs": (model.inputs, [tensor.name for tensor in model.inputs]), "outputs": (model.outputs, model.output_names)}
     described = {side: [_described(*pair) for pair in zip(*both, strict=True)] for side, both in ends.items()}

@@ -11,7 +11,7 @@ from studylib.recipes.base import Recipe as Recipe
 # Of several recipes with one target, an earlier one is preferred where the way is equally long.
 RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
     "fp32": {
-        "saved_model": (to_saved_model.ToSavedModel(),),
+        "saved_model": (to_saved_model.ToSavedModel(), to_saved_model.LegacyKerasToSavedModel()),
         "tflite": (to_litert.ToLiteRT(),),
         "onnx": (to_onnx.ToOnnx(),),
         "openvino": (to_openvino.SavedModelToOpenVino(), to_openvino.OnnxToOpenVino()),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from studylib.errors import RefusedError
-from studylib.recipes.legacy_keras import LegacyKerasToSavedModel
+from studylib.recipes.to_saved_model import LegacyKerasToSavedModel
 
 VALUES = {"left": np.float32([[1, -2], [3, 4], [0, 1]]), "right": np.float32([[5, 6, 1], [-7, 8, 1], [1, 1, 0]])}
 
@@ -30,7 +30,7 @@ def test_several_inputs_and_outputs_keep_their_names_and_values(library, tmp_pat
     model = library.Model(inputs, [layers.Dense(4)(both), layers.Dense(2, activation="softmax")(both)])
     model.save(tmp_path / "model.h5")
     folder, notes = LegacyKerasToSavedModel().write(tmp_path / "model.h5", tmp_path, None)
-    assert notes == {"written_by": f"Keras {library.__version__}", "read_by": f"{library.__name__} {library.__version__}"}
+    assert notes == {"written by": f"Keras {library.__version__}", "read by": f"{library.__name__} {library.__version__}"}
     for size in (1, 3):
         batch = {name: values[:size] for name, values in VALUES.items()}
         outputs = served(folder, batch)
