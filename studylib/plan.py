@@ -11,7 +11,7 @@ from pathlib import Path
 from studylib import hardware, inside
 from studylib.own import facts_of
 from studylib.params import StudyParams
-from studylib.recipes import RECIPES, chain, why_no_chain
+from studylib.recipes import RECIPES, Recipe, chain, why_no_chain
 from studylib.records import Conversion, Trial
 from studylib.runtimes import RUNTIMES, split_name
 from studylib.scenarios import scenario_for
@@ -100,7 +100,7 @@ class Plan:
         name, provider = split_name(runtime_name)
         runtime, origin = RUNTIMES[name], self.models[model].source_format
         reason = why_no_chain(recipe, runtime.format, origin) or runtime.why_not(provider, self.host)
-        keys = [] if reason else self._keys(model, [(recipe, runtime.format)])
+        keys = [] if reason else self._keys(model, self._recipes(model, [(recipe, runtime.format)]))
         return self._trial(model, name, provider, recipe, runtime.format, keys, batch_size, reason)
 
     def _trial(self, model, runtime, provider, recipe, format, keys, batch_size=1, reason=None) -> Trial:
@@ -128,18 +128,20 @@ class Plan:
         reason = why_no_chain("fp32", target, source)
         if reason:
             return Conversion(model, source, target, reason=reason)
-        before, keys = self._keys(model, [("fp32", source)]), self._keys(model, [("fp32", source), ("fp32", target)])
+        before = self._recipes(model, [("fp32", source)])
+        keys = self._keys(model, self._recipes(model, [("fp32", source), ("fp32", target)]))
+        own = tuple(keys[len(before) + 1 :])
         opener = RUNTIMES.get(_OPENERS.get(target, ""))
         if opener is None or opener.why_not("cpu", self.host):
-            return Conversion(model, source, target, tuple(keys[len(before) :]))
+            return Conversion(model, source, target, own)
         trial = self._trial(model, opener.name, "cpu", "fp32", target, keys)
-        return Conversion(model, source, target, tuple(keys[len(before) :]), trial)
+        return Conversion(model, source, target, own, trial)
 
     def _targets(self, name: str) -> list[dict]:
         sources, n = self._sources(name), self._test_samples(name)
         calibration = self.params.settings.calibration_samples
         seed = self.params.choice.seed
-        common = {"model": facts_of(self.models[name]), "seed": seed, "calibration": calibration, "n": n, "needs": [], "hops": []}
+        common = {"model": facts_of(self.models[name]), "seed": seed, "calibration": calibration, "n": n, "needs": [], "steps": []}
         source, test, train = sources.model_key, sources.samples_key("test", n), sources.samples_key("train", calibration)
         reference = sources.reference_key(n)
         first = {"needs": [source]} if self.models[name].reads_file else {}
@@ -149,22 +151,21 @@ class Plan:
             first | {"kind": "samples", "split": "train", "n": calibration, "key": train, "label": f"{name}, train samples"},
             {"kind": "reference", "key": reference, "needs": [source, test], "label": f"{name}, reference outputs"},
         ]
-        made = {source: ("fp32", self.models[name].source_format)}
-        for hops in self._wanted(name):
-            for key, needs, step in self._steps(name, hops):
-                if key not in made:
-                    made[key] = hops[-1]
-                    label = f"{name} {step.name} {step.target}" + (f" by way of {hops[0][1]}" if len(hops) > 1 else "")
-                    calibrated = [train] if step.calibrated else []
-                    facts = {"kind": "recipe", "recipe": step.name, "key": key, "hops": hops, "label": label}
-                    targets.append(facts | {"needs": [source, reference, *calibrated, *needs]})
-        for key, (recipe, format) in made.items():
+        described = [(source, "fp32", self.models[name].source_format, [])]
+        for way in (self._recipes(name, hops) for hops in self._wanted(name)):
+            for length, step in enumerate(way, 1):
+                key, *before = self._keys(name, way[:length])[::-1]
+                if any(key == known for known, *_ in described):
+                    continue
+                steps = [[recipe.name, recipe.source_format, recipe.target] for recipe in way[:length]]
+                described.append((key, step.name, step.target, steps))
+                label = f"{name} {step.name} {step.target} from {step.source_format}"
+                needs = [source, reference, *([train] if step.calibrated else []), *before]
+                targets.append({"kind": "recipe", "recipe": step.name, "key": key, "steps": steps, "needs": needs, "label": label})
+        for key, recipe, format, steps in described:
             if format in inside.FORMATS:
-                hops = next((target["hops"] for target in targets if target["key"] == key), [])
-                label = f"{name} {recipe} {format}, what is inside"
-                targets.append(
-                    {"kind": "inside", "recipe": recipe, "key": inside_key(key), "needs": [key, test], "hops": hops, "label": label}
-                )
+                facts = {"kind": "inside", "recipe": recipe, "key": inside_key(key), "steps": steps, "needs": [key, test]}
+                targets.append(facts | {"label": f"{name} {recipe} {format}, what is inside"})
         return [common | target for target in targets]
 
     def _wanted(self, name: str) -> list[Hops]:
@@ -175,23 +176,19 @@ class Plan:
         floats = [way for way in ways if way[0][0] == "fp32"]
         return [*floats, *cells, *(way for way in ways if way not in floats)]
 
-    def _steps(self, name: str, hops: Hops):
-        """(key, keys before it, recipe) of every recipe on the way."""
-        recipes, keys = self._recipes(name, hops), self._keys(name, hops)[1:]
-        return [(key, keys[:index], recipe) for index, (key, recipe) in enumerate(zip(keys, recipes, strict=True))]
-
-    def _recipes(self, name: str, hops: Hops) -> list:
+    def _recipes(self, name: str, hops: Hops) -> list[Recipe]:
+        """The recipes to apply in turn, from the source model over every hop (recipe, format)."""
         format, recipes = self.models[name].source_format, []
         for recipe, target in hops:
             recipes += chain(recipe, target, format, self.models[name].trust)
             format = target
         return recipes
 
-    def _keys(self, name: str, hops: Hops) -> list[str]:
+    def _keys(self, name: str, way: list[Recipe]) -> list[str]:
         """The keys of the source model and of what each recipe on the way makes."""
         sources = self._sources(name)
         keys, calibration = [sources.model_key], sources.samples_key("train", self.params.settings.calibration_samples)
-        for recipe in self._recipes(name, hops):
+        for recipe in way:
             keys.append(recipe.key(keys[-1], calibration))
         return keys
 

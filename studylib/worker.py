@@ -51,7 +51,7 @@ def build(job: dict) -> dict:
 def make(target: dict, store: Store):
     """The artifact that ``target`` describes, with everything it starts from."""
     from studylib.own import find_model
-    from studylib.recipes import chain
+    from studylib.recipes import find_recipe
     from studylib.sources import Sources, describe
     from studylib.zoo import Samples
 
@@ -61,10 +61,10 @@ def make(target: dict, store: Store):
     if target["kind"] == "reference":
         return sources.reference(target["n"], store)
     artifact = sources.source(store)
-    for name, format in target["hops"]:
-        for recipe in chain(name, format, artifact.format, sources.model.trust):
-            calibration = sources.samples("train", target["calibration"], store) if recipe.calibrated else None
-            artifact = recipe(artifact, store, calibration)
+    for step in target["steps"]:
+        recipe = find_recipe(*step, sources.model.trust)
+        calibration = sources.samples("train", target["calibration"], store) if recipe.calibrated else None
+        artifact = recipe(artifact, store, calibration)
     if target["kind"] == "inside":
         query = Samples.load(sources.samples("test", target["n"], store).path).batch(0, 1)
         return describe(artifact, {name: values.shape for name, values in query.items()}, store)

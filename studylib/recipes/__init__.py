@@ -37,7 +37,13 @@ def chain(name: str, target: str, source: str = "keras", trust: bool = False) ->
     before = _ways(source)
     ways = [[*before[recipe.source_format], recipe] for recipe in RECIPES[name].get(target, ()) if recipe.source_format in before]
     way = before.get(target) if name == "fp32" else min(ways, key=_cost, default=None)
-    return way and [replace(step, trust=True) if trust and hasattr(step, "trust") else step for step in way]
+    return way and [_trusting(step, trust) for step in way]
+
+
+def find_recipe(name: str, source: str, target: str, trust: bool = False) -> Recipe:
+    """The recipe that makes ``name`` in format ``target`` from format ``source``."""
+    found = next(recipe for recipe in RECIPES[name][target] if recipe.source_format == source)
+    return _trusting(found, trust)
 
 
 def why_no_chain(name: str, target: str, source: str = "keras") -> str | None:
@@ -67,3 +73,7 @@ def _ways(source: str) -> dict[str, list[Recipe]]:
 
 def _cost(way: list[Recipe]) -> tuple[int, int]:
     return sum(bool(step.missing()) for step in way), len(way)
+
+
+def _trusting(recipe: Recipe, trust: bool) -> Recipe:
+    return replace(recipe, trust=True) if trust and hasattr(recipe, "trust") else recipe
