@@ -96,7 +96,7 @@ def signatures(results: Results) -> pd.DataFrame:
 def remarks(results: Results) -> pd.DataFrame:
     """What was assumed, repaired or cannot run, in words: whatever a user should know of these files before production does."""
     rows = []
-    for facts in results.artifacts().values():
+    for facts in (facts for facts in results.artifacts().values() if facts["format"] != "inside"):
         for name, note in (facts["lineage"][-1].get("notes") or {}).items():
             where = "samples" if facts["format"] == "samples" else f"{facts['precision']} {facts['format']}"
             rows += [{"model": facts["model"], "where": where, "remark": text} for text in _words(name, note)]

@@ -7,6 +7,7 @@ from studylib.errors import ArtifactError, StudyError, lookup
 
 _READERS = {"keras": "keras", "keras_h5": "keras", "onnx": "onnx", "openvino": "openvino", "saved_model": "saved_model", "tflite": "litert"}
 FORMATS = tuple(_READERS)
+_INNER = {"openvino": "model.xml", "onnx": "model.onnx"}
 _WANTED = {
     "keras": "a `.keras` or `.h5` file that Keras saved",
     "keras_h5": "a `.keras` or `.h5` file that Keras saved",
@@ -36,6 +37,8 @@ def look(path: Path, format: str, shapes: dict[str, tuple] | None = None) -> dic
     Raises `ArtifactError` when the file cannot be read as ``format`` and `UnknownNameError` for a format that is not known.
     """
     path, reader = Path(path), lookup(_READERS, "format", format)
+    # Formats of several files lie in a folder of their own, under a fixed name.
+    path = path / _INNER[format] if format in _INNER and path.is_dir() else path
     if not path.exists():
         raise ArtifactError(f"{path} does not exist; a {format} model is {_WANTED[format]}")
     try:

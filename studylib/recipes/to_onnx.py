@@ -43,8 +43,13 @@ class ToOnnx(Recipe):
     opset: int = OPSET
 
     def write(self, source: Path, folder: Path, calibration: Samples | None) -> tuple[Path, dict]:
-        notes = convert(source, folder, self.opset)
-        return folder / notes["file"], notes
+        found = convert(source, folder, self.opset)
+        notes = {"seconds": found["seconds"], "rewrites": found["rewrites"]}
+        if found["optimizer"] != "lean":
+            notes["optimizer"] = found["optimizer"]
+        if found["external_data"]:
+            notes["weights"] = "lie beside the graph, which alone would exceed what one file can hold"
+        return folder / found["file"], notes
 
 
 def convert(saved_model: Path, destination: Path, opset: int, limit_bytes: int = LIMIT_BYTES) -> dict:
