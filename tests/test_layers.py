@@ -9,15 +9,15 @@ from conftest import ROOT
 LAYERS = (
     ("errors", "stats", "progress"),
     ("params", "hardware", "artifact", "results"),
-    ("zoo", "recipes", "runtimes", "scenarios", "quality"),
+    ("zoo", "recipes", "runtimes", "scenarios", "quality", "inside", "divergence"),
     ("worker", "measure", "compare"),
     ("executors",),
     ("study", "tables", "figures", "report", "notebooks", "machines", "overhead"),
     ("cli", "__main__"),
 )
 ORDER = [name for layer in LAYERS for name in layer]
-HEAVY = {"tensorflow", "keras", "tf_keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert", "torch", "tensorflow_model_optimization"}
-HEAVY_HOMES = {"zoo", "recipes", "runtimes"}
+HEAVY = {"tensorflow", "keras", "tf_keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert", "torch", "openvino", "tensorflow_model_optimization"}
+HEAVY_HOMES = {"zoo", "recipes", "runtimes", "inside", "divergence"}
 
 
 def _files():
