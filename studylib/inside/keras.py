@@ -124,11 +124,13 @@ def _unknown(why: str) -> dict:
 
 def _macs(model, shapes: dict | None) -> tuple[int | None, str | None]:
     """Counted on the graph that TensorFlow traces from the model; tracing computes nothing."""
+    import keras
     import tensorflow as tf
 
     sizes = [counting.concrete(tensor.name, tuple(tensor.shape), shapes) for tensor in model.inputs]
     wanted = [tf.TensorSpec(size, tensor.dtype) for size, tensor in zip(sizes, model.inputs, strict=True)]
-    traced = tf.function(lambda *values: model(list(values) if len(values) > 1 else values[0], training=False))
+    flat = keras.Model(model.inputs, model.outputs)  # takes a list, however the model's own inputs are structured
+    traced = tf.function(lambda *values: flat(list(values), training=False))
     return counting.add_up(graph_counts(traced.get_concrete_function(*wanted).graph))
 
 

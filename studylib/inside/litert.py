@@ -73,8 +73,8 @@ def look(path: Path, shapes: dict | None) -> dict:
         "macs": macs,
         "macs_why": why,
         "opset": _versions(file),
-        "inputs": [_described(tensor, name) for name, tensor in _ends(file, "inputs")],
-        "outputs": [_described(tensor, name) for name, tensor in _ends(file, "outputs")],
+        "inputs": [_described(tensor, name) for name, tensor in ends(file, "inputs")],
+        "outputs": [_described(tensor, name) for name, tensor in ends(file, "outputs")],
         "custom_operators": [name for name in custom if not name.startswith("Flex")],
         "select_tf_operators": [name for name in custom if name.startswith("Flex")],
         "consequences": _consequences(list(custom)),
@@ -108,7 +108,7 @@ def _versions(file: File) -> dict[str, int | str]:
     return versions
 
 
-def _ends(file: File, side: str) -> list[tuple[str, object]]:
+def ends(file: File, side: str) -> list[tuple[str, object]]:
     """(name, tensor) of the inputs or outputs, by the first signature's names where the file has one."""
     graph = file.graphs[0]
     if file.model.signatureDefs and file.model.signatureDefs[0].subgraphIndex == 0:
@@ -146,7 +146,7 @@ def _resized(file: File, path: Path, shapes: dict | None) -> dict[int, counting.
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter = Interpreter(model_path=str(path), experimental_op_resolver_type=plain)
     by_buffer = {id(tensor): index for index, tensor in enumerate(file.graphs[0].tensors)}
-    for name, tensor in _ends(file, "inputs"):
+    for name, tensor in ends(file, "inputs"):
         wanted = counting.concrete(name, _dynamic(tensor), shapes)
         if wanted is not None and None not in wanted:
             interpreter.resize_tensor_input(by_buffer[id(tensor)], wanted)

@@ -20,18 +20,11 @@ _METADATA = ("Shape", "Constant", "ConstantOfShape", "Identity", "Size", "Range"
 
 
 def look(path: Path, shapes: dict | None) -> dict:
-    import onnx
-
-    model = onnx.load(path)
-    if not model.graph.node or not model.opset_import:
-        raise ArtifactError(f"{path} cannot be read as onnx: it holds no operators. Give an ONNX model file.")
-    if len(model.functions):
-        model = onnx.inliner.inline_local_functions(model)
-    _sort(model.graph)
+    model = read(path)
     graph, opset = model.graph, _opset(model)
     weights = _weights(graph)
     nodes = list(_nodes(graph))
-    counts = _counts(_inferred(model, shapes).graph, {})
+    counts = _counts(inferred(model, shapes).graph, {})
     macs, why = counting.add_up(counts)
     names = {tensor.name for tensor in graph.initializer}
     custom = _custom(nodes, opset)
@@ -48,6 +41,19 @@ def look(path: Path, shapes: dict | None) -> dict:
         "consequences": list(custom.values()),
         "float_islands": islands.find(_steps(graph)),
     }
+
+
+def read(path: Path):
+    """The model with its local functions inlined and its nodes in topological order."""
+    import onnx
+
+    model = onnx.load(path)
+    if not model.graph.node or not model.opset_import:
+        raise ArtifactError(f"{path} cannot be read as onnx: it holds no operators. Give an ONNX model file.")
+    if len(model.functions):
+        model = onnx.inliner.inline_local_functions(model)
+    _sort(model.graph)
+    return model
 
 
 def _sort(graph) -> None:
@@ -152,7 +158,7 @@ def _shape(kind) -> list[int | None] | None:
     return [axis.dim_value if axis.HasField("dim_value") else None for axis in kind.shape.dim]
 
 
-def _inferred(model, shapes: dict | None):
+def inferred(model, shapes: dict | None):
     """The model with concrete input shapes and everything that follows from them."""
     import onnx
 
