@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "lock.txt"
+TEST_MODELS = ROOT / "requirements" / "test-models.txt"
 SUPPORTED = ((3, 11), (3, 12))
 NEEDED_BYTES = 4 * 10**9
 CANDIDATES = ("python3.11", "python3.12", "python3", "python")
@@ -76,15 +77,18 @@ def build(python, venv):
     if stamp.exists():
         stamp.unlink()
     uv = shutil.which("uv")
+    pip = [python_in(venv), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
     if uv:
         steps = [
             [uv, "venv", "--quiet", "--clear", "--python", python, str(venv)],
             [uv, "pip", "install", "--quiet", "--python", python_in(venv), "--require-hashes", "-r", str(LOCK)],
+            [uv, "pip", "install", "--quiet", "--python", python_in(venv), "--no-deps", "--require-hashes", "-r", str(TEST_MODELS)],
         ]
     else:
         steps = [
             [python, "-m", "venv", "--clear", str(venv)],
-            [python_in(venv), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", str(LOCK)],
+            [*pip, "-r", str(LOCK)],
+            [*pip, "--no-deps", "-r", str(TEST_MODELS)],
         ]
     for step in steps:
         done = subprocess.run(step, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -158,8 +162,8 @@ def python_in(venv):
 
 
 def lock_hash():
-    """What the environment depends on: the lock, this script, and the folder, since its scripts hold absolute paths."""
-    return hashlib.sha256(LOCK.read_bytes() + Path(__file__).read_bytes() + str(ROOT).encode()).hexdigest()
+    """What the environment depends on: the locks, this script, and the folder, since its scripts hold absolute paths."""
+    return hashlib.sha256(LOCK.read_bytes() + TEST_MODELS.read_bytes() + Path(__file__).read_bytes() + str(ROOT).encode()).hexdigest()
 
 
 def stop(message):

@@ -9,10 +9,23 @@ from conftest import ROOT
 LAYERS = (
     ("errors", "stats", "progress"),
     ("params", "hardware", "artifact", "arrays", "records", "rows", "results"),
-    ("zoo", "recipes", "runtimes", "scenarios", "quality", "inside", "divergence", "own", "sources"),
+    ("zoo", "runtimes", "recipes", "scenarios", "quality", "inside", "divergence", "own", "sources"),
     ("worker", "measure", "compare"),
     ("executors",),
-    ("plan", "study", "tables", "formats", "drawing", "format_figures", "figures", "report", "notebooks", "machines", "overhead"),
+    (
+        "plan",
+        "study",
+        "tables",
+        "formats",
+        "drawing",
+        "format_figures",
+        "figures",
+        "report",
+        "notebooks",
+        "machines",
+        "overhead",
+        "conversion_cost",
+    ),
     ("cli", "__main__"),
 )
 ORDER = [name for layer in LAYERS for name in layer]

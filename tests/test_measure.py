@@ -32,12 +32,18 @@ class FakeExecutor:
         }  # fmt: skip
 
 
+ORIGIN = {
+    "source": "source", "samples": "samples", "reference": "reference", "source_format": "keras", "task": "classification",
+    "independent": True, "data": "real",
+}  # fmt: skip
+
+
 @pytest.fixture
 def bench(tmp_path):
     def make(execute, **changes):
         facts = {
             "results": Results(tmp_path / "results"), "execute": execute, "locate": lambda key: key,
-            "samples": {"mnist_cnn": "samples"}, "references": {"mnist_cnn": "reference"}, "settings": SETTINGS, "seed": 7,
+            "origins": {"mnist_cnn": ORIGIN}, "settings": SETTINGS, "seed": 7,
             "host_id": "h", "max_steal": 0.2, "write": lambda line: None,
         }  # fmt: skip
         return Bench(**facts | changes)

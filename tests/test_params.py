@@ -76,7 +76,7 @@ def test_bad_content_is_refused_with_file_key_value_and_what_is_allowed(project,
 
 def test_a_file_that_is_no_mapping_or_not_text(project):
     project.write_text("- just\n- a list\n")
-    with pytest.raises(ParameterError, match="holds list; it must hold the keys hardware, study, efforts"):
+    with pytest.raises(ParameterError, match="holds list; it must hold keys with values"):
         params.resolve("cpu")
     project.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ParameterError, match="not readable as YAML"):
@@ -150,5 +150,14 @@ def test_the_command_that_runs_a_study_again_names_what_was_chosen():
 
 
 def test_a_bad_name_on_the_command_line_is_refused():
-    with pytest.raises(ParameterError, match=r"command line: models\.0 is '\.\./x'"):
-        params.resolve("cpu", "smoke", models=("../x",))
+    with pytest.raises(ParameterError, match=r"command line: models\.0 is 'a\\nb'"):
+        params.resolve("cpu", "smoke", models=("a\nb",))
+    with pytest.raises(ParameterError, match=r"command line: recipes\.0 is '\.\./x'"):
+        params.resolve("cpu", "smoke", recipes=("../x",))
+    with pytest.raises(ParameterError, match=r"command line: task is 'vision'; it should be 'classification', "):
+        params.resolve("cpu", "smoke", task="vision")
+
+
+def test_the_command_of_a_study_of_an_own_model_can_be_typed_again():
+    chosen = params.resolve("cpu", "smoke", models=("/my models/a.onnx",), data="/d.npz", task="other", trust=True)
+    assert chosen.command() == "make study HW=cpu EFFORT=smoke MODEL='/my models/a.onnx' DATA=/d.npz TASK=other TRUST=1"
