@@ -181,7 +181,7 @@ def test_a_wrong_weight_in_the_tflite_file_is_found(branching, images, tmp_path,
 def test_the_reference_may_have_any_format(branching, images, tmp_path, reference):
     wrong = _changed_onnx(branching["onnx"], tmp_path / "wrong.onnx", _one_wrong_weight("side"))
     found = first_divergence((branching[reference], reference), wrong, images, LIMIT_DB)
-    assert "side" in found.layer and found.before is None or "stem" in found.before
+    assert ("side" in found.layer and found.before is None) or "stem" in found.before
 
 
 def test_bisection_reads_few_layers_and_names_the_last_that_agrees(mnist, digits, tmp_path):

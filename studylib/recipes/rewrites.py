@@ -7,34 +7,67 @@ from collections.abc import Iterator
 
 
 def erfc(model) -> int:
-    """``Erfc(x)``, which ONNX does not have, becomes ``1 - Erf(x)`` (``Erf``: opset 9). Comes from Keras' exact GELU."""
-    import onnx
+    """``Erfc(x)`` becomes ``1 - Erf(x)`` (``Erf``: opset 9). Comes from Keras' exact GELU."""
+    return 0 if _opset(model) < 9 else _with_one(model, "Erfc", lambda x, one, y: [("Erf", [x], f"{y}/erf"), ("Sub", [one, f"{y}/erf"], y)])
+
+
+def expm1(model) -> int:
+    """``Expm1(x)`` becomes ``Exp(x) - 1``: near zero right to the last bit of 1, not of the result. Comes from Keras' CELU."""
+    return _with_one(model, "Expm1", lambda x, one, y: [("Exp", [x], f"{y}/exp"), ("Sub", [f"{y}/exp", one], y)])
+
+
+def log1p(model) -> int:
+    """``Log1p(x)`` becomes ``Log(1 + x)``: near zero right to the last bit of 1, not of the result. Comes from ``keras.ops``."""
+    return _with_one(model, "Log1p", lambda x, one, y: [("Add", [x, one], f"{y}/sum"), ("Log", [f"{y}/sum"], y)])
+
+
+def output_padding(model) -> int:
+    """``ConvTranspose`` with negative padding at an end, which ONNX forbids, has it as ``output_padding``: the same output."""
     from onnx import helper
 
-    if _opset(model) < 9:
-        return 0
-    found = [(graph, node) for graph in graphs(model.graph) for node in graph.node if node.op_type == "Erfc" and not node.domain]
-    for _, node in found:
-        node.op_type = "Erf"
-    kinds, ones = element_types(model) if found else {}, {}
-    for graph, node in found:
-        output = node.output[0]
-        kind = kinds[output]
-        one = ones.setdefault(kind, f"one_of_erfc_{onnx.TensorProto.DataType.Name(kind).lower()}")
-        node.output[0] = f"{output}/erf"
-        difference = helper.make_node("Sub", [one, node.output[0]], [output], name=f"{node.name}/one_minus")
-        graph.node.insert(list(graph.node).index(node) + 1, difference)
-    model.graph.initializer.extend(helper.make_tensor(name, kind, [], [1.0]) for kind, name in ones.items())
-    return len(found)
+    count = 0
+    for node in (node for graph in graphs(model.graph) for node in graph.node if node.op_type == "ConvTranspose"):
+        attributes = {attribute.name: attribute for attribute in node.attribute}
+        pads = list(attributes["pads"].ints) if "pads" in attributes else []
+        ends = pads[len(pads) // 2 :]
+        if min(ends, default=0) < 0:
+            before = list(attributes["output_padding"].ints) if "output_padding" in attributes else [0] * len(ends)
+            attributes["pads"].ints[len(ends) :] = [max(end, 0) for end in ends]
+            kept = [attribute for name, attribute in attributes.items() if name != "output_padding"]
+            more = [old - min(end, 0) for old, end in zip(before, ends, strict=True)]
+            kept = [type(one).FromString(one.SerializeToString()) for one in kept]
+            del node.attribute[:]
+            node.attribute.extend([*kept, helper.make_attribute("output_padding", more)])
+            count += 1
+    return count
 
 
-REWRITES = {"Erfc": erfc}
+REWRITES = {"Erfc": erfc, "Expm1": expm1, "Log1p": log1p, "output_padding": output_padding}
 
 
 def apply(model) -> dict[str, int]:
     """Apply every rewrite of the table; name: how often, for those that found something."""
     counts = {name: rewrite(model) for name, rewrite in REWRITES.items()}
     return {name: count for name, count in counts.items() if count}
+
+
+def _with_one(model, operator: str, parts) -> int:
+    """Replace ``y = operator(x)`` by ``parts(x, one, y)``, (operator, inputs, output) each; ``one`` is a weight of the type of x."""
+    import onnx
+    from onnx import helper
+
+    found = [(graph, node) for graph in graphs(model.graph) for node in graph.node if node.op_type == operator and not node.domain]
+    for _, node in found:
+        node.op_type = "Identity"  # of the same type as its input, and known to the type inference
+    kinds, ones = element_types(model) if found else {}, {}
+    for graph, node in found:
+        (x,), (y,), kind = node.input, node.output, kinds[node.output[0]]
+        one = ones.setdefault(kind, f"one_of_{operator}_{onnx.TensorProto.DataType.Name(kind)}".lower())
+        first, second = (helper.make_node(name, inputs, [output], name=f"{node.name}/{name}") for name, inputs, output in parts(x, one, y))
+        graph.node.insert(list(graph.node).index(node), first)
+        node.CopyFrom(second)
+    model.graph.initializer.extend(helper.make_tensor(name, kind, [], [1.0]) for kind, name in ones.items())
+    return len(found)
 
 
 def graphs(graph) -> Iterator:

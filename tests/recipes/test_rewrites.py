@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
@@ -17,6 +18,56 @@ def _model(nodes, kind=TensorProto.FLOAT, opset=18, outputs=("y",)):
     values = [helper.make_tensor_value_info(name, kind, [None]) for name in outputs]
     graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", kind, [None])], values)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("operator", "exact"), [("Expm1", np.expm1), ("Log1p", np.log1p)])
+def test_expm1_and_log1p_have_the_values_the_type_and_the_name_of_the_original(operator, exact, kind):
+    model = _model([helper.make_node(operator, ["x"], ["y"])], helper.np_dtype_to_tensor_dtype(np.dtype(kind)))
+    assert rewrites.apply(model) == {operator: 1}
+    x = np.linspace(-0.9, 3, 40).astype(kind)
+    (found,) = _run(model, x)
+    assert found.dtype == kind
+    np.testing.assert_allclose(found, exact(x), rtol=3 * KINDS[kind], atol=3 * KINDS[kind])
+
+
+@pytest.mark.parametrize("operator", ["Expm1", "Log1p"])
+def test_a_wrong_rewrite_of_expm1_or_log1p_is_seen(operator):
+    model = _model([helper.make_node(operator, ["x"], ["y"])])
+    rewrites.apply(model)
+    model.graph.initializer[0].float_data[:] = [0.9]
+    x = np.linspace(-0.5, 3, 40).astype(np.float32)
+    assert np.abs(_run(model, x)[0] - {"Expm1": np.expm1, "Log1p": np.log1p}[operator](x)).max() > 0.02
+
+
+def _transposed(**attributes):
+    """A transposed convolution by 2 of 5 values, each repeated over a kernel of 1, 2, 3."""
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, None]) for name in "xy"]
+    node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], strides=[2], **attributes)
+    weight = helper.make_tensor("w", TensorProto.FLOAT, [1, 1, 3], [1.0, 2.0, 3.0])
+    graph = helper.make_graph([node], "g", values[:1], values[1:], [weight])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def _open_and_run(model, x):
+    onnx.checker.check_model(model, full_check=True)
+    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+
+
+def test_negative_padding_at_the_end_becomes_output_padding():
+    x = np.arange(1, 6, dtype=np.float32).reshape(1, 1, 5)
+    whole = _open_and_run(_transposed(pads=[0, 0]), x)[0, 0]
+    model = _transposed(pads=[1, -1])
+    with pytest.raises(onnx.shape_inference.InferenceError, match="negative"):
+        onnx.checker.check_model(model, full_check=True)
+    assert rewrites.apply(model) == {"output_padding": 1}
+    assert _open_and_run(model, x)[0, 0].tolist() == [*whole[1:], 0.0]
+    assert rewrites.apply(model) == {}
+
+
+def test_padding_that_is_allowed_stays():
+    assert rewrites.apply(_transposed(pads=[1, 0])) == {}
+    assert rewrites.apply(_transposed()) == {}
 
 
 def _erfc(source="x", target="y"):

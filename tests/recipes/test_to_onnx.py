@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from studylib.errors import RefusedError
-from studylib.recipes import to_onnx
+from studylib.recipes import lean_tf2onnx, to_onnx
 from studylib.recipes.to_onnx import ToOnnx, convert, convert_plainly
 
 
@@ -66,6 +66,16 @@ def _recurrent(keras):
     return keras.Model(frames, keras.layers.Dense(29)(hidden))
 
 
+def _grouped(keras):
+    image = keras.Input((8, 8, 4), name="image")
+    return keras.Model(image, keras.layers.Conv2DTranspose(2, 3, strides=2, output_padding=1)(keras.layers.Conv2D(8, 3, groups=2)(image)))
+
+
+def _normalized(keras):
+    values = keras.Input((6,), name="values")
+    return keras.Model(values, keras.layers.Normalization(mean=1.0, variance=2.0)(values))
+
+
 def _several(keras):
     values, ids = keras.Input((4,), name="values"), keras.Input((5,), dtype="int64", name="ids")
     flat = keras.layers.Flatten()(keras.layers.Embedding(9, 2)(ids))
@@ -91,6 +101,23 @@ def test_it_has_the_numbers_of_the_saved_model_and_the_graph_of_the_plain_call(k
     repaired = [name for one in plain for name in (["Erf", "Sub"] if one == "Erfc" else [one])]
     assert _types(tmp_path / "model.onnx") == sorted(repaired)
     assert notes["rewrites"] == ({"Erfc": 1} if kind == "gelu" else {})
+
+
+@pytest.mark.parametrize("build", [_grouped, _normalized])
+def test_what_the_plain_call_cannot_convert_or_repeats_is_right_as_well(build, tmp_path):
+    """Functions marked for XLA, negative padding, and constants that the SavedModel captures."""
+    saved = _saved(tmp_path, build)
+    notes = convert(saved, tmp_path, 18)
+    assert _sqnr_db(saved, tmp_path / "model.onnx") > 90
+    assert notes["rewrites"] == ({"output_padding": 1} if build is _grouped else {})
+    assert len(onnx.load(tmp_path / "model.onnx").graph.input) == 1
+
+
+@pytest.mark.parametrize("activation", ["celu", "gelu"])
+def test_activations_that_tf2onnx_leaves_in_tensorflow_s_words_are_repaired(activation, tmp_path):
+    saved = _saved(tmp_path, lambda keras: keras.Sequential([keras.Input((6,)), keras.layers.Dense(4, activation=activation)]))
+    assert convert(saved, tmp_path, 18)["rewrites"] == {{"celu": "Expm1", "gelu": "Erfc"}[activation]: 1}
+    assert _sqnr_db(saved, tmp_path / "model.onnx") > 90
 
 
 def test_weights_are_folded_as_tf2onnx_folds_them(tmp_path):
@@ -156,8 +183,8 @@ def test_a_large_weight_comes_back_whatever_reads_it(use, tmp_path):
 
 def test_a_lost_weight_would_be_seen(tmp_path, monkeypatch):
     """The check of the tests above is worth something: zeros in place of one weight fail it."""
-    put_back = to_onnx._put_back
-    monkeypatch.setattr(to_onnx, "_put_back", lambda *a: {name: bytes(len(content)) for name, content in put_back(*a).items()})
+    put_back = lean_tf2onnx._put_back
+    monkeypatch.setattr(lean_tf2onnx, "_put_back", lambda *a: {name: bytes(len(content)) for name, content in put_back(*a).items()})
     saved = _signature(tmp_path, lambda tf, w, x: {"y": x @ w + x}, ([None, 300], np.float32, "x"))
     convert(saved, tmp_path, 18)
     assert _sqnr_db(saved, tmp_path / "model.onnx") < 10
@@ -200,7 +227,9 @@ def test_an_operator_without_counterpart_is_named_with_its_layer(tmp_path, caplo
     words = str(refused.value)
     assert "no counterpart of operator Lgamma of layer net/odd_layer" in words
     assert "Replace the layer" in words
-    assert "up to 18" in words
+    assert "newer opset" not in words
+    with pytest.raises(RefusedError, match=r"newer opset \(tf2onnx writes up to 18\)"):
+        convert(saved, tmp_path, 15)
     assert not (tmp_path / "model.onnx").exists()
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
