@@ -5,7 +5,7 @@ A recipe reads ``source_format``; a chain of float conversions leads from the so
 
 from dataclasses import replace
 
-from studylib.recipes import litert, onnx, to_litert, to_onnx, to_openvino, to_saved_model
+from studylib.recipes import litert, litert_to_onnx, onnx, serving, to_litert, to_onnx, to_openvino, to_saved_model
 from studylib.recipes.base import Recipe as Recipe
 
 # Of several recipes with one target, an earlier one is preferred where the way is equally long.
@@ -13,8 +13,9 @@ RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
     "fp32": {
         "saved_model": (to_saved_model.ToSavedModel(), to_saved_model.LegacyKerasToSavedModel()),
         "tflite": (to_litert.ToLiteRT(),),
-        "onnx": (to_onnx.ToOnnx(),),
+        "onnx": (to_onnx.ToOnnx(), litert_to_onnx.LiteRTToOnnx()),
         "openvino": (to_openvino.SavedModelToOpenVino(), to_openvino.OnnxToOpenVino()),
+        "serving": (serving.ToServing(),),
     },
     "fp16": {"tflite": (litert.Float16(),), "onnx": (onnx.Float16(),)},
     "dynamic_wi8_afp32": {"tflite": (litert.DynamicRange(),), "onnx": (onnx.DynamicRange(),)},

@@ -1,0 +1,186 @@
+"""Samples for a user's model: fitted to what the file says, refused in words where they do not fit, invented where there are none."""
+
+import numpy as np
+import pytest
+
+from studylib.errors import ArtifactError, InputError
+from studylib.own import data
+from studylib.own.card import Card, InputCard
+
+IMAGE = [{"name": "image", "shape": [None, 8, 8, 3], "dtype": "float32"}]
+TEXT = [{"name": "ids", "shape": [None, None], "dtype": "int64"}, {"name": "mask", "shape": [None, None], "dtype": "int64"}]
+STREAM = [
+    {"name": "input", "shape": [None, None], "dtype": "float32"},
+    {"name": "state", "shape": [2, None, 128], "dtype": "float32"},
+    {"name": "sr", "shape": [], "dtype": "int64"},
+]
+FIXED = [{"name": "x", "shape": [1, 3, 4, 4], "dtype": "float32"}]
+
+
+def _samples(tensors, path=None, card=None, split="test", n=8, seed=1, works=lambda inputs: None):
+    return data.samples(tensors, card or Card(), path, split, n, seed, works)
+
+
+def _npz(tmp_path, **arrays):
+    np.savez(tmp_path / "data.npz", **arrays)
+    return tmp_path / "data.npz"
+
+
+def test_the_batch_is_a_dynamic_first_axis_or_the_only_dynamic_one_or_nowhere():
+    assert data.batch_axes(IMAGE, Card()) == {"image": 0}
+    assert data.batch_axes(STREAM, Card()) == {"input": 0, "state": 1, "sr": None}
+    assert data.batch_axes(FIXED, Card()) == {"x": None}
+    assert data.batch_axes(STREAM, Card(inputs={"state": InputCard(batch_axis=2)}))["state"] == 2
+
+
+def test_seeded_inputs_have_the_shape_the_file_declares_and_say_what_was_assumed():
+    made, notes = _samples(IMAGE)
+    assert made.inputs["image"].shape == (8, 8, 8, 3)
+    assert made.inputs["image"].dtype == np.float32
+    assert notes["assumed"] == [
+        "'image': standard normal values",
+        "no DATA was given: inputs are seeded noise, so there is fidelity and speed and no accuracy",
+    ]
+    again, _ = _samples(IMAGE)
+    other, _ = _samples(IMAGE, split="train")
+    assert np.array_equal(made.inputs["image"], again.inputs["image"])
+    assert not np.array_equal(made.inputs["image"], other.inputs["image"])
+
+
+def test_dynamic_axes_take_the_first_length_that_the_model_answers():
+    made, notes = _samples(TEXT, works=lambda inputs: None if inputs["ids"].shape[1] == 64 else "too long")
+    assert made.inputs["ids"].shape == (8, 64)
+    assert "'ids': dynamic axes are 64 long, so a sample has the shape [64]" in notes["assumed"]
+    assert "'mask': whole numbers 0 and 1, since nothing says how large they may be" in notes["assumed"]
+
+
+def test_a_model_that_refuses_everything_is_told_so_with_its_own_words():
+    with pytest.raises(ArtifactError, match=r"the model refuses seeded inputs .*: ValueError: sr must be 16000\. Give real ones with DATA"):
+        _samples(STREAM, works=lambda inputs: "ValueError: sr must be 16000")
+
+
+def test_a_card_gives_shapes_and_ranges():
+    card = Card(inputs={"ids": InputCard(shape=(5,), range=(100, 200)), "mask": InputCard(shape=(5,), range=(1, 2))})
+    made, notes = _samples(TEXT, card=card)
+    assert made.inputs["ids"].min() >= 100
+    assert made.inputs["ids"].max() < 200
+    assert (made.inputs["mask"] == 1).all()
+    assert len(notes["assumed"]) == 1
+
+
+def test_a_card_that_names_another_input_is_refused():
+    with pytest.raises(ArtifactError, match="the card names the input 'picture'; the model has image"):
+        _samples(IMAGE, card=Card(inputs={"picture": InputCard()}))
+
+
+def test_states_and_rates_are_put_together_as_the_model_takes_them():
+    made, _ = _samples(STREAM)
+    query = made.batch(0, 3)
+    assert {name: values.shape for name, values in query.items()} == {"input": (3, 128), "state": (2, 3, 128), "sr": ()}
+    fixed, _ = _samples(FIXED)
+    assert fixed.batch(0, 1)["x"].shape == (1, 3, 4, 4)
+    with pytest.raises(ArtifactError, match="the input 'x' has no batch axis: the model answers one sample a query, not 2"):
+        fixed.batch(0, 2)
+
+
+def test_npz_with_labels_is_split_and_never_calibrated_on_what_is_evaluated(tmp_path):
+    images = np.random.default_rng(0).random((50, 8, 8, 3)).astype(np.float32)
+    path = _npz(tmp_path, image=images, labels=np.arange(50))
+    assert data.has_labels(path)
+    test, _ = _samples(IMAGE, path, n=1000)
+    train, _ = _samples(IMAGE, path, n=1000, split="train")
+    assert (len(test), len(train)) == (40, 10)
+    assert not set(test.labels) & set(train.labels)
+    assert all(np.array_equal(test.inputs["image"][index], images[label]) for index, label in enumerate(test.labels))
+
+
+def test_a_single_array_needs_no_name_and_smaller_numbers_are_taken(tmp_path):
+    made, _ = _samples(IMAGE, _npz(tmp_path, x=np.ones((4, 8, 8, 3), np.uint8)))
+    assert made.inputs["image"].dtype == np.float32
+    assert made.labels is None
+
+
+def test_a_folder_of_arrays(tmp_path):
+    np.save(tmp_path / "image.npy", np.zeros((5, 8, 8, 3), np.float32))
+    np.save(tmp_path / "labels.npy", np.arange(5))
+    made, _ = _samples(IMAGE, tmp_path)
+    assert len(made) == 4
+    assert data.has_labels(tmp_path)
+
+
+def test_a_folder_of_pictures_with_a_folder_for_each_class(tmp_path):
+    from PIL import Image
+
+    for name, colour in (("cat", (255, 0, 0)), ("dog", (0, 0, 255))):
+        (tmp_path / name).mkdir()
+        for index in range(5):
+            Image.new("RGB", (20, 30), colour).save(tmp_path / name / f"{index}.png")
+    made, notes = _samples(IMAGE, tmp_path, n=100)
+    assert notes == {"assumed": ["pictures are resized to 8x8 and scaled by 0.003922, mean (0.0,), std (1.0,)"]}
+    assert data.has_labels(tmp_path)
+    assert all(
+        np.allclose(picture[0, 0], [1, 0, 0] if label == 0 else [0, 0, 1]) for picture, label in zip(made.inputs["image"], made.labels)
+    )
+    first = [{"name": "image", "shape": [None, 3, 8, 8], "dtype": "float32"}]
+    assert _samples(first, tmp_path)[0].inputs["image"].shape[1:] == (3, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"image": np.zeros((4, 9, 8, 3), np.float32)}, r"DATA for 'image' has the shape \[4, 9, 8, 3\]; the model takes \[4, 8, 8, 3\]"),
+        ({"image": np.zeros((4, 8, 8), np.float32)}, r"has the shape \[4, 8, 8\]; the model takes \[4, 8, 8, 3\], the sample first"),
+        ({"image": np.zeros((4, 8, 8, 3), complex)}, r"DATA for 'image' is complex128; the model takes float32"),
+        ({"image": np.full((4, 8, 8, 3), np.nan, np.float32)}, r"DATA for 'image' holds NaN or infinity"),
+        ({"image": np.zeros((4, 8, 8, 3), np.float32), "labels": np.arange(3)}, r"3 labels for 4 samples; give one for each"),
+        (
+            {"image": np.zeros((4, 8, 8, 3), np.float32), "labels": np.zeros(4)},
+            r"labels are float64 of shape \(4,\); give one whole number",
+        ),
+        ({"image": np.zeros((0, 8, 8, 3), np.float32)}, r"DATA holds no sample"),
+        ({"a": np.zeros(4), "b": np.zeros(4)}, r"DATA data\.npz holds a, b; the model takes image; missing: image\. Name each array"),
+    ],
+)
+def test_data_that_does_not_fit_is_refused_in_words(tmp_path, arrays, message):
+    with pytest.raises(ArtifactError, match=message):
+        _samples(IMAGE, _npz(tmp_path, **arrays))
+
+
+def test_several_inputs_must_hold_as_many_samples(tmp_path):
+    with pytest.raises(ArtifactError, match=r"DATA for 'mask' has 3 samples and another input 4; give as many of each"):
+        _samples(TEXT, _npz(tmp_path, ids=np.zeros((4, 5), np.int64), mask=np.zeros((3, 5), np.int64)))
+
+
+def test_whole_numbers_are_not_made_of_fractions(tmp_path):
+    with pytest.raises(
+        ArtifactError, match=r"DATA for 'ids' is float32; the model takes int64\. Convert it, since rounding would change it"
+    ):
+        _samples(TEXT, _npz(tmp_path, ids=np.zeros((4, 5), np.float32), mask=np.zeros((4, 5), np.int64)))
+
+
+def test_one_sample_serves_evaluation_and_not_calibration(tmp_path):
+    path = _npz(tmp_path, image=np.zeros((1, 8, 8, 3), np.float32))
+    assert len(_samples(IMAGE, path)[0]) == 1
+    with pytest.raises(ArtifactError, match=r"DATA holds one sample, which evaluation needs; calibration needs others"):
+        _samples(IMAGE, path, split="train")
+
+
+def test_pickles_are_never_read(tmp_path):
+    path = _npz(tmp_path, image=np.array([{"a": 1}], object))
+    with pytest.raises(InputError, match=r"cannot be read as \.npz without running code"):
+        data.has_labels(path)
+
+
+def test_data_that_is_not_there_or_no_data_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"no such file or folder\. Give a \.npz file"):
+        data.check_path(tmp_path / "gone.npz")
+    (tmp_path / "x.csv").write_text("1,2")
+    with pytest.raises(InputError, match=r"the ending '\.csv' is not known"):
+        data.check_path(tmp_path / "x.csv")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"the folder holds no \.npy file and no picture"):
+        data.check_path(tmp_path / "empty")
+    path = _npz(tmp_path, image=np.zeros((100, 8, 8, 3)))
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"damaged or cut off"):
+        data.has_labels(path)

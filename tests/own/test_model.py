@@ -1,0 +1,195 @@
+"""A model that the user brings: what is refused from outside, how it is named, what its key depends on."""
+
+import zipfile
+
+import pytest
+
+from studylib.errors import ArtifactError, InputError, ParameterError
+from studylib.own import OwnModel, facts_of, find_model, is_own
+from studylib.own.model import slug
+from studylib.study import open_study
+from studylib.zoo import MODELS
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory):
+    """A small ONNX file."""
+    folder = tmp_path_factory.mktemp("graph")
+    return MODELS["handmade"].write(folder, 0)
+
+
+def test_files_folders_and_factories_are_told_from_names(tmp_path):
+    assert all(is_own(text) for text in ("a.onnx", "x/y", "m.H5", "package.module:make", str(tmp_path)))
+    assert not any(is_own(name) for name in [*MODELS, "nonsense"])
+
+
+@pytest.mark.parametrize(
+    ("location", "name"),
+    [("/data/My Model.onnx", "my_model"), ("a/saved", "saved"), ("x.y:make_it", "make_it"), ("/ü.onnx", "model"), ("a/b.v2.keras", "b.v2")],
+)
+def test_names_come_from_the_file(location, name):
+    assert slug(location) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("gone.onnx", None, r"gone\.onnx: no such file or folder\. Give a SavedModel folder, \.keras, \.h5"),
+        ("empty.onnx", b"", r"empty\.onnx: the file is empty"),
+        ("a.keras", b"not a zip", r"a\.keras: not a \.keras file: it begins with b'not a zi'"),
+        ("a.h5", b"PK\x03\x04", r"a\.h5: not a \.h5 file"),
+        ("a.hdf5", b"nothing", r"a\.hdf5: not a \.hdf5 file"),
+        ("a.tflite", b"\x00" * 20, r"a\.tflite: not a \.tflite file"),
+        ("a.pt2", b"\x80\x02pickle", r"a\.pt2: not a \.pt2 file"),
+        ("a.onnx", b"version https://git-lfs.github.com/spec/v1", r"a Git LFS pointer, not the model\. Run `git lfs pull`"),
+        ("a.caffemodel", b"x", r"the ending '\.caffemodel' is not known\. Give a SavedModel folder"),
+    ],
+)
+def test_what_cannot_be_a_model_is_refused_before_anything_runs(tmp_path, name, content, message):
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        OwnModel(str(path))
+
+
+def test_a_folder_that_is_no_saved_model_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"a folder without saved_model\.pb is no SavedModel\. Give the folder that holds that file"):
+        OwnModel(str(tmp_path))
+
+
+def test_it_survives_the_way_to_another_process(graph):
+    import json
+
+    model = OwnModel(str(graph), declared_task="other", trust=True, name="mine")
+    again = find_model(json.loads(json.dumps(facts_of(model))))
+    assert again == model
+    assert again.source_format == "onnx"
+    assert find_model(facts_of(MODELS["mnist_cnn"])) is MODELS["mnist_cnn"]
+
+
+def test_its_key_depends_on_its_bytes_and_on_trust(graph, tmp_path):
+    same, other = tmp_path / "same.onnx", tmp_path / "other.onnx"
+    same.write_bytes(graph.read_bytes())
+    other.write_bytes(graph.read_bytes() + b" ")
+    facts = OwnModel(str(same)).source_facts()
+    assert facts == OwnModel(str(graph)).source_facts()
+    assert facts != OwnModel(str(other)).source_facts()
+    assert facts != OwnModel(str(same), trust=True).source_facts()
+
+
+def test_a_study_names_every_model_once(graph, tmp_path):
+    (tmp_path / "handmade.onnx").write_bytes(graph.read_bytes())
+    study = open_study("cpu", "smoke", models=("handmade", str(tmp_path / "handmade.onnx"), str(graph)))
+    assert list(study.plan.models) == ["handmade", "handmade_2", "model"]
+    assert {trial.weights for trial in study.trials if trial.model == "model"} == {"own"}
+
+
+def test_data_without_a_file_of_ones_own_is_refused(tmp_path):
+    with pytest.raises(InputError, match="DATA belongs to one MODEL that is a file, and none of the models is"):
+        open_study("cpu", "smoke", data=str(tmp_path / "x.npz"))
+
+
+def test_an_unknown_name_is_still_an_unknown_name():
+    with pytest.raises(ParameterError, match=r"Unknown model 'mnist_cn'.*Did you mean 'mnist_cnn'"):
+        open_study("cpu", "smoke", models=("mnist_cn",))
+
+
+def _cut(path, target):
+    content = path.read_bytes()
+    target.write_bytes(content[: len(content) * 2 // 3])
+    return OwnModel(str(target))
+
+
+@pytest.mark.parametrize("kind", ["onnx", "keras", "keras_h5", "tflite", "saved_model"])
+def test_a_file_that_was_cut_off_is_refused_when_it_is_taken_in(kind, tmp_path, mnist):
+    made = {artifact.format: artifact.path for artifact in map(mnist.artifact, _made(mnist))}
+    folder = tmp_path / "in"
+    folder.mkdir()
+    if kind == "saved_model":
+        import shutil
+
+        shutil.copytree(made["saved_model"], tmp_path / "saved")
+        _cut_in_place(tmp_path / "saved" / "saved_model.pb")
+        model = OwnModel(str(tmp_path / "saved"))
+    elif kind == "keras_h5":
+        import keras
+
+        keras.models.load_model(made["keras"]).save(tmp_path / "whole.h5")
+        model = _cut(tmp_path / "whole.h5", tmp_path / "cut.h5")
+    else:
+        model = _cut(made[kind], tmp_path / f"cut.{kind}")
+    with pytest.raises(ArtifactError, match=r"damaged|cut off|cannot be read|truncated"):
+        model.write(folder, 0)
+
+
+def _made(mnist):
+    return [
+        target["key"] for target in mnist.plan.targets if target["kind"] in ("source", "recipe") and target.get("recipe", "fp32") == "fp32"
+    ]
+
+
+def _cut_in_place(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def test_weights_in_other_files_come_along_and_must_be_there(tmp_path):
+    import numpy as np
+    import onnx
+
+    model = onnx.load(MODELS["handmade"].write(tmp_path, 0))
+    whole = tmp_path / "apart.onnx"
+    onnx.save(model, whole, save_as_external_data=True, location="apart.onnx.data", size_threshold=0)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    taken = OwnModel(str(whole)).write(folder, 0)
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(taken).graph.initializer}
+    assert np.array_equal(weights["bias"], np.array([0.1, -0.2, 0.3], np.float32))
+    (tmp_path / "apart.onnx.data").unlink()
+    with pytest.raises(ArtifactError, match="keeps its weights in other files, and they cannot be read"):
+        OwnModel(str(whole)).write(folder, 0)
+
+
+def test_code_inside_a_keras_file_needs_trust(tmp_path):
+    import keras
+
+    marker = tmp_path / "marker"
+    inputs = keras.Input((2,))
+    keras.Model(inputs, keras.layers.Lambda(_touch(str(marker)), output_shape=(2,), name="sly")(inputs)).save(tmp_path / "sly.keras")
+    marker.unlink(missing_ok=True)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    with pytest.raises(ArtifactError, match=r"Lambda layer 'sly', which runs Python code.*TRUST=1"):
+        OwnModel(str(tmp_path / "sly.keras")).write(folder, 0)
+    assert not marker.exists()
+    assert OwnModel(str(tmp_path / "sly.keras"), trust=True).write(folder, 0).exists()
+
+
+def _touch(path):
+    def touch(x):
+        open(path, "w").close()  # noqa: PTH123  the code that must not run
+        return x
+
+    return touch
+
+
+def test_a_saved_model_that_calls_python_needs_trust(tmp_path):
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.serve = tf.function(lambda x: tf.numpy_function(lambda v: v + 1, [x], tf.float32), input_signature=[tf.TensorSpec([None, 2])])
+    tf.saved_model.save(module, str(tmp_path / "sly"), signatures={"serving_default": module.serve})
+    folder = tmp_path / "in"
+    folder.mkdir()
+    with pytest.raises(ArtifactError, match=r"the SavedModel holds the operator \w*PyFunc\w* .*runs Python.*TRUST=1"):
+        OwnModel(str(tmp_path / "sly")).write(folder, 0)
+
+
+def test_a_zip_that_is_no_keras_model_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    with pytest.raises(ArtifactError, match="damaged or no Keras model"):
+        OwnModel(str(tmp_path / "a.keras")).write(folder, 0)
