@@ -70,9 +70,11 @@ def _seeded(tensors, card, axes, split, n, seed, works) -> tuple[Samples, dict]:
     for size in _SIZES:
         inputs, notes = {}, []
         for tensor in tensors:
-            inputs[tensor["name"]] = _invented(
-                tensor, card.inputs.get(tensor["name"], InputCard()), axes[tensor["name"]], n, size, rng, notes
-            )
+            name = tensor["name"]
+            values = _invented(tensor, card.inputs.get(name, InputCard()), axes[name], n, size, rng, notes)
+            # Where others have a batch, an input without one (a sampling rate) holds for every sample of a query.
+            shared = axes[name] is None and any(axis is not None for axis in axes.values())
+            inputs[name] = np.repeat(values[:1], n, axis=0) if shared else values
         made = Samples(inputs, None, axes)
         reason = works(made.batch(0, 1))
         if not reason:

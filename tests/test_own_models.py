@@ -1,0 +1,119 @@
+"""Models that nobody here made go in through MODEL=, as a user types it, and come out converted, checked and measured."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import cli, only
+
+from studylib import arrays
+from studylib.results import Results
+
+SQUEEZENET = Path(find_spec("onnx").origin).parent / "backend" / "test" / "data" / "light" / "light_squeezenet.onnx"
+
+
+def _package_file(package: str, name: str) -> Path:
+    found = find_spec(package)
+    if found is None:
+        pytest.skip(f"the package {package} of requirements/test-models.txt is not installed")
+    return Path(found.submodule_search_locations[0]) / name
+
+
+def _study(outputs: Path, model: str, *more: str) -> Results:
+    done = cli("study", "--hw", "cpu", "--effort", "smoke", "--recipe", "fp32", "--model", model, *more, outputs=outputs)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Results(outputs / "cpu")
+
+
+def _cells(results: Results, model: str) -> dict:
+    return {(cell.source, cell.target): results.conversion_status(cell) for cell in results.conversions() if cell.model == model}
+
+
+@pytest.fixture(scope="module")
+def squeezenet(tmp_path_factory):
+    """A network of the ``onnx`` wheel on the input that its published output belongs to: (results, that output)."""
+    import onnx
+
+    folder = tmp_path_factory.mktemp("squeezenet")
+    values = np.arange(3 * 224 * 224, dtype=np.float64).reshape(1, 3, 224, 224) / (3 * 224 * 224)
+    np.savez(folder / "data.npz", data_0=values.astype(np.float32)[None])
+    published = onnx.TensorProto.FromString(SQUEEZENET.with_name("light_squeezenet_output_0.pb").read_bytes())
+    results = _study(folder / "outputs", str(SQUEEZENET), "--data", str(folder / "data.npz"), "--task", "classification")
+    return results, onnx.numpy_helper.to_array(published)
+
+
+@pytest.mark.slow
+def test_a_published_network_answers_what_was_published(squeezenet):
+    results, published = squeezenet
+    (key,) = [facts["key"] for facts in results.artifacts().values() if facts["format"] == "outputs"]
+    outputs, _ = arrays.load(results.folder.parent / ".artifacts" / key[:2] / key / "content" / "outputs")
+    assert np.allclose(only(outputs)[0], published, atol=1e-5)
+    cells = _cells(results, "light_squeezenet")
+    assert cells["onnx", "openvino"] == ("ok", "")
+    assert cells["onnx", "tflite"][0] == "no path"
+
+
+@pytest.mark.slow
+def test_it_is_measured_and_carries_no_accuracy(squeezenet):
+    table = squeezenet[0].table()
+    measured = table[table.status == "ok"]
+    assert {"latency_p50", "sqnr", "max_abs_error", "cosine", "agreement"} <= set(measured.metric)
+    assert "top1_accuracy" not in set(table.metric)
+    assert set(table.weights) == {"own"}
+    assert set(measured.runtime) == {"onnxruntime"}
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory):
+    """A stateful speech detector and an old Keras file, together with a damaged file, in one study without data."""
+    folder = tmp_path_factory.mktemp("others")
+    vad, old = _package_file("silero_vad", "data/silero_vad.onnx"), _package_file("fer", "data/emotion_model.hdf5")
+    (folder / "cut.onnx").write_bytes(vad.read_bytes()[:100_000])
+    (folder / "vad.onnx").write_bytes(vad.read_bytes())
+    (folder / "vad.yaml").write_text(
+        "task: other\ninputs:\n  input: {shape: [512], range: [-0.5, 0.5]}\n  sr: {range: [16000, 16001]}\n", encoding="utf-8"
+    )
+    return _study(folder / "outputs", f"{folder / 'vad.onnx'},{old},{folder / 'cut.onnx'}")
+
+
+@pytest.mark.slow
+def test_a_stateful_model_keeps_its_states_as_inputs_and_outputs(others):
+    cells = _cells(others, "vad")
+    assert cells["onnx", "openvino"][0] in ("ok", "failed")
+    (trial,) = [t for t in others.plan() if t.model == "vad" and t.runtime == "onnxruntime" and not t.control]
+    assert others.status(trial) == ("ok", "")
+    found = others.evaluation(trial.evaluation_id)
+    assert [one["name"] for one in found["outputs"]] == ["output", "stateN"]
+    assert (found["data"], "agreeing" in found) == ("synthetic", False)
+
+
+@pytest.mark.slow
+def test_an_old_keras_file_reaches_every_format(others):
+    cells = _cells(others, "emotion_model")
+    assert {cells["keras_h5", target] for target in ("saved_model", "onnx", "tflite", "openvino", "serving")} == {("ok", "")} | {
+        cells["keras_h5", "serving"]
+    }
+    assert cells["keras_h5", "serving"][0] == "ok"
+
+
+@pytest.mark.slow
+def test_a_damaged_file_costs_its_own_rows_and_nothing_else(others):
+    states = {t.model: others.status(t) for t in others.plan() if t.runtime == "onnxruntime" and not t.control}
+    assert states["cut"][0] == "failed"
+    assert "damaged or cut off" in states["cut"][1]
+    assert states["vad"][0] == states["emotion_model"][0] == "ok"
+    assert {cell for cell in _cells(others, "cut").values() if cell[0] == "ok"} == set()
+
+
+@pytest.mark.slow
+def test_what_was_assumed_is_said(others):
+    from studylib import formats
+
+    remarks = formats.remarks(others)
+    assert any("no DATA was given" in remark for remark in remarks[remarks.model == "emotion_model"].remark)
+    assert any("Keras 2" in remark or "Keras 1" in remark for remark in remarks[remarks.model == "emotion_model"].remark)
+    report = (others.folder / "report" / "report.md").read_text(encoding="utf-8")
+    assert "no DATA was given" in report
+    assert json.loads((others.folder / "run.json").read_text())["parameters"]["choice"]["models"]
