@@ -52,12 +52,12 @@ class BertBase(Model):
         return keras.Model(list(inputs.values()), outputs, name=self.name)
 
     def samples(self, split: str, n: int, seed: int) -> Samples:
-        """Windows between a third full and full, the question 6 to 16 tokens, words as frequent as their rank says (Zipf)."""
+        """Windows between a third full and full, questions of 6 to 16 tokens, words as frequent as their rank says (Zipf)."""
         rng = np.random.default_rng([seed, ("train", "test").index(split)])
         inputs = {name: np.zeros((n, self.tokens), np.int32) for name in self.inputs}
         for index in range(n):
             length = int(rng.integers(self.tokens // 3, self.tokens + 1))
-            question = int(rng.integers(6, 17))
+            question = min(int(rng.integers(6, 17)), length // 2)
             words = np.exp(rng.uniform(np.log(_FIRST_WORD), np.log(self.vocabulary), length)).astype(np.int32)
             words[[0, question + 1, length - 1]] = _CLS, _SEP, _SEP
             inputs["input_ids"][index, :length] = words

@@ -6,7 +6,7 @@ import numpy as np
 
 from studylib.zoo.base import Model, Samples
 from studylib.zoo.downloads import PublishedFile
-from studylib.zoo.normalisation import set_batch_statistics, spread_logits
+from studylib.zoo.normalisation import calm, set_batch_statistics, spread_logits
 from studylib.zoo.photographs import PHOTOGRAPHS, seeded_crops
 
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
@@ -25,6 +25,7 @@ class _ImageReference(Model):
     test_samples = 100
     independent_samples = False
     published: PublishedFile
+    branch_end: str
 
     @property
     def weights(self) -> str:
@@ -51,6 +52,7 @@ class _ImageReference(Model):
             model.load_weights(self.published.path)
         else:
             photographs = self.samples("train", _NORMALISED_ON, seed).inputs
+            calm(model, self.branch_end)
             set_batch_statistics(model, photographs)
             spread_logits(model, photographs, "probabilities")
         return model
@@ -75,6 +77,7 @@ class ResNet50(_ImageReference):
     """
 
     name = "resnet50"
+    branch_end = "_3_bn"
     published = PublishedFile(
         f"{_KERAS}/resnet/resnet50_weights_tf_dim_ordering_tf_kernels.h5", "md5", "2cb95161c43110f7111970584f804107", 102_967_424
     )
@@ -95,6 +98,7 @@ class MobileNetV2(_ImageReference):
     """
 
     name = "mobilenet_v2"
+    branch_end = "_project_BN"
     published = PublishedFile(
         f"{_KERAS}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5",
         "sha256",

@@ -1,5 +1,8 @@
 """The promises that every model of the zoo keeps."""
 
+import inspect
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -15,19 +18,36 @@ def model(request):
 
 def test_it_describes_itself(model):
     assert model.name in MODELS
+    assert model.task in {"classification", "question_answering", "speech_recognition", "other"}
     assert model.weights in {"trained", "random"}
+    assert model.data in {"real", "synthetic"}
     assert model.inputs
-    assert model.test_samples >= 100
+    assert set(model.dtypes) <= set(model.inputs)
+    # A share of right answers needs many samples; fidelity on synthetic ones has none.
+    assert model.test_samples >= (100 if model.data == "real" else 32)
     assert type(model).__doc__
+
+
+def test_files_beside_it_exist(model):
+    """They decide the key of its artifacts."""
+    home = Path(inspect.getfile(type(model))).parent
+    assert all((home / name).is_file() for name in model.helpers)
+
+
+def test_synthetic_samples_have_no_labels(model):
+    """Nobody can be right about them, so no accuracy can be computed from them."""
+    if model.data == "synthetic":
+        assert model.samples("test", 2, seed=1).labels is None
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_samples_have_the_declared_shape_and_are_finite(model, split):
     samples = model.samples(split, 12, seed=1)
     assert len(samples) == 12
+    assert list(samples.inputs) == list(model.inputs)
     for name, shape in model.inputs.items():
         assert samples.inputs[name].shape == (12, *shape)
-        assert samples.inputs[name].dtype == np.float32
+        assert samples.inputs[name].dtype == np.dtype(model.dtypes.get(name, "float32"))
         assert np.isfinite(samples.inputs[name]).all()
         assert samples.inputs[name].std() > 0.01
 
@@ -41,9 +61,10 @@ def test_the_same_seed_gives_the_same_samples_and_another_seed_others(model):
 
 def test_no_test_sample_is_a_training_sample(model):
     """Whatever the seeds: calibration and training never see what is evaluated."""
-    seen = {sample.tobytes() for seed in (1, 2) for sample in next(iter(model.samples("train", 400, seed).inputs.values()))}
-    tested = next(iter(model.samples("test", 400, 3).inputs.values()))
-    assert not any(sample.tobytes() in seen for sample in tested)
+    first = next(iter(model.inputs))
+    seen = {sample.tobytes() for seed in (1, 2) for sample in model.samples("train", 400, seed).inputs[first]}
+    for seed in (1, 3):
+        assert not any(sample.tobytes() in seen for sample in model.samples("test", 400, seed).inputs[first])
 
 
 def test_samples_survive_the_disk(model, tmp_path):
