@@ -28,9 +28,13 @@ class Traced:
 
 
 def trace(saved_model: Path) -> Traced:
+    """The serving signature of a SavedModel. Raises `RefusedError` when it has none or when names collide."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(saved_model))
+    if "serving_default" not in loaded.signatures:
+        known = ", ".join(sorted(loaded.signatures)) or "none"
+        raise RefusedError(f"The SavedModel has no signature 'serving_default'; it has: {known}. Export it with one")
     serving = loaded.signatures["serving_default"]
     signature = [tf.TensorSpec(s.shape, s.dtype, name) for name, s in serving.structured_input_signature[1].items()]
     outputs = sorted(serving.structured_outputs)
@@ -161,6 +165,7 @@ def _lean_optimizers() -> dict:
 
 
 def plainly(traced: Traced, opset: int):
+    """The ONNX model as ``tf2onnx.convert.from_function`` makes it, with the outputs' names."""
     import tf2onnx
 
     model, _ = tf2onnx.convert.from_function(traced.function, input_signature=traced.signature, opset=opset)
