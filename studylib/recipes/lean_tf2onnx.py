@@ -29,6 +29,7 @@ class Traced:
 
 
 def trace(saved_model: Path) -> Traced:
+    """The serving signature of a SavedModel. Raises `RefusedError` when it has none or when names collide."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(saved_model))
@@ -162,6 +163,7 @@ def _lean_optimizers() -> dict:
 
 
 def plainly(traced: Traced, opset: int):
+    """The ONNX model as ``tf2onnx.convert.from_function`` makes it, with the outputs' names."""
     import tf2onnx
 
     model, _ = tf2onnx.convert.from_function(traced.function, input_signature=traced.signature, opset=opset)

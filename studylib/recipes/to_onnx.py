@@ -127,7 +127,10 @@ def _refusals(opset: int):
         raise
     except Exception as error:
         found = failures.broken + [one for one in failures.unmapped if one[0] not in rewrites.REWRITES]
-        raise (_refusal(found, opset, failures.reason) if found else RefusedError(f"tf2onnx stops: {error}")) from error
+        if found:
+            raise _refusal(found, opset, failures.reason) from error
+        stopped = f"tf2onnx stops at this SavedModel: {type(error).__name__}: {error}"
+        raise RefusedError(f"{stopped}. Is it whole, and does it run? If so, use another format") from error
     finally:
         logger.removeHandler(failures)
         logger.propagate = propagate

@@ -250,6 +250,16 @@ def test_one_name_for_an_input_and_an_output_is_refused(tmp_path):
         convert(saved, tmp_path, 18)
 
 
+def test_a_folder_that_is_no_saved_model_or_serves_nothing_is_refused(tmp_path):
+    import tensorflow as tf
+
+    with pytest.raises(RefusedError, match=r"tf2onnx stops at this SavedModel: .* does not exist .*Is it whole"):
+        convert(tmp_path, tmp_path, 18)
+    tf.saved_model.save(tf.Module(), str(tmp_path / "mute"))
+    with pytest.raises(RefusedError, match="no signature 'serving_default'; it has: none"):
+        convert(tmp_path / "mute", tmp_path, 18)
+
+
 def test_a_file_that_onnx_runtime_does_not_open_is_refused(tmp_path):
     from onnx import helper
 
