@@ -16,7 +16,8 @@ LAYERS = (
     ("cli", "__main__"),
 )
 ORDER = [name for layer in LAYERS for name in layer]
-HEAVY = {"tensorflow", "keras", "tf_keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert", "torch", "openvino", "tensorflow_model_optimization"}
+HEAVY = {"tensorflow", "keras", "tf_keras", "tf2onnx", "onnx", "onnxruntime", "ai_edge_litert", "torch", "tensorflow_model_optimization"}
+HEAVY |= {"openvino"}
 HEAVY_HOMES = {"zoo", "recipes", "runtimes", "inside", "divergence"}
 
 

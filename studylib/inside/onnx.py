@@ -224,8 +224,8 @@ def _steps(graph) -> list[islands.Step]:
             consumers.setdefault(name, []).append(node)
     steps = []
     for node in graph.node:
-        if all(name in constants or not name for name in node.input):
-            constants.update(node.output)  # a weight that is stored in integers, or arithmetic on scales
+        if node.op_type in ("Shape", "Size") or all(name in constants or not name for name in node.input):
+            constants.update(node.output)  # a weight that is stored in integers, or arithmetic on scales and shapes
             continue
         if node.op_type == "DynamicQuantizeLinear":
             constants.update(node.output[1:])
