@@ -170,6 +170,17 @@ def test_grouped_transposed_and_gemm_nodes_by_hand(tmp_path):
     assert inside.look(_ir(path), "openvino")["macs"] == found["macs"]
 
 
+@pytest.mark.parametrize(("name", "macs", "parameters"), [("resnet50", 4_089_184_256, 25_557_032), ("vgg19", 19_632_062_464, 143_667_240)])
+def test_networks_that_others_published(name, macs, parameters):
+    from pathlib import Path
+
+    import onnx
+
+    light = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / f"light_{name}.onnx"
+    found = inside.look(light, "onnx")
+    assert (found["macs"], round(found["parameters"] / parameters, 2)) == (macs, 1)
+
+
 def test_loops_and_branches_say_what_cannot_be_told(tmp_path):
     from onnx import TensorProto, helper, numpy_helper
 
