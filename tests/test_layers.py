@@ -39,6 +39,7 @@ HEAVY = {
     "openvino",
     "ai_edge_litert",
     "torch",
+    "coremltools",
     "tensorflow_model_optimization",
 }
 HEAVY_HOMES = {"zoo", "recipes", "runtimes", "inside", "divergence", "own"}

@@ -2,7 +2,7 @@
 
 import importlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,8 @@ class Divergence:
 def first_divergence(
     reference: tuple[Path, str], suspect: tuple[Path, str], inputs: dict[str, np.ndarray], limit_db: float
 ) -> Divergence | None:
-    """The first layer whose output in ``suspect`` has an SQNR below ``limit_db`` against ``reference``, or None when all outputs agree.
+    """The first layer whose output in ``suspect`` has an SQNR below ``limit_db`` against ``reference``, or None when all outputs
+    agree: what goes wrong inside and never reaches an output with these inputs is not looked for.
 
     Models are (path, format) with a format among keras, saved_model, onnx and tflite; ``inputs`` are real samples, named as in the models.
     Tensors are matched by name within a format and by layer between formats, of equal shape up to NHWC or NCHW; quantized LiteRT
@@ -65,14 +66,27 @@ def _opened(path: Path, format: str, inputs: dict[str, np.ndarray]) -> Opened:
     reader = lookup(_READERS, "format", format)
     if not Path(path).exists():
         raise ArtifactError(f"{path} does not exist; give a {format} model")
-    try:
-        return importlib.import_module(f"{__name__}.{reader}").opened(Path(path), inputs)
-    except (ArtifactError, ImportError, MemoryError):
-        raise
-    except Exception as error:
-        # Each runtime refuses files and inputs by exceptions of its own.
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise ArtifactError(f"{path} cannot be run as {format} with inputs {_shapes(inputs)}: {said[0][:300]}") from error
+    told = _told_in_words(f"{path} cannot be run as {format} with inputs {_shapes(inputs)}")
+    model = told(importlib.import_module(f"{__name__}.{reader}").opened)(Path(path), inputs)
+    return replace(model, read=told(model.read))
+
+
+def _told_in_words(what: str):
+    """Decorator: the runtimes refuse files and inputs by exceptions of their own, all of which become an `ArtifactError`."""
+
+    def decorate(function):
+        def call(*arguments):
+            try:
+                return function(*arguments)
+            except (ArtifactError, ImportError, MemoryError):
+                raise
+            except Exception as error:
+                said = str(error).strip().splitlines() or [type(error).__name__]
+                raise ArtifactError(f"{what}: {said[0][:300]}") from error
+
+        return call
+
+    return decorate
 
 
 class _Search:

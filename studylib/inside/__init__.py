@@ -1,4 +1,4 @@
-"""What is inside a model file: operators, weights, multiply-accumulates, inputs and outputs, what may not run. Nothing is executed."""
+"""What is inside a model file: operators, weights, multiply-accumulates, inputs and outputs, what may not run."""
 
 import importlib
 from pathlib import Path

@@ -1,9 +1,14 @@
-"""LiteRT (``.tflite``) files, read through the runtime's own flatbuffer schema; the interpreter only resizes and never runs."""
+"""LiteRT (``.tflite``) files, read through the runtime's own flatbuffer schema.
+
+The interpreter runs, once and on zeros, only for shapes that the file does not state.
+"""
 
 import math
 from collections import Counter
 from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 from studylib.errors import ArtifactError
 from studylib.inside import counting, islands
@@ -138,22 +143,27 @@ def _shapes(file: File, path: Path, shapes: dict | None) -> list[dict[int, count
 
 
 def _resized(file: File, path: Path, shapes: dict | None) -> dict[int, counting.Shape]:
-    """Shapes after the interpreter planned its memory for the wanted inputs; none where it cannot open the file."""
+    """Shapes after one run on zeros of the wanted shapes; none where the file cannot be run or an input stays open."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     if any(file.is_custom(operator) for graph in file.graphs for operator in graph.operators):
         return {}
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    wanted = [counting.concrete(name, _dynamic(tensor), shapes) for name, tensor in ends(file, "inputs")]
+    if any(shape is None or None in shape for shape in wanted):
+        return {}
     interpreter = Interpreter(model_path=str(path), experimental_op_resolver_type=plain)
-    by_buffer = {id(tensor): index for index, tensor in enumerate(file.graphs[0].tensors)}
-    for name, tensor in ends(file, "inputs"):
-        wanted = counting.concrete(name, _dynamic(tensor), shapes)
-        if wanted is not None and None not in wanted:
-            interpreter.resize_tensor_input(by_buffer[id(tensor)], wanted)
+    places = {id(tensor): index for index, tensor in enumerate(file.graphs[0].tensors)}
+    inputs = [places[id(tensor)] for _, tensor in ends(file, "inputs")]
+    for index, shape in zip(inputs, wanted, strict=True):
+        interpreter.resize_tensor_input(index, shape)
     interpreter.allocate_tensors()
-    details = {detail["index"]: tuple(int(size) for size in detail["shape"]) for detail in interpreter.get_tensor_details()}
-    # A size of 0 marks what the interpreter learns only while running.
-    return {i: details[i] for i, tensor in enumerate(file.graphs[0].tensors) if details.get(i) and 0 not in details[i]}
+    for index in inputs:
+        interpreter.set_tensor(index, np.zeros_like(interpreter.get_tensor(index)))
+    # Behind a Reshape whose target is computed, sizes are known only after the run.
+    interpreter.invoke()
+    details = {detail["index"]: detail["shape"] for detail in interpreter.get_tensor_details()}
+    return {index: tuple(int(size) for size in details[index]) for index in range(len(file.graphs[0].tensors)) if index in details}
 
 
 def _counts(file: File, index: int, shapes: list) -> list[counting.Count]:

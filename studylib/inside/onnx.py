@@ -6,6 +6,7 @@ from pathlib import Path
 
 from studylib.errors import ArtifactError
 from studylib.inside import counting, islands
+from studylib.inside.onnx_islands import onnx_steps
 from studylib.inside.onnx_macs import node_macs
 
 _STANDARD = ("", "ai.onnx", "ai.onnx.ml")
@@ -14,9 +15,6 @@ _RUNTIME_DOMAINS = ("com.microsoft", "com.microsoft.nchwc", "com.microsoft.exper
 _SETTINGS_FROM = {"QuantizeLinear": 0, "DequantizeLinear": 1, "Clip": 1, "Reshape": 1, "Resize": 1, "Pad": 1, "Slice": 1, "Tile": 1}
 _SETTINGS_FROM |= {"DynamicQuantizeLSTM": 7, "Expand": 1, "ConvInteger": 2, "MatMulInteger": 2}
 _SETTINGS_AT = {"QLinearConv": (1, 2, 4, 5, 6, 7), "QLinearMatMul": (1, 2, 4, 5, 6, 7), "QLinearAdd": (1, 2, 4, 5, 6, 7)}
-_INTEGER = ("ConvInteger", "MatMulInteger", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulNBits", "QAttention", "QGemm")
-_ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh")
-_METADATA = ("Shape", "Constant", "ConstantOfShape", "Identity", "Size", "Range", "Unsqueeze", "Squeeze", "Cast", "Reshape", "Flatten")
 
 
 def look(path: Path, shapes: dict | None) -> dict:
@@ -39,7 +37,7 @@ def look(path: Path, shapes: dict | None) -> dict:
         "outputs": [_tensor(value) for value in graph.output],
         "custom_operators": list(custom),
         "consequences": list(custom.values()),
-        "float_islands": islands.find(_steps(graph)),
+        "float_islands": islands.find(onnx_steps(graph, {name for name, _ in _constants(graph)})),
     }
 
 
@@ -122,11 +120,22 @@ def _weights(graph) -> list[tuple[str, tuple, int]]:
 
 
 def _constants(graph):
+    """(name, tensor) of the initializers, of constant nodes, and, without data, of what is filled with one value while loading."""
     for inner in _graphs(graph):
-        yield from ((tensor.name, tensor) for tensor in inner.initializer)
+        stored = {tensor.name: tensor for tensor in inner.initializer}
         for node in inner.node:
-            if node.op_type == "Constant":
-                yield from ((node.output[0], a.t) for a in node.attribute if a.name == "value")
+            value = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
+            if node.op_type == "Constant" and value is not None:
+                stored[node.output[0]] = value
+            elif node.op_type == "ConstantOfShape" and node.input[0] in stored:
+                stored[node.output[0]] = _filled(stored[node.input[0]], value)
+        yield from stored.items()
+
+
+def _filled(shape, value):
+    from onnx import TensorProto, numpy_helper
+
+    return TensorProto(dims=numpy_helper.to_array(shape).tolist(), data_type=value.data_type if value else TensorProto.FLOAT)
 
 
 def _bytes(weights) -> dict[str, int]:
@@ -213,51 +222,3 @@ def _custom(nodes, opset: dict[str, int]) -> dict[str, str]:
                 "rewrite it with standard operators before saying that the conversion worked."
             )
     return found
-
-
-def _steps(graph) -> list[islands.Step]:
-    constants = {name for name, _ in _constants(graph)}
-    producers = {name: node for node in graph.node for name in node.output}
-    consumers: dict[str, list] = {}
-    for node in graph.node:
-        for name in node.input:
-            consumers.setdefault(name, []).append(node)
-    steps = []
-    for node in graph.node:
-        if all(name in constants or not name for name in node.input):
-            constants.update(node.output)  # a weight that is stored in integers, or arithmetic on scales
-            continue
-        if node.op_type == "DynamicQuantizeLinear":
-            constants.update(node.output[1:])
-        kind = _kind(node, constants, producers, consumers)
-        steps.append(islands.Step(_type(node), node.name, kind, tuple(node.input), tuple(node.output)))
-    return steps
-
-
-def _kind(node, constants: set, producers: dict, consumers: dict) -> str:
-    if node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear"):
-        return "quantize"
-    if node.op_type == "DequantizeLinear":
-        return "dequantize"
-    if node.op_type.startswith("QLinear") or node.op_type in _INTEGER:
-        return "integer"
-    fed = [producers[name].op_type for name in node.input if name in producers and name not in constants]
-    reads_integers = bool(fed) and all(kind == "DequantizeLinear" for kind in fed)
-    if _ends_quantized(node, consumers) and (reads_integers or _closes(node, producers)):
-        return "integer"
-    return "neutral" if node.op_type in _METADATA else "float"
-
-
-def _ends_quantized(node, consumers: dict) -> bool:
-    """Whether everything that reads the node is a quantizer, possibly behind one activation that runtimes fuse."""
-    readers = [reader for name in node.output for reader in consumers.get(name, [])]
-    return bool(readers) and all(
-        r.op_type == "QuantizeLinear" or (r.op_type in _ACTIVATIONS and node.op_type not in _ACTIVATIONS and _ends_quantized(r, consumers))
-        for r in readers
-    )
-
-
-def _closes(node, producers: dict) -> bool:
-    """Whether the node is the activation behind an operator that reads dequantized values."""
-    before = producers.get(node.input[0]) if node.op_type in _ACTIVATIONS else None
-    return before is not None and any(name in producers and producers[name].op_type == "DequantizeLinear" for name in before.input)
