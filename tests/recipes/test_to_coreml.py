@@ -39,10 +39,10 @@ def test_names_and_a_range_of_batches_are_written(exported, tmp_path):
     source = exported([image, scale], {"scores": keras.layers.Dense(3)(x) * scale, "again": keras.layers.Dense(2, activation="softmax")(x)})
     path, notes = ToCoreML(largest_batch=8).write(source, tmp_path, None)
     assert notes == {"batch": "1 to 8", "parity": "not measured: only macOS runs Core ML"}
-    described = coremltools.models.MLModel(str(path), skip_model_load=True).get_spec().description
+    spec = coremltools.models.MLModel(str(path), skip_model_load=True).get_spec()
     ranges = {
         value.name: [(size.lowerBound, size.upperBound) for size in value.type.multiArrayType.shapeRange.sizeRanges]
-        for value in described.input
+        for value in spec.description.input
     }
     assert ranges == {"image": [(1, 8), (8, 8), (8, 8), (1, 1)], "scale": [(1, 8), (3, 3)]}
     assert {value.name for value in spec.description.output} == {"scores", "again"}
