@@ -47,8 +47,8 @@ def test_names_and_a_range_of_batches_are_written(exported, tmp_path):
     assert ranges == {"image": [(1, 8), (8, 8), (8, 8), (1, 1)], "scale": [(1, 8), (3, 3)]}
     assert {value.name for value in spec.description.output} == {"scores", "again"}
     (block,) = spec.mlProgram.functions["main"].block_specializations.values()
-    widths = {made.name: made.type.tensorType.dimensions[-1].constant.size for step in block.operations for made in step.outputs}
-    assert {name: widths[name] for name in block.outputs} == {"scores": 3, "again": 2}
+    made = {value.name: value.type.tensorType.dimensions for step in block.operations for value in step.outputs}
+    assert {name: made[name][-1].constant.size for name in block.outputs} == {"scores": 3, "again": 2}
     assert (path / "Data" / "com.apple.CoreML" / "weights" / "weight.bin").stat().st_size > 144 * 5 * 4
 
 
