@@ -64,7 +64,7 @@ def _require_fitting(source: Path, samples: Samples) -> None:
 
     model = saved_model_pb2.SavedModel.FromString((source / "saved_model.pb").read_bytes())
     inputs = next((graph.signature_def[_SIGNATURE].inputs for graph in model.meta_graphs if _SIGNATURE in graph.signature_def), {})
-    wanted = {name: tf.as_dtype(tensor.dtype).name for name, tensor in inputs.items()}
-    given = {name: tf.as_dtype(values.dtype).name for name, values in samples.inputs.items()}
+    wanted = {name: tf.as_dtype(tensor.dtype).name for name, tensor in sorted(inputs.items())}
+    given = {name: tf.as_dtype(values.dtype).name for name, values in sorted(samples.inputs.items())}
     if given != wanted:
         raise RefusedError(f"the signature {_SIGNATURE} of {source.name} takes {wanted}, and the warm-up samples are {given}")

@@ -1,0 +1,153 @@
+"""PyTorch programs exported by ``torch.export.save`` (``.pt2``) to ONNX, without running what such a file may hold besides a graph."""
+
+import importlib.util
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from studylib.errors import RefusedError
+from studylib.recipes.base import Recipe
+from studylib.zoo import Samples
+
+_TRUST = "which can run code while it is loaded; if you trust the file's author, set TRUST=1"
+# A target is resolved attribute by attribute from the module torch, which also leads to os.
+_TARGET = re.compile(r"(torch\.ops\.\w+\.\w+(\.\w+)?|_operator\.\w+|math\.\w+|torch\.sym_\w+)$")
+# Sizes like "Symbol('s40', positive=True, integer=True)" or "Max(1, s40)" are evaluated as Python, word by word from these.
+_SIZE_WORD = re.compile(r"'[A-Za-z0-9]+'|[a-z]{1,3}\d+|[A-Z][A-Za-z]*|positive|integer|nonnegative|real|int_oo|oo|\d+|[-+*/%(),.=<>&|~]")
+
+
+@dataclass(frozen=True)
+class TorchToOnnx(Recipe):
+    """An exported program to ONNX: inputs by their names, outputs ``output_0``, …, dynamic axes kept.
+
+    ``trust``: load a file that holds pickled objects. Raises `RefusedError` with what the file holds, with the operator
+    that has no translation, or when the checker or ONNX Runtime do not take the result.
+    Source: ``torch.onnx.export`` with ``dynamo``.
+    """
+
+    name: ClassVar[str] = "fp32"
+    target: ClassVar[str] = "onnx"
+    source_format: ClassVar[str] = "torch"
+    packages: ClassVar[tuple[str, ...]] = ("torch", "onnxscript", "onnx", "onnxruntime")
+
+    opset: int = 18
+    trust: bool = False
+
+    def missing(self) -> str | None:
+        """What must be installed first, or None."""
+        absent = [package for package in ("torch", "onnxscript") if importlib.util.find_spec(package) is None]
+        return f"the package {absent[0]} is not installed (pip install torch onnxscript, or the extra 'torch')" if absent else None
+
+    def write(self, source: Path, folder: Path, calibration: Samples | None) -> Path:
+        reason = self.missing() or (None if self.trust else why_unsafe(source))
+        if reason:
+            raise RefusedError(reason)
+        path = folder / "model.onnx"
+        self._export(source).save(path)
+        _name_batch_axis(path)
+        _require_opens(path)
+        return path
+
+    def _export(self, source: Path):
+        import torch
+
+        try:
+            program = torch.export.load(source)
+            outputs = [f"output_{index}" for index in range(len(program.graph_signature.user_outputs))]
+            return torch.onnx.export(program, (), dynamo=True, opset_version=self.opset, output_names=outputs, verbose=False)
+        except (RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
+            detail = " ".join(f"{error.__cause__ or error}".split())[:400]
+            raise RefusedError(f"torch {torch.__version__} cannot turn {source.name} into ONNX: {detail}") from None
+
+
+def why_unsafe(path: Path) -> str | None:
+    """Why loading the ``.pt2`` file could run code, or None. ``torch.export.load`` unpickles whatever is pickled in it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return next(_complaints(path, archive), None)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        return f"{path.name} is damaged or no exported program: {str(error)[:200]}"
+
+
+def _complaints(path: Path, archive: zipfile.ZipFile) -> Iterator[str]:
+    # The names stand under a folder that has the file's name at the time it was saved.
+    files = {name.partition("/")[2]: name for name in archive.namelist()}
+    if len(files) != len(archive.namelist()) or "models/model.json" not in files:
+        yield f"{path.name} is no exported program of torch 2.8 or newer; load it where it was made and write it by torch.export.save"
+        return
+    for name in files:
+        if name.startswith("data/aotinductor/"):
+            yield f"the file holds compiled code ({name}), {_TRUST}"
+        elif name.startswith("data/constants/") and not Path(name).name.startswith(("tensor_", "model_constants_config")):
+            yield f"the file holds a pickled object ({name}), {_TRUST}"
+        elif name.startswith("data/sample_inputs/") and not _plain_tensors(archive.read(files[name])):
+            yield f"the file holds pickled objects as its sample inputs, {_TRUST}"
+        elif name.endswith(".json"):
+            yield from _complaints_of_json(json.loads(archive.read(files[name])))
+
+
+def _plain_tensors(content: bytes) -> bool:
+    """Whether torch's own restricted unpickler takes it; where it does not, ``torch.export.load`` takes the other one."""
+    import pickle
+
+    import torch
+
+    if not content:
+        return True
+    try:
+        torch.load(io.BytesIO(content), weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError):
+        return False
+    return True
+
+
+def _complaints_of_json(value) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list):
+            waiting.extend(value)
+        elif isinstance(value, dict):
+            waiting.extend(value.values())
+            if value.get("use_pickle"):
+                yield f"the file holds a pickled tensor ({value.get('path_name')}), {_TRUST}"
+            if "inputs" in value and not _TARGET.match(str(value.get("target", "math.floor"))):
+                yield f"the file calls '{value['target']}', {_TRUST}"
+            if not _is_size(str(value.get("expr_str", ""))):
+                yield f"the file computes a size by '{value['expr_str']}', {_TRUST}"
+
+
+def _is_size(expression: str) -> bool:
+    return all(_SIZE_WORD.fullmatch(word) for word in re.findall(r"'?\w+'?|\S", expression))
+
+
+def _name_batch_axis(path: Path) -> None:
+    """``s40`` to ``batch``, wherever the symbol of the first input's first axis stands."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    first = next((value.type.tensor_type.shape.dim[0] for value in model.graph.input if value.type.tensor_type.shape.dim), None)
+    if first is None or not first.dim_param:
+        return
+    symbol = first.dim_param
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.dim_param == symbol:
+                axis.dim_param = "batch"
+    onnx.save(model, path)
+
+
+def _require_opens(path: Path) -> None:
+    import onnx
+    import onnxruntime
+
+    try:
+        onnx.checker.check_model(path, full_check=True)
+        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        raise RefusedError(f"the ONNX file was written and does not open: {' '.join(str(error).split())[:300]}") from None
