@@ -5,7 +5,15 @@ from pathlib import Path
 
 from studylib.errors import ArtifactError, StudyError, lookup
 
-_READERS = {"keras": "keras", "keras_h5": "keras", "onnx": "onnx", "openvino": "openvino", "saved_model": "saved_model", "tflite": "litert"}
+_READERS = {
+    "keras": "keras",
+    "keras_h5": "keras",
+    "onnx": "onnx",
+    "openvino": "openvino",
+    "saved_model": "saved_model",
+    "tflite": "litert",
+    "torch": "torch",
+}
 FORMATS = tuple(_READERS)
 _INNER = {"openvino": "model.xml", "onnx": "model.onnx"}
 _WANTED = {
@@ -15,6 +23,7 @@ _WANTED = {
     "openvino": "an OpenVINO IR `.xml` with its `.bin` beside it",
     "saved_model": "a folder with `saved_model.pb` and a serving signature",
     "tflite": "a LiteRT flatbuffer (`TFL3`)",
+    "torch": "a `.pt2` file that torch.export.save wrote",
 }
 _NOTHING = {
     "macs_why": None,

@@ -12,6 +12,10 @@ def why_unsafe(path: Path, format: str) -> str | None:
         from studylib.recipes import keras_safety
 
         return keras_safety.why_unsafe(path)
+    if format == "torch":
+        from studylib.recipes import from_torch
+
+        return from_torch.TorchToOnnx().missing() or from_torch.why_unsafe(path)
     return _why_unsafe_graph(path) if format == "saved_model" else None
 
 

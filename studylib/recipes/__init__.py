@@ -5,7 +5,7 @@ A recipe reads ``source_format``; a chain of float conversions leads from the so
 
 from dataclasses import replace
 
-from studylib.recipes import litert, litert_to_onnx, onnx, serving, to_litert, to_onnx, to_openvino, to_saved_model
+from studylib.recipes import from_torch, litert, litert_to_onnx, onnx, serving, to_coreml, to_litert, to_onnx, to_openvino, to_saved_model
 from studylib.recipes.base import Recipe as Recipe
 
 # Of several recipes with one target, an earlier one is preferred where the way is equally long.
@@ -13,8 +13,9 @@ RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
     "fp32": {
         "saved_model": (to_saved_model.ToSavedModel(), to_saved_model.LegacyKerasToSavedModel()),
         "tflite": (to_litert.ToLiteRT(),),
-        "onnx": (to_onnx.ToOnnx(), litert_to_onnx.LiteRTToOnnx()),
+        "onnx": (to_onnx.ToOnnx(), litert_to_onnx.LiteRTToOnnx(), from_torch.TorchToOnnx()),
         "openvino": (to_openvino.SavedModelToOpenVino(), to_openvino.OnnxToOpenVino()),
+        "coreml": (to_coreml.ToCoreML(),),
         "serving": (serving.ToServing(),),
     },
     "fp16": {"tflite": (litert.Float16(),), "onnx": (onnx.Float16(),)},
@@ -25,6 +26,7 @@ RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
 # Why the field has no translation from one format to another, where it is known.
 _NO_PATH = {
     ("onnx", "tflite"): "no converter from ONNX to LiteRT is among the packages of this study; convert the model it came from",
+    ("torch", "tflite"): "no maintained converter from PyTorch to LiteRT is among the packages of this study",
     ("onnx", "saved_model"): "onnx-tf was archived in 2024; convert the model it came from",
     ("tflite", "saved_model"): "a LiteRT file has lost the graph it was made from; convert the model it came from",
 }

@@ -1,17 +1,20 @@
 """PyTorch programs exported by ``torch.export.save`` (``.pt2``) to ONNX, without running what such a file may hold besides a graph."""
 
+import importlib
 import importlib.util
 import io
 import json
 import re
+import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from studylib.errors import RefusedError
 from studylib.recipes.base import Recipe
+from studylib.recipes.to_onnx import save
 from studylib.zoo import Samples
 
 _TRUST = "which can run code while it is loaded; if you trust the file's author, set TRUST=1"
@@ -35,6 +38,8 @@ class TorchToOnnx(Recipe):
     source_format: ClassVar[str] = "torch"
     packages: ClassVar[tuple[str, ...]] = ("torch", "onnxscript", "onnx", "onnxruntime")
 
+    helpers: ClassVar[tuple[str, ...]] = ("to_onnx.py",)
+
     opset: int = 18
     trust: bool = False
 
@@ -47,11 +52,16 @@ class TorchToOnnx(Recipe):
         reason = self.missing() or (None if self.trust else why_unsafe(source))
         if reason:
             raise RefusedError(reason)
-        path = folder / "model.onnx"
-        self._export(source).save(path)
-        _name_batch_axis(path)
+        import onnx
+
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            # torch may put large weights beside the file; they belong into it while it can hold them.
+            self._export(source).save(Path(scratch) / "model.onnx")
+            model = onnx.load(Path(scratch) / "model.onnx")
+            _name_batch_axis(model)
+            path = save(model, folder)
         _require_opens(path)
-        return path
+        return path if path.parent == folder else path.parent
 
     def _export(self, source: Path):
         import torch
@@ -126,11 +136,47 @@ def _is_size(expression: str) -> bool:
     return all(_SIZE_WORD.fullmatch(word) for word in re.findall(r"'?\w+'?|\S", expression))
 
 
-def _name_batch_axis(path: Path) -> None:
-    """``s40`` to ``batch``, wherever the symbol of the first input's first axis stands."""
-    import onnx
+def load_program(path: Path) -> Callable[[dict], dict]:
+    """The exported program as a function from inputs by name to outputs ``output_0`` …; `why_unsafe` was asked before."""
+    import torch
 
-    model = onnx.load(path, load_external_data=False)
+    program = torch.export.load(path)
+    module, names = program.module(), program.graph_signature.user_inputs
+
+    def run(inputs: dict) -> dict:
+        with torch.no_grad():
+            outputs = module(*(torch.from_numpy(inputs[name].copy()) for name in names))
+        outputs = outputs if isinstance(outputs, tuple | list) else (outputs,)
+        return {f"output_{index}": values.numpy() for index, values in enumerate(outputs)}
+
+    return run
+
+
+def export_factory(location: str, folder: Path) -> Path:
+    """``module:factory`` to ``model.pt2``. The factory returns (module, example inputs as a tuple of tensors).
+
+    The first axis of every example input of at least one axis is the batch. Raises `RefusedError` when it cannot be had.
+    """
+    import torch
+
+    module_name, _, name = location.partition(":")
+    try:
+        made = getattr(importlib.import_module(module_name), name)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise RefusedError(f"MODEL {location}: {type(error).__name__}: {error}. Give an importable module and a function without arguments")
+    if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], torch.nn.Module) and isinstance(made[1], tuple)):
+        raise RefusedError(f"MODEL {location} returned {type(made).__name__}; it must return (torch.nn.Module, tuple of example tensors)")
+    module, examples = made
+    # Two samples: torch takes an example of one for a batch that is always one.
+    examples = tuple(value if value.dim() == 0 or len(value) > 1 else value.repeat(2, *[1] * (value.dim() - 1)) for value in examples)
+    batch = torch.export.Dim("batch")
+    dynamic = tuple({0: batch} if value.dim() else None for value in examples)
+    torch.export.save(torch.export.export(module.eval(), examples, dynamic_shapes=dynamic), folder / "model.pt2")
+    return folder / "model.pt2"
+
+
+def _name_batch_axis(model) -> None:
+    """``s40`` to ``batch``, wherever the symbol of the first input's first axis stands."""
     first = next((value.type.tensor_type.shape.dim[0] for value in model.graph.input if value.type.tensor_type.shape.dim), None)
     if first is None or not first.dim_param:
         return
@@ -139,7 +185,6 @@ def _name_batch_axis(path: Path) -> None:
         for axis in value.type.tensor_type.shape.dim:
             if axis.dim_param == symbol:
                 axis.dim_param = "batch"
-    onnx.save(model, path)
 
 
 def _require_opens(path: Path) -> None:
