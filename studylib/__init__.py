@@ -21,6 +21,7 @@ _HOME = {
     "hardware_sets": "params",
     "resolve": "params",
     "probe": "hardware",
+    "show_handmade": "zoo.handmade",
     "tables": "tables",
     "formats": "formats",
     "figures": "figures",

@@ -129,7 +129,8 @@ def open_source(source: Artifact, trust: bool = False) -> Run:
 
         return load_program(source.path)
     runtime = next(runtime for runtime in RUNTIMES.values() if runtime.format == source.format)
-    return runtime.open(source.path, Options()).run
+    # Not activated: how many threads answer changes no answer, and this process may have set its own already.
+    return runtime.load(source.path, Options()).run
 
 
 def _keras(path: Path, trust: bool) -> Run:

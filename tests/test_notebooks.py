@@ -52,7 +52,8 @@ def test_notebooks_are_thin(path):
     cells = _code(path)
     assert len(cells) <= 12
     for cell in cells:
-        assert len(cell.source.splitlines()) <= 10
+        # Parameters stand one on a line, however many there are.
+        assert len(cell.source.splitlines()) <= 10 or "parameters" in cell.metadata.get("tags", [])
         assert not re.search(r"^\s*(def|class) ", cell.source, re.MULTILINE)
         imported = re.findall(r"^\s*(?:import|from) (.+)", cell.source, re.MULTILINE)
         assert imported in ([], ["studylib as sl"])

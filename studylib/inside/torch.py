@@ -1,4 +1,4 @@
-"""Programs that ``torch.export.save`` wrote (``.pt2``). Loading one may run code: `studylib.recipes.from_torch.why_unsafe` is asked first."""
+"""Programs that ``torch.export.save`` wrote (``.pt2``). Loading one may run code: `from_torch.why_unsafe` is asked first."""
 
 from collections import Counter
 from pathlib import Path

@@ -163,7 +163,9 @@ def export_factory(location: str, folder: Path) -> Path:
     try:
         made = getattr(importlib.import_module(module_name), name)()
     except (ImportError, AttributeError, TypeError) as error:
-        raise RefusedError(f"MODEL {location}: {type(error).__name__}: {error}. Give an importable module and a function without arguments")
+        raise RefusedError(
+            f"MODEL {location}: {type(error).__name__}: {error}. Give an importable module and a function without arguments"
+        ) from None
     if not (isinstance(made, tuple) and len(made) == 2 and isinstance(made[0], torch.nn.Module) and isinstance(made[1], tuple)):
         raise RefusedError(f"MODEL {location} returned {type(made).__name__}; it must return (torch.nn.Module, tuple of example tensors)")
     module, examples = made

@@ -33,6 +33,13 @@ class Handmade(Model):
         return Samples({"x": rng.standard_normal((n, 4)).astype(np.float32)}, labels=None)
 
 
+def show_handmade() -> str:
+    """The graph in ONNX's own text form, for people to read."""
+    import onnx
+
+    return onnx.printer.to_text(graph())
+
+
 def answer(x: np.ndarray) -> np.ndarray:
     """What the graph must answer, in numpy."""
     return np.maximum(x @ WEIGHT + BIAS, 0)

@@ -61,7 +61,7 @@ def test_its_artifact_runs_and_is_still_the_same_model(entry, mnist):
     runtime = RUNTIME_OF.get(entry.target)
     if runtime is None:
         pytest.skip(f"no runtime here opens {entry.target}; its own test reads the file")
-    session = runtime.open(artifact.path, Options(threads=1))
+    session = runtime.load(artifact.path, Options(threads=1))
     outputs = {"it": np.concatenate([only(session.run(samples.batch(index, 1))) for index in range(64)])}
     assert quality.why_not_same(quality.metrics(outputs, {"it": reference}, None), entry.name) is None
 
@@ -74,6 +74,8 @@ def test_its_lineage_names_every_step(entry, mnist):
 
 
 def test_its_key_depends_on_its_configuration_parent_and_calibration(entry):
+    if entry.missing():
+        pytest.skip(entry.missing())
     base = entry.key("parent", "samples")
     assert base == entry.key("parent", "samples")
     assert base != entry.key("another", "samples")

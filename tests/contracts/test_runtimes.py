@@ -27,7 +27,8 @@ def opened(runtime, mnist, recording):
     else:
         cell = next(c for c in mnist.plan.conversions if c.trial and c.trial.runtime == runtime.name)
         path = mnist.artifact(cell.trial.artifact_key).path
-    return runtime.open(path, Options(threads=1)), samples, reference
+    # Threads are set once in a process, which this one may have done long ago; the worker's own process activates.
+    return runtime.load(path, Options(threads=1)), samples, reference
 
 
 def test_it_names_itself_its_format_and_its_version(runtime, mnist):
