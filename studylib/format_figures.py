@@ -47,7 +47,7 @@ def contents(results: Results):
         figure, panels = drawing.stacked(heights)
         for axes, model in zip(panels, models, strict=True):
             part = table[table.model == model].iloc[::-1]
-            labels = [f"{row.format} from {row._4}" if row._4 else f"{row.format} (source)" for row in part.itertuples()]
+            labels = [f"{row._4} → {row.format}" if row._4 else f"{row.format} (source)" for row in part.itertuples()]
             axes.barh(range(len(part)), part.operators, color=[colours[name] for name in part["format"]], height=0.7)
             axes.set_yticks(range(len(part)), labels, fontsize=8)
             for position, row in enumerate(part.itertuples()):

@@ -75,7 +75,7 @@ def operators(results: Results, model: str) -> pd.DataFrame:
     columns = {}
     for facts, found in _looked_into(results):
         if facts["model"] == model and facts["precision"] == "fp32":
-            columns.setdefault(f"{facts['format']} from {_parent(facts)}" if _parent(facts) else facts["format"], found["operators"])
+            columns.setdefault(f"{_parent(facts)} → {facts['format']}" if _parent(facts) else facts["format"], found["operators"])
     table = pd.DataFrame(columns).fillna(0).astype(int)
     table = table.loc[table.sum(axis=1).sort_values(ascending=False, kind="stable").index]
     return table.rename_axis("operator").reset_index()
@@ -141,8 +141,8 @@ def _words(name: str, note) -> list[str]:
 
 
 def _parent(facts: dict) -> str:
-    """The format that an artifact was made from; empty for a source model."""
-    return facts["lineage"][-1].get("from", "")
+    """The formats it went through, the source first; empty for a source model."""
+    return " → ".join(step["from"] for step in facts["lineage"] if "from" in step)
 
 
 def _opset(found: dict) -> str:

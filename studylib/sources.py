@@ -92,13 +92,13 @@ def inside_key(key: str) -> str:
     return derived_key("inside", {}, (key,), tuple(sorted(Path(inside.__file__).parent.glob("*.py"))))
 
 
-def describe(artifact: Artifact, shapes: dict[str, tuple], store: Store) -> Artifact:
+def describe(artifact: Artifact, shapes: dict[str, tuple], store: Store, trust: bool = False) -> Artifact:
     """What is inside an artifact, as JSON: operators, parameters, MACs, inputs and outputs."""
     key = inside_key(artifact.key)
     facts = {"format": "inside", "precision": artifact.precision, "model": artifact.model, "lineage": artifact.lineage}
 
     def write(folder: Path) -> Path:
-        found = inside.look(artifact.path, artifact.format, shapes)
+        found = inside.look(artifact.path, artifact.format, shapes, trust)
         (folder / "inside.json").write_text(json.dumps(found), encoding="utf-8")
         return folder / "inside.json"
 

@@ -67,7 +67,7 @@ def make(target: dict, store: Store):
         artifact = recipe(artifact, store, calibration)
     if target["kind"] == "inside":
         query = Samples.load(sources.samples("test", target["n"], store).path).batch(0, 1)
-        return describe(artifact, {name: values.shape for name, values in query.items()}, store)
+        return describe(artifact, {name: values.shape for name, values in query.items()}, store, sources.model.trust)
     return artifact
 
 

@@ -35,7 +35,7 @@ _NOTHING = {
 }
 
 
-def look(path: Path, format: str, shapes: dict[str, tuple] | None = None) -> dict:
+def look(path: Path, format: str, shapes: dict[str, tuple] | None = None, trust: bool = False) -> dict:
     """What the model file at ``path`` holds, as plain JSON.
 
     ``operators`` {type: count}; ``parameters``, the number of weight values (constants of at least one axis that are computed with:
@@ -43,21 +43,21 @@ def look(path: Path, format: str, shapes: dict[str, tuple] | None = None) -> dic
     of 1, other dynamic axes as ``shapes`` (input name to shape) says, or None with ``macs_why`` (FLOPs are twice the MACs);
     ``opset``; ``inputs`` and ``outputs`` (name, shape with None for dynamic axes, dtype); ``custom_operators`` and
     ``select_tf_operators`` with ``consequences`` in words; ``float_islands`` of quantized graphs (see `islands.find`), else None.
-    Raises `ArtifactError` when the file cannot be read as ``format`` and `UnknownNameError` for a format that is not known.
+    ``trust``: code inside a Keras file may run. Raises `ArtifactError` when the file cannot be read as ``format`` and `UnknownNameError` for a format that is not known.
     """
     path, reader = Path(path), lookup(_READERS, "format", format)
     # Formats of several files lie in a folder of their own, under a fixed name.
     path = path / _INNER[format] if format in _INNER and path.is_dir() else path
     if not path.exists():
-        raise ArtifactError(f"{path} does not exist; a {format} model is {_WANTED[format]}")
+        raise ArtifactError(f"{path.name} does not exist; a {format} model is {_WANTED[format]}")
     try:
-        found = importlib.import_module(f"{__name__}.{reader}").look(path, shapes)
+        found = importlib.import_module(f"{__name__}.{reader}").look(path, shapes, **({"trust": trust} if reader == "keras" else {}))
     except (StudyError, ImportError, MemoryError):
         raise
     except Exception as error:
         # Each library reports a broken file by exceptions of its own, down to IndexError from a truncated flatbuffer.
         said = str(error).strip().splitlines() or [type(error).__name__]
-        raise ArtifactError(f"{path} cannot be read as {format}: {said[0][:300]}. Give {_WANTED[format]}.") from error
+        raise ArtifactError(f"{path.name} cannot be read as {format}: {said[0][:300]}. Give {_WANTED[format]}.") from error
     _check_names(shapes, found["inputs"])
     return _NOTHING | found
 

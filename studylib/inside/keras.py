@@ -1,5 +1,6 @@
 """Keras files, ``.keras`` and ``.h5``. What can be read is read without Keras; only MACs need the model, loaded in safe mode."""
 
+import importlib
 import io
 import json
 import math
@@ -16,7 +17,7 @@ _MODELS = ("Functional", "Sequential", "Model")
 _OWN = ("keras", "tf_keras", "tensorflow.keras", "tensorflow.python.keras")
 
 
-def look(path: Path, shapes: dict | None) -> dict:
+def look(path: Path, shapes: dict | None, trust: bool = False) -> dict:
     config, version, weights = _zipped(path) if zipfile.is_zipfile(path) else _hdf5(path)
     layers = list(_layers(config))
     custom = dict.fromkeys(layer["class_name"] for layer in layers if _is_custom(layer))
@@ -28,7 +29,7 @@ def look(path: Path, shapes: dict | None) -> dict:
         "custom_operators": list(custom),
         "consequences": [_consequence(name) for name in custom],
     }
-    return found | _loaded(path, shapes, "Lambda" in custom)
+    return found | _loaded(path, shapes, trust, "Lambda" in custom and not trust)
 
 
 def _zipped(path: Path) -> tuple[dict, str, list]:
@@ -36,7 +37,9 @@ def _zipped(path: Path) -> tuple[dict, str, list]:
     with zipfile.ZipFile(path) as archive:
         missing = {"config.json", "metadata.json", "model.weights.h5"} - set(archive.namelist())
         if missing:
-            raise ArtifactError(f"{path} cannot be read as keras: the archive has no {', '.join(sorted(missing))}. Save the model again.")
+            raise ArtifactError(
+                f"{path.name} cannot be read as keras: the archive has no {', '.join(sorted(missing))}. Save the model again."
+            )
         config = json.loads(archive.read("config.json"))
         version = json.loads(archive.read("metadata.json")).get("keras_version", "")
         return config, version, _datasets(io.BytesIO(archive.read("model.weights.h5")))
@@ -47,10 +50,12 @@ def _hdf5(path: Path) -> tuple[dict, str, list]:
     import h5py
 
     if not h5py.is_hdf5(path):
-        raise ArtifactError(f"{path} cannot be read as keras: it is neither a zip archive nor HDF5. Give a `.keras` or `.h5` model.")
+        raise ArtifactError(f"{path.name} cannot be read as keras: it is neither a zip archive nor HDF5. Give a `.keras` or `.h5` model.")
     with h5py.File(path, "r") as file:
         if "model_config" not in file.attrs:
-            raise ArtifactError(f"{path} holds weights without a model (no `model_config`); save the whole model, not its weights alone.")
+            raise ArtifactError(
+                f"{path.name} holds weights without a model (no `model_config`); save the whole model, not its weights alone."
+            )
         version = file.attrs.get("keras_version", "")
         config = json.loads(file.attrs["model_config"])
         version = version.decode() if isinstance(version, bytes) else str(version)
@@ -104,12 +109,12 @@ def _consequence(name: str) -> str:
     return f"{name} is a layer that Keras does not know: register its class before loading, or export the model where it is."
 
 
-def _loaded(path: Path, shapes: dict | None, code: bool) -> dict:
+def _loaded(path: Path, shapes: dict | None, trust: bool, code: bool) -> dict:
     """Inputs, outputs and MACs, which need the model itself; in words why not where it cannot be loaded."""
     if code:
         return _unknown("the file holds a Lambda layer, whose code is not run")
     try:
-        model = load_keras(path)
+        model = load_keras(path, trust)
     except RefusedError as error:  # the rest of the file was read all the same
         return _unknown(str(error))
     macs, why = _macs(model, shapes)
@@ -124,15 +129,17 @@ def _unknown(why: str) -> dict:
 
 def _macs(model, shapes: dict | None) -> tuple[int | None, str | None]:
     """Counted on the graph that TensorFlow traces from the model; tracing computes nothing."""
-    import keras
     import tensorflow as tf
 
     sizes = [counting.concrete(tensor.name, tuple(tensor.shape), shapes) for tensor in model.inputs]
     wanted = [tf.TensorSpec(size, tensor.dtype) for size, tensor in zip(sizes, model.inputs, strict=True)]
-    flat = keras.Model(model.inputs, model.outputs)  # takes a list, however the model's own inputs are structured
+    library = importlib.import_module(type(model).__module__.partition(".")[0])  # keras or tf_keras
+    flat = library.Model(model.inputs, model.outputs)  # takes a list, however the model's own inputs are structured
     traced = tf.function(lambda *values: flat(list(values), training=False))
     return counting.add_up(graph_counts(traced.get_concrete_function(*wanted).graph))
 
 
 def _described(tensor, name: str) -> dict:
-    return {"name": name, "shape": list(tensor.shape), "dtype": str(tensor.dtype)}
+    import tensorflow as tf
+
+    return {"name": name, "shape": list(tensor.shape), "dtype": tf.as_dtype(tensor.dtype).name}

@@ -29,17 +29,19 @@ class File:
 
         content = path.read_bytes()
         if content[4:8] != b"TFL3":
-            raise ArtifactError(f"{path} cannot be read as tflite: its magic is {content[4:8]!r}, not b'TFL3'. Give a LiteRT flatbuffer.")
+            raise ArtifactError(
+                f"{path.name} cannot be read as tflite: its magic is {content[4:8]!r}, not b'TFL3'. Give a LiteRT flatbuffer."
+            )
         self.model = schema.ModelT.InitFromPackedBuf(content)
         if not self.model.subgraphs or not self.model.subgraphs[0].operators:
-            raise ArtifactError(f"{path} cannot be read as tflite: it holds no operators. Give a LiteRT flatbuffer.")
+            raise ArtifactError(f"{path.name} cannot be read as tflite: it holds no operators. Give a LiteRT flatbuffer.")
         self.graphs = self.model.subgraphs
         self._check_complete(path, len(content))
 
     def _check_complete(self, path: Path, size: int) -> None:
         for buffer in self.model.buffers:
             if buffer.offset > 1 and buffer.offset + buffer.size > size:
-                raise ArtifactError(f"{path} cannot be read as tflite: weights end at byte {buffer.offset + buffer.size} of {size}.")
+                raise ArtifactError(f"{path.name} cannot be read as tflite: weights end at byte {buffer.offset + buffer.size} of {size}.")
 
     def type(self, operator) -> str:
         code = self.model.operatorCodes[operator.opcodeIndex]

@@ -47,7 +47,7 @@ def read(path: Path):
 
     model = onnx.load(path)
     if not model.graph.node or not model.opset_import:
-        raise ArtifactError(f"{path} cannot be read as onnx: it holds no operators. Give an ONNX model file.")
+        raise ArtifactError(f"{path.name} cannot be read as onnx: it holds no operators. Give an ONNX model file.")
     if len(model.functions):
         model = onnx.inliner.inline_local_functions(model)
     _sort(model.graph)

@@ -21,7 +21,7 @@ def look(path: Path, shapes: dict | None) -> dict:
 
     root = ElementTree.parse(path).getroot()
     if root.tag != "net" or not path.with_suffix(".bin").is_file():
-        raise ArtifactError(f"{path} cannot be read as openvino: the root is <{root.tag}> and {path.stem}.bin must lie beside it.")
+        raise ArtifactError(f"{path.name} cannot be read as openvino: the root is <{root.tag}> and {path.stem}.bin must lie beside it.")
     model = openvino.Core().read_model(path)
     nodes = list(_nodes(model))
     weights = [node for node in nodes if _is_weight(node)]

@@ -42,14 +42,14 @@ def _serving(path: Path):
 
     file = path / "saved_model.pb"
     if not file.is_file():
-        raise ArtifactError(f"{path} is no SavedModel: it has no `saved_model.pb`. Give the folder that `model.export` wrote.")
+        raise ArtifactError(f"{path.name} is no SavedModel: it has no `saved_model.pb`. Give the folder that `model.export` wrote.")
     content = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     graphs = [meta for meta in content.meta_graphs if "serve" in meta.meta_info_def.tags]
     if not graphs:
-        raise ArtifactError(f"{path} has no graph tagged `serve`; export the model with `model.export`.")
+        raise ArtifactError(f"{path.name} has no graph tagged `serve`; export the model with `model.export`.")
     if "serving_default" not in graphs[0].signature_def:
         known = ", ".join(sorted(graphs[0].signature_def)) or "none"
-        raise ArtifactError(f"{path} has no signature `serving_default`; its signatures are: {known}. Export it with one.")
+        raise ArtifactError(f"{path.name} has no signature `serving_default`; its signatures are: {known}. Export it with one.")
     return graphs[0], graphs[0].signature_def["serving_default"]
 
 

@@ -108,7 +108,7 @@ class OwnModel(Model):
             from studylib.recipes.from_torch import export_factory
 
             return export_factory(self.location, folder)
-        target = folder / f"model{self.path.suffix.lower()}"
+        target = folder / self.path.name  # its own name, so that what is said of it later is understood
         if self.source_format == "onnx":
             target = _copied_onnx(self.path, folder)
         elif self.path.is_dir():
@@ -118,14 +118,14 @@ class OwnModel(Model):
         reason = None if self.trust else why_unsafe(target, self.source_format)
         if reason:
             raise ArtifactError(f"{reason}; if you trust its author, run again with TRUST=1")
-        inside.look(target, self.source_format)
+        inside.look(target, self.source_format, trust=self.trust)
         return target
 
     def described_samples(
         self, split: str, n: int, seed: int, source: Path | None, works: Callable[[dict], str | None]
     ) -> tuple[Samples, dict]:
         """Samples that fit what the file says, and what was assumed. ``works(inputs)``: why the model refuses a query."""
-        tensors = inside.look(source, self.source_format)["inputs"]
+        tensors = inside.look(source, self.source_format, trust=self.trust)["inputs"]
         return own_data.samples(tensors, self.card, self.data_path and Path(self.data_path), split, n, seed, works)
 
     def samples(self, split: str, n: int, seed: int) -> Samples:
@@ -182,7 +182,7 @@ def _copied_onnx(path: Path, folder: Path) -> Path:
     except DecodeError:
         raise ArtifactError(f"{path.name} is damaged or cut off: it does not decode as ONNX. Copy or export it again.") from None
     if not any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        return Path(shutil.copyfile(path, folder / "model.onnx"))
+        return Path(shutil.copyfile(path, folder / path.name))
     try:
         return save(onnx.load(path), folder)
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
