@@ -219,8 +219,10 @@ class Study:
             return {}
 
     def _save_plan(self, failures: dict[str, str] | None = None) -> None:
-        failures = self._known_failures() if failures is None else failures
-        keys = {target["key"] for target in self.plan.targets} - failures.keys()
+        planned = {target["key"] for target in self.plan.targets}
+        known = self._known_failures() if failures is None else failures
+        failures = {key: reason for key, reason in known.items() if key in planned}
+        keys = planned - failures.keys()
         made = [self.artifact(key).to_json() for key in keys if self.is_made(key)]
         made = sorted(made, key=lambda facts: facts["key"])
         self.results.save_plan(self.trials, self._run_facts(failures), made, self.plan.conversions, self._inside(failures))

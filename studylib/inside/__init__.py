@@ -43,6 +43,8 @@ def look(path: Path, format: str, shapes: dict[str, tuple] | None = None, trust:
     of 1, other dynamic axes as ``shapes`` (input name to shape) says, or None with ``macs_why`` (FLOPs are twice the MACs);
     ``opset``; ``inputs`` and ``outputs`` (name, shape with None for dynamic axes, dtype); ``custom_operators`` and
     ``select_tf_operators`` with ``consequences`` in words; ``float_islands`` of quantized graphs (see `islands.find`), else None.
+    ``trust``: code inside a Keras file may run. Raises `ArtifactError` when the file cannot be read as ``format`` and
+    `UnknownNameError` for a format that is not known.
     ``trust``: code inside a Keras file may run. Raises `ArtifactError` when the file cannot be read as ``format`` and `UnknownNameError` for a format that is not known.
     """
     path, reader = Path(path), lookup(_READERS, "format", format)
