@@ -114,14 +114,15 @@ def compare_machines(options: argparse.Namespace) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    """Measure what the harness itself costs."""
-    from studylib import overhead, params
+    """Measure what the harness itself costs, and what a conversion to ONNX costs beside tf2onnx' own call."""
+    from studylib import conversion_cost, overhead, params
     from studylib.stats import MINIMUM_ROUNDS
 
     if options.rounds < MINIMUM_ROUNDS:
         raise InputError(f"--rounds is {options.rounds}; an interval needs at least {MINIMUM_ROUNDS}.")
     with only_one(params.outputs_root()):
         overhead.run(rounds=options.rounds)
+        conversion_cost.run_on_zoo()
 
 
 class Console:

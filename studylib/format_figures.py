@@ -83,5 +83,5 @@ def _square(column: int, row: int, colour: str):
 
 def _size_of(part) -> str:
     """Parameters and MACs of a model: the source's own count, or the first file's that tells."""
-    told = [value for value in part.MACs[::-1] if value != "unknown"]
+    told = [value for value in part.MACs[::-1] if not value.startswith("unknown")]
     return f"{part.parameters.iloc[-1]} parameters, {told[0] if told else 'unknown'} MACs a sample"

@@ -61,7 +61,7 @@ def inside(results: Results) -> pd.DataFrame:
                 "operators": sum(operators.values()),
                 "most frequent": ", ".join(f"{count} {name}" for name, count in operators.most_common(4)),
                 "parameters": f"{found['parameters']:,}",
-                "MACs": f"{found['macs']:,}" if found["macs"] is not None else "unknown",
+                "MACs": f"{found['macs']:,}" if found["macs"] is not None else f"unknown: {found['macs_why']}",
                 "operator set": _opset(found),
                 "size_kb": facts["size_bytes"] / 1000,
                 "in float": _islands(found),
@@ -101,8 +101,8 @@ def remarks(results: Results) -> pd.DataFrame:
             where = "samples" if facts["format"] == "samples" else f"{facts['precision']} {facts['format']}"
             rows += [{"model": facts["model"], "where": where, "remark": text} for text in _words(name, note)]
     for facts, found in _looked_into(results):
-        words = [*found["consequences"], *([f"MACs unknown: {found['macs_why']}"] if found["macs_why"] else [])]
-        rows += [{"model": facts["model"], "where": f"{facts['precision']} {facts['format']}", "remark": text} for text in words]
+        where = f"{facts['precision']} {facts['format']}"
+        rows += [{"model": facts["model"], "where": where, "remark": text} for text in found["consequences"]]
     frame = pd.DataFrame(rows, columns=["model", "where", "remark"])
     return frame.drop_duplicates(ignore_index=True).sort_values(["model", "where"], ignore_index=True)
 

@@ -16,7 +16,7 @@ from studylib.artifact import Artifact, Store, output_error, remove_leftovers
 from studylib.errors import ArtifactError, InputError
 from studylib.executors import LocalExecutor
 from studylib.measure import Bench, make_artifacts
-from studylib.own import OwnModel, is_own
+from studylib.own import OwnModel, facts_of, is_own
 from studylib.plan import Plan
 from studylib.recipes import RECIPES
 from studylib.records import Trial
@@ -98,6 +98,13 @@ class Study:
     def convert(self) -> None:
         """Make every float artifact of the plan and of the matrix of formats, the samples and the reference outputs."""
         self._make([target for target in self.plan.targets if target.get("recipe", "fp32") == "fp32"])
+
+    def make(self, model: str, format: str) -> Artifact:
+        """The float artifact of one model in one format, and nothing that it does not need. Raises `ArtifactError`."""
+        ours = [target for target in self.plan.targets if target["model"] == facts_of(self.plan.models[model])]
+        wanted = next(t for t in ours if t["kind"] == "recipe" and t["steps"][-1][0] == "fp32" and t["steps"][-1][2] == format)
+        self._make([target for target in ours if target["kind"] == "source" or target is wanted])
+        return self.artifact(wanted["key"])
 
     def compress(self) -> None:
         """Make every artifact of the plan."""

@@ -45,7 +45,6 @@ def look(path: Path, format: str, shapes: dict[str, tuple] | None = None, trust:
     ``select_tf_operators`` with ``consequences`` in words; ``float_islands`` of quantized graphs (see `islands.find`), else None.
     ``trust``: code inside a Keras file may run. Raises `ArtifactError` when the file cannot be read as ``format`` and
     `UnknownNameError` for a format that is not known.
-    ``trust``: code inside a Keras file may run. Raises `ArtifactError` when the file cannot be read as ``format`` and `UnknownNameError` for a format that is not known.
     """
     path, reader = Path(path), lookup(_READERS, "format", format)
     # Formats of several files lie in a folder of their own, under a fixed name.

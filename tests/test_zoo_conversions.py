@@ -1,0 +1,60 @@
+"""Every model of the zoo, at its real size, reaches every format, opens in its runtime and is still the same model."""
+
+import shutil
+
+import pytest
+
+from studylib.study import open_study
+from studylib.zoo import MODELS
+
+# The smoke study takes mnist_cnn through every format already; the longer window of BERT has the same weights.
+OTHERS = [name for name in MODELS if name not in ("mnist_cnn", "handmade")]
+FORMATS = ("saved_model", "onnx", "tflite")
+
+
+@pytest.fixture(params=OTHERS)
+def converted(request, tmp_path, monkeypatch):
+    """The study of one model after conversion and evaluation, in an outputs folder of its own that is emptied afterwards."""
+    monkeypatch.setenv("STUDYLIB_OUTPUTS", str(tmp_path))
+    study = open_study("cpu", "smoke", models=(request.param,), recipes=("fp32",), write=lambda line: None)
+    study.convert()
+    study.evaluate(("fp32",))
+    yield study
+    shutil.rmtree(tmp_path)
+
+
+@pytest.mark.slow
+def test_it_reaches_every_format_and_passes_parity(converted):
+    (model,) = converted.plan.models
+    cells = {(cell.source, cell.target): cell for cell in converted.results.conversions()}
+    for target in FORMATS:
+        cell = cells["keras", target]
+        assert converted.results.conversion_status(cell) == ("ok", ""), target
+        found = converted.results.evaluation(cell.trial.evaluation_id)
+        assert found["sqnr"] > 90, (target, found["sqnr"])
+        assert found["finite"]
+    inside = {
+        facts["format"]: converted.results.inside()[key]
+        for key, facts in converted.results.artifacts().items()
+        if key in converted.results.inside()
+    }
+    assert inside["tflite"]["select_tf_operators"] == inside["tflite"]["custom_operators"] == []
+    if MODELS[model].weights == "random":
+        assert "top1_accuracy" not in set(converted.results.table().metric)
+
+
+def test_a_hand_made_graph_answers_by_hand_in_every_runtime_that_reads_onnx(tmp_path):
+    import numpy as np
+
+    from studylib.recipes.to_openvino import OnnxToOpenVino
+    from studylib.runtimes import RUNTIMES, Options
+    from studylib.zoo import handmade
+
+    source = MODELS["handmade"].write(tmp_path, 0)
+    x = MODELS["handmade"].samples("test", 5, 1).inputs["x"]
+    files = {"onnxruntime": source, "openvino": OnnxToOpenVino().write(source, tmp_path, None)}
+    for runtime, path in files.items():
+        outputs = RUNTIMES[runtime].load(path, Options()).run({"x": x})
+        assert list(outputs) == ["scores"]
+        assert np.allclose(outputs["scores"], handmade.answer(x), atol=1e-6)
+    assert not np.allclose(handmade.answer(x), handmade.answer(-x))
