@@ -6,7 +6,7 @@ import shutil
 from studylib import params, report, tables
 
 BEGIN, END = "<!-- generated: begin (make readme) -->", "<!-- generated: end -->"
-FIGURES = ("trade-off", "speed-up")
+FIGURES = ("trade-off", "speed-up", "formats")
 
 
 def main() -> None:
