@@ -141,7 +141,15 @@ class Plan:
         sources, n = self._sources(name), self._test_samples(name)
         calibration = self.params.settings.calibration_samples
         seed = self.params.choice.seed
-        common = {"model": facts_of(self.models[name]), "seed": seed, "calibration": calibration, "n": n, "needs": [], "steps": []}
+        common = {
+            "model": facts_of(self.models[name]),
+            "seed": seed,
+            "calibration": calibration,
+            "n": n,
+            "needs": [],
+            "steps": [],
+            "matrix": False,
+        }
         source, test, train = sources.model_key, sources.samples_key("test", n), sources.samples_key("train", calibration)
         reference = sources.reference_key(n)
         first = {"needs": [source]} if self.models[name].reads_file else {}
@@ -151,30 +159,33 @@ class Plan:
             first | {"kind": "samples", "split": "train", "n": calibration, "key": train, "label": f"{name}, train samples"},
             {"kind": "reference", "key": reference, "needs": [source, test], "label": f"{name}, reference outputs"},
         ]
-        described = [(source, "fp32", self.models[name].source_format, [])]
-        for way in (self._recipes(name, hops) for hops in self._wanted(name)):
+        described = [(source, "fp32", self.models[name].source_format, [], False)]
+        for hops, matrix in self._wanted(name):
+            way = self._recipes(name, hops)
             for length, step in enumerate(way, 1):
                 key, *before = self._keys(name, way[:length])[::-1]
                 if any(key == known for known, *_ in described):
                     continue
                 steps = [[recipe.name, recipe.source_format, recipe.target] for recipe in way[:length]]
-                described.append((key, step.name, step.target, steps))
+                described.append((key, step.name, step.target, steps, matrix))
                 label = f"{name} {step.name} {step.target} from {step.source_format}"
                 needs = [source, reference, *([train] if step.calibrated else []), *before]
-                targets.append({"kind": "recipe", "recipe": step.name, "key": key, "steps": steps, "needs": needs, "label": label})
-        for key, recipe, format, steps in described:
+                facts = {"kind": "recipe", "recipe": step.name, "key": key, "steps": steps, "needs": needs, "label": label}
+                targets.append(facts | {"matrix": matrix})
+        for key, recipe, format, steps, matrix in described:
             if format in inside.FORMATS:
                 facts = {"kind": "inside", "recipe": recipe, "key": inside_key(key), "steps": steps, "needs": [key, test]}
-                targets.append(facts | {"label": f"{name} {recipe} {format}, what is inside"})
+                targets.append(facts | {"label": f"{name} {recipe} {format}, what is inside", "matrix": matrix})
         return [common | target for target in targets]
 
-    def _wanted(self, name: str) -> list[Hops]:
-        """The ways to everything that is made of a model: first float, then the matrix, then the rest."""
+    def _wanted(self, name: str) -> list[tuple[Hops, bool]]:
+        """The ways to everything that is made of a model, and whether only the matrix needs it: float, the matrix, the rest."""
         trials = [trial for trial in self.trials if trial.model == name and not trial.reason]
         ways = [[(trial.recipe, trial.format)] for trial in sorted(trials, key=lambda trial: trial.recipe != "fp32")]
         cells = [[("fp32", c.source), ("fp32", c.target)] for c in self.conversions if c.model == name and not c.reason]
         floats = [way for way in ways if way[0][0] == "fp32"]
-        return [*floats, *cells, *(way for way in ways if way not in floats)]
+        rest = [way for way in ways if way not in floats]
+        return [*((way, False) for way in floats), *((way, True) for way in cells), *((way, False) for way in rest)]
 
     def _recipes(self, name: str, hops: Hops) -> list[Recipe]:
         """The recipes to apply in turn, from the source model over every hop (recipe, format)."""

@@ -95,9 +95,10 @@ class Study:
 
     # --- steps -------------------------------------------------------------------------------------------------------
 
-    def convert(self) -> None:
-        """Make every float artifact of the plan and of the matrix of formats, the samples and the reference outputs."""
-        self._make([target for target in self.plan.targets if target.get("recipe", "fp32") == "fp32"])
+    def convert(self, matrix: bool = True) -> None:
+        """Make every float artifact of the plan and, with ``matrix``, of the matrix of formats; samples, reference outputs."""
+        floats = [target for target in self.plan.targets if target.get("recipe", "fp32") == "fp32"]
+        self._make([target for target in floats if matrix or not target["matrix"]])
 
     def make(self, model: str, format: str) -> Artifact:
         """The float artifact of one model in one format, and nothing that it does not need. Raises `ArtifactError`."""
@@ -110,10 +111,10 @@ class Study:
         """Make every artifact of the plan."""
         self._make(self.plan.targets)
 
-    def evaluate(self, recipes: tuple[str, ...] | None = None) -> None:
-        """Measure quality and parity of the artifacts (of ``recipes`` only, if given)."""
-        self.compress() if recipes is None else self.convert()
-        converted = self.converted if recipes is None or "fp32" in recipes else []
+    def evaluate(self, recipes: tuple[str, ...] | None = None, matrix: bool = True) -> None:
+        """Measure quality and parity of the artifacts (of ``recipes`` only, if given), with ``matrix`` of every conversion."""
+        self.compress() if recipes is None else self.convert(matrix)
+        converted = self.converted if matrix and (recipes is None or "fp32" in recipes) else []
         self.bench.evaluate([t for t in self.made if recipes is None or t.recipe in recipes] + converted)
         self.save()
 
