@@ -17,6 +17,11 @@ from studylib.zoo import Model, Samples
 
 # Samples that Keras answers at once; every other source is asked one by one.
 _BATCH = 32
+# Whose version decides what the source model answers.
+_FRAMEWORKS = {
+    "keras": ("keras", "tensorflow"), "keras_h5": ("keras", "tf-keras", "tensorflow"), "saved_model": ("tensorflow",),
+    "onnx": ("onnxruntime",), "tflite": ("ai-edge-litert",), "torch": ("torch",),
+}  # fmt: skip
 Run = Callable[[dict[str, np.ndarray]], quality.Outputs]
 
 
@@ -36,7 +41,7 @@ class Sources:
 
     def reference_key(self, n: int) -> str:
         parents = (self.model_key, self.samples_key("test", n))
-        return derived_key("reference", {"task": self.model.task}, parents, (Path(__file__),), ("keras", "numpy"))
+        return derived_key("reference", {"task": self.model.task}, parents, (Path(__file__),), _FRAMEWORKS[self.model.source_format])
 
     def source(self, store: Store) -> Artifact:
         """The model with its weights, in its own format; trained when the store does not hold it."""

@@ -46,6 +46,8 @@ class OwnModel(Model):
 
     def __post_init__(self):
         object.__setattr__(self, "name", self.name or slug(self.location))
+        if self.source_format == "torch" and importlib.util.find_spec("torch") is None:
+            raise InputError(f"MODEL {self.location}: the package torch is not installed. Install it with `pip install torch onnxscript`.")
         if not self.is_factory:
             check_file(self.path, self.source_format)
         if self.data_path:
