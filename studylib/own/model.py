@@ -46,10 +46,10 @@ class OwnModel(Model):
 
     def __post_init__(self):
         object.__setattr__(self, "name", self.name or slug(self.location))
-        if self.source_format == "torch" and importlib.util.find_spec("torch") is None:
-            raise InputError(f"MODEL {self.location}: the package torch is not installed. Install it with `pip install torch onnxscript`.")
         if not self.is_factory:
             check_file(self.path, self.source_format)
+        if self.source_format == "torch" and importlib.util.find_spec("torch") is None:
+            raise InputError(f"MODEL {self.location}: the package torch is not installed. Install it with `pip install torch onnxscript`.")
         if self.data_path:
             own_data.check_path(Path(self.data_path))
 

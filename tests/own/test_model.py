@@ -1,6 +1,7 @@
 """A model that the user brings: what is refused from outside, how it is named, what its key depends on."""
 
 import zipfile
+from importlib.util import find_spec
 
 import pytest
 
@@ -193,3 +194,27 @@ def test_a_zip_that_is_no_keras_model_is_refused(tmp_path):
     folder.mkdir()
     with pytest.raises(ArtifactError, match="damaged or no Keras model"):
         OwnModel(str(tmp_path / "a.keras")).write(folder, 0)
+
+
+@pytest.mark.skipif(find_spec("torch") is not None, reason="torch is installed")
+def test_without_torch_its_files_and_factories_are_refused_in_words(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pt2", "w") as archive:
+        archive.writestr("a/models/model.json", "{}")
+    for location in (str(tmp_path / "a.pt2"), "package.module:make"):
+        with pytest.raises(InputError, match=r"the package torch is not installed\. Install it with `pip install torch onnxscript`"):
+            OwnModel(location)
+
+
+def test_a_factory_returns_a_module_and_its_example_inputs(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    (tmp_path / "made_here.py").write_text(
+        "import torch\ndef factory():\n    return torch.nn.Linear(3, 2), (torch.zeros(1, 3),)\ndef wrong():\n    return 3\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    model = OwnModel("made_here:factory")
+    path = model.write(tmp_path, 0)
+    samples, _ = model.described_samples("test", 4, 1, path, lambda inputs: None)
+    assert [values.shape for values in samples.inputs.values()] == [(4, 3)]
+    assert torch.export.load(path)
+    with pytest.raises(ArtifactError, match=r"returned int; it must return \(torch\.nn\.Module, tuple of example tensors\)"):
+        OwnModel("made_here:wrong").write(tmp_path, 0)
