@@ -96,7 +96,7 @@ def where(job: dict, samples) -> str:
     source, suspect = (Path(job["source"]), job["source_format"]), (Path(job["artifact"]), job["format"])
     try:
         found = first_divergence(source, suspect, samples.batch(0, 1), tolerance(job["recipe"]).sqnr_db)
-    except ArtifactError as error:
+    except StudyError as error:
         return f"which layer is not known: {error}"
     return found.text if found else "every layer that can be compared agrees on the first sample"
 
