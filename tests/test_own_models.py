@@ -11,7 +11,7 @@ from conftest import cli, only
 from studylib import arrays
 from studylib.results import Results
 
-SQUEEZENET = Path(find_spec("onnx").origin).parent / "backend" / "test" / "data" / "light" / "light_squeezenet.onnx"
+DENSENET = Path(find_spec("onnx").origin).parent / "backend" / "test" / "data" / "light" / "light_densenet121.onnx"
 
 
 def _package_file(package: str, name: str) -> Path:
@@ -32,32 +32,32 @@ def _cells(results: Results, model: str) -> dict:
 
 
 @pytest.fixture(scope="module")
-def squeezenet(tmp_path_factory):
+def densenet(tmp_path_factory):
     """A network of the ``onnx`` wheel on the input that its published output belongs to: (results, that output)."""
     import onnx
 
-    folder = tmp_path_factory.mktemp("squeezenet")
+    folder = tmp_path_factory.mktemp("densenet")
     values = np.arange(3 * 224 * 224, dtype=np.float64).reshape(1, 3, 224, 224) / (3 * 224 * 224)
     np.savez(folder / "data.npz", data_0=values.astype(np.float32)[None])
-    published = onnx.TensorProto.FromString(SQUEEZENET.with_name("light_squeezenet_output_0.pb").read_bytes())
-    results = _study(folder / "outputs", str(SQUEEZENET), "--data", str(folder / "data.npz"), "--task", "classification")
+    published = onnx.TensorProto.FromString(DENSENET.with_name("light_densenet121_output_0.pb").read_bytes())
+    results = _study(folder / "outputs", str(DENSENET), "--data", str(folder / "data.npz"), "--task", "classification")
     return results, onnx.numpy_helper.to_array(published)
 
 
 @pytest.mark.slow
-def test_a_published_network_answers_what_was_published(squeezenet):
-    results, published = squeezenet
+def test_a_published_network_answers_what_was_published(densenet):
+    results, published = densenet
     (key,) = [facts["key"] for facts in results.artifacts().values() if facts["format"] == "outputs"]
     outputs, _ = arrays.load(results.folder.parent / ".artifacts" / key[:2] / key / "content" / "outputs")
     assert np.allclose(only(outputs)[0], published, atol=1e-5)
-    cells = _cells(results, "light_squeezenet")
+    cells = _cells(results, "light_densenet121")
     assert cells["onnx", "openvino"] == ("ok", "")
     assert cells["onnx", "tflite"][0] == "no path"
 
 
 @pytest.mark.slow
-def test_it_is_measured_and_carries_no_accuracy(squeezenet):
-    table = squeezenet[0].table()
+def test_it_is_measured_and_carries_no_accuracy(densenet):
+    table = densenet[0].table()
     measured = table[table.status == "ok"]
     assert {"latency_p50", "sqnr", "max_abs_error", "cosine", "agreement"} <= set(measured.metric)
     assert "top1_accuracy" not in set(table.metric)
