@@ -1,0 +1,65 @@
+"""Evaluation in the worker: a wrong artifact is refused, and the layer where it goes wrong is named."""
+
+import numpy as np
+import pytest
+
+from studylib import worker
+
+
+@pytest.fixture
+def job(mnist):
+    """The job that evaluates the smoke study's ONNX file."""
+    trial = next(t for t in mnist.trials if (t.runtime, t.recipe) == ("onnxruntime", "fp32"))
+    return mnist.bench._job(trial) | mnist.bench._origin(trial)
+
+
+def _spoilt(job, tmp_path, spoil):
+    import onnx
+
+    model = onnx.load(job["artifact"])
+    spoil(model.graph)
+    onnx.save(model, tmp_path / "wrong.onnx")
+    return worker.evaluate(job | {"artifact": str(tmp_path / "wrong.onnx")})
+
+
+def test_the_right_artifact_passes(job):
+    found = worker.evaluate(job)
+    assert (found["status"], found["reason"]) == ("ok", "")
+    assert found["n"] == len(found["agreeing"]) == len(found["correct"]) == 1000
+
+
+def test_one_wrong_weight_is_refused_and_its_layer_named(job, tmp_path):
+    import onnx
+
+    def spoil(graph):
+        kernel = next(tensor for tensor in graph.initializer if list(tensor.dims) == [64, 32, 1, 1])
+        values = onnx.numpy_helper.to_array(kernel).copy()
+        values[0] += 1
+        kernel.CopyFrom(onnx.numpy_helper.from_array(values, kernel.name))
+
+    found = _spoilt(job, tmp_path, spoil)
+    assert found["status"] == "failed"
+    assert found["reason"].startswith("parity: SQNR")
+    # The second convolution, or what the converter fused with it.
+    assert any(name in found["reason"].split(";", 1)[1] for name in ("conv2d_1", "batch_normalization_2", "re_lu_2"))
+
+
+def test_a_zeroed_output_and_swapped_classes_are_refused(job, tmp_path):
+    import onnx
+
+    def zero(graph):
+        last = graph.node[-1]
+        name, last.output[0] = last.output[0], "before"
+        graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(1, np.float32), "nothing"))
+        graph.node.append(onnx.helper.make_node("Mul", ["before", "nothing"], [name]))
+
+    def swap(graph):
+        last = graph.node[-1]
+        name, last.output[0] = last.output[0], "before"
+        graph.initializer.append(onnx.numpy_helper.from_array(np.arange(10)[::-1].copy(), "order"))
+        graph.node.append(onnx.helper.make_node("Gather", ["before", "order"], [name], axis=1))
+
+    for spoil in (zero, swap):
+        found = _spoilt(job, tmp_path, spoil)
+        assert found["status"] == "failed", spoil
+        assert "parity:" in found["reason"]
