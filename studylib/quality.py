@@ -51,12 +51,18 @@ def metrics(outputs: Outputs, reference: Outputs, labels: np.ndarray | None, tas
         **{name: max(one[name] for one in each) for name in ("output_mse", "max_abs_error", "max_rel_error")},
     }
     if task in SCORED_TASKS:
-        # One answer a sample for a classifier; one for each output of a reader and each frame of a recogniser.
-        scored = pairs if task == "question_answering" else pairs[:1]
-        found["agreeing"] = np.concatenate([(o.argmax(-1) == r.argmax(-1)).ravel() for _, o, r in scored]).tolist()
-        if labels is not None and task == "classification":
-            found["correct"] = (answers(pairs[0][1]) == labels).tolist()
+        found["agreeing"] = _agreeing(pairs, task)
+    if labels is not None and task == "classification":
+        found["correct"] = (answers(pairs[0][1]) == labels).tolist()
     return found
+
+
+def _agreeing(pairs: list, task: str) -> list[bool]:
+    """Whether answers agree: one a sample for a classifier, one for each output of a reader and each frame of a recogniser."""
+    if task == "classification":
+        return (answers(pairs[0][1]) == answers(pairs[0][2])).tolist()
+    scored = pairs if task == "question_answering" else pairs[:1]
+    return np.concatenate([(decided(found) == decided(wanted)).ravel() for _, found, wanted in scored]).tolist()
 
 
 def matched(outputs: Outputs, reference: Outputs) -> list[tuple[str, np.ndarray, np.ndarray]]:
@@ -92,8 +98,18 @@ def fidelity(outputs: np.ndarray, reference: np.ndarray) -> dict:
 
 
 def answers(scores: np.ndarray) -> np.ndarray:
-    """The class with the highest score of each sample, shape (n,); scores are (n, classes) or (n, 1, classes)."""
-    return scores.reshape(len(scores), -1).argmax(-1)
+    """The class of each sample, shape (n,); scores are (n, classes), (n, 1, classes) or those with axes of one after them."""
+    return decided(scores.reshape(len(scores), -1))
+
+
+def decided(scores: np.ndarray) -> np.ndarray:
+    """The index of the highest score along the last axis; a single score is the probability of class 1 of two."""
+    return scores.argmax(-1) if scores.shape[-1] > 1 else (scores[..., 0] > 0.5).astype(int)
+
+
+def classes_of(scores: np.ndarray) -> int:
+    """How many classes the scores of one sample tell apart; (n, …) with the sample first."""
+    return max(2, int(np.prod(scores.shape[1:])))
 
 
 def why_not_same(found: dict, precision: str) -> str | None:

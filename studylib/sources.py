@@ -183,7 +183,7 @@ def _check(outputs: quality.Outputs, samples: Samples, task: str) -> None:
                 f"first sample {int(np.argmin(finite))}); correct the model or its data, no conversion can be judged"
             )
     if samples.labels is not None and task == "classification":
-        classes, labels = next(iter(outputs.values())).shape[-1], samples.labels
+        classes, labels = quality.classes_of(next(iter(outputs.values()))), samples.labels
         outside = labels[(labels < 0) | (labels >= classes)]
         if len(outside):
             raise ArtifactError(f"{len(outside)} labels are outside the model's {classes} classes (0 to {classes - 1}): first {outside[0]}")

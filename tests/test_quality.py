@@ -92,3 +92,18 @@ def test_errors_are_the_largest_and_relative_to_the_largest_value():
 
 def test_a_model_without_scores_has_no_agreement():
     assert "agreeing" not in quality.metrics({"x": REFERENCE}, {"x": REFERENCE}, None, "other")
+
+
+def test_one_score_is_the_probability_of_the_second_of_two_classes():
+    scores = np.array([[0.1], [0.9], [0.6]])
+    found = quality.metrics({"p": scores}, {"p": np.array([[0.1], [0.9], [0.4]])}, np.array([0, 1, 1]))
+    assert found["agreeing"] == [True, True, False]
+    assert found["correct"] == [True, True, True]
+    assert quality.classes_of(scores) == 2
+
+
+def test_classes_may_be_followed_by_axes_of_one():
+    scores = np.zeros((2, 1, 5, 1, 1))
+    scores[0, 0, 3], scores[1, 0, 4] = 1, 1
+    assert quality.answers(scores).tolist() == [3, 4]
+    assert quality.classes_of(scores) == 5
