@@ -5,6 +5,7 @@ Layout of a store: ``<key[:2]>/<key>/{artifact.json, content/<file or folder>}``
 
 import contextlib
 import errno
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -68,6 +69,7 @@ _BUILDS = {
 }
 
 
+@functools.cache
 def package_version(package: str) -> str:
     """The installed version, with the name of the build where it is not the plain one. Raises PackageNotFoundError."""
     for name in _BUILDS.get(package, (package,)):

@@ -237,6 +237,9 @@ def _models(text: str | None) -> tuple[str, ...] | None:
     from studylib.own import is_own
     from studylib.zoo import MODELS
 
+    # A factory beside the user is found by the processes that make its artifacts too, wherever those run.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(Path.cwd())]))
+
     def located(name: str) -> str:
         return str(Path(name).resolve()) if name not in MODELS and is_own(name) and (Path(name).exists() or ":" not in name) else name
 

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from studylib import drawing, formats
 from studylib.results import Results
 
-_CELLS = {"ok": "#cfe3f1", "failed": "#f6c9a8", "no path": "#e6e6e6", "pending": "#ffffff"}
+_CELLS = {"ok": "#cfe3f1", "written": "#fdf3cf", "failed": "#f6c9a8", "no path": "#e6e6e6", "pending": "#ffffff"}
 
 
 def matrix(results: Results):

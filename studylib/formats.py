@@ -25,11 +25,11 @@ def matrix(results: Results) -> pd.DataFrame:
 def cell_text(results: Results, cell: Conversion) -> str:
     """``ok 118 dB, 2.1 s, 383 kB`` or the status alone."""
     status, _ = results.conversion_status(cell)
-    if status != "ok":
+    if status not in ("ok", "written"):
         return status
     facts = _facts(results, cell)
     parity = f" {facts['sqnr_db']:.0f} dB," if facts["sqnr_db"] is not None else ""
-    return f"ok{parity} {digits(facts['seconds'])} s, {digits(facts['size_kb'])} kB"
+    return f"{status}{parity} {digits(facts['seconds'])} s, {digits(facts['size_kb'])} kB"
 
 
 def conversions(results: Results) -> pd.DataFrame:
@@ -42,7 +42,7 @@ def conversions(results: Results) -> pd.DataFrame:
         if "n" in found:
             row |= {"sqnr_db": round(found["sqnr"], 1), "max error": f"{found['max_abs_error']:.2g}", "cosine": f"{found['cosine']:.6f}"}
             row |= {"n": found["n"], "samples": found["data"]}
-        facts = _facts(results, cell) if status == "ok" else {"seconds": "", "size_kb": ""}
+        facts = _facts(results, cell) if status in ("ok", "written") else {"seconds": "", "size_kb": ""}
         rows.append(row | {"seconds": facts["seconds"], "size_kb": facts["size_kb"], "reason or remark": reason or _remarks(results, cell)})
     return pd.DataFrame(rows).fillna("") if rows else pd.DataFrame(columns=_COLUMNS)
 
@@ -68,6 +68,33 @@ def inside(results: Results) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["model", "recipe", "format"])
+
+
+def outputs(results: Results) -> pd.DataFrame:
+    """Fidelity of each output of every model that has several, in every runtime; the parity gate goes by the worst."""
+    trials = [trial for trial in results.plan() if trial.evaluation_id and not trial.control]
+    trials += [cell.trial for cell in results.conversions() if cell.trial]
+    rows = []
+    for trial in {trial.evaluation_id: trial for trial in trials}.values():
+        each = (results.evaluation(trial.evaluation_id) or {}).get("outputs", [])
+        for one in each if len(each) > 1 else []:
+            row = {"model": trial.model, "format": trial.format, "runtime": trial.runtime, "recipe": trial.recipe, "output": one["name"]}
+            row |= {"sqnr_db": round(one["sqnr"], 1), "max error": f"{one['max_abs_error']:.2g}", "relative": f"{one['max_rel_error']:.2g}"}
+            rows.append(row | {"cosine": f"{one['cosine']:.6f}", "agreement_%": _share(one)})
+    return pd.DataFrame(rows, columns=None if rows else ["model", "format", "runtime", "recipe", "output"])
+
+
+def _share(one: dict) -> str:
+    return f"{100 * one['agreement']:.1f}" if one.get("agreement") is not None else "no scores"
+
+
+def every_operator(results: Results) -> pd.DataFrame:
+    """Operators of all models by type, one row for each type, one column for each float file."""
+    models = dict.fromkeys(facts["model"] for facts, _ in _looked_into(results))
+    frames = [operators(results, model) for model in models]
+    for model, frame in zip(models, frames, strict=True):
+        frame.insert(0, "model", model)
+    return pd.concat(frames, ignore_index=True).fillna("") if frames else pd.DataFrame(columns=["model", "operator"])
 
 
 def operators(results: Results, model: str) -> pd.DataFrame:

@@ -51,6 +51,8 @@ class Bench:
                 found = self.execute(self._job(trial) | self._origin(trial), self.settings.timeout_s)
             except TrialError as error:
                 found = {"status": "failed", "reason": str(error)}
+            if found["reason"].startswith("parity:"):
+                found["reason"] += f"; {self._first_difference(trial)}"
             self.results.record_evaluation(evaluation_id, found)
             progress.end()
 
@@ -118,6 +120,13 @@ class Bench:
         if self.memory_bytes is None or rss_peak <= self.memory_bytes:
             return ""
         return f"needs {rss_peak / 1e6:.0f} MB of memory; the declared hardware has {self.memory_bytes / 1e6:.0f} MB"
+
+    def _first_difference(self, trial: Trial) -> str:
+        """Where an artifact begins to differ from its source, in words; a search of its own, so that it can cost only itself."""
+        try:
+            return self.execute(self._job(trial) | self._origin(trial) | {"kind": "locate"}, self.settings.timeout_s)["text"]
+        except TrialError as error:
+            return f"which layer is not known: {error}"
 
     def _origin(self, trial: Trial) -> dict:
         """What an evaluation needs beside the artifact: what it is held against, and what the outputs mean."""

@@ -26,7 +26,7 @@ def run(rounds: int = 30, write=print) -> stats.Comparison:
     study = replace(study, folder=outputs_root() / ".bench" / "cpu")
     study.convert()
     trial = study.trials[0]
-    samples = Samples.load(study.artifact(study.plan.origins()["mnist_cnn"]["samples"]).path)
+    samples = Samples.load(study.artifact(study.plan.origins["mnist_cnn"]["samples"]).path)
     session = RUNTIMES["onnxruntime"].open(study.artifact(trial.artifact_key).path, Options(threads=study.threads))
     batches = [samples.batch(index, 1) for index in range(16)]
     loops = {"bare": lambda: bare(session._session, batches), "harness": lambda: issue_queries(session, batches, Budget(_QUERIES, 0, 60))}

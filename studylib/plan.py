@@ -19,7 +19,17 @@ from studylib.sources import Sources, inside_key
 from studylib.zoo import Model
 
 # Sources whose change makes a measurement another one.
-_HARNESS = ("worker.py", "measure.py", "scenarios.py", "quality.py", "executors/local.py", "runtimes", "zoo/base.py", "arrays.py")
+_HARNESS = (
+    "worker.py",
+    "measure.py",
+    "scenarios.py",
+    "quality.py",
+    "stats.py",
+    "executors/local.py",
+    "runtimes",
+    "zoo/base.py",
+    "arrays.py",
+)
 # What opens each format when a conversion is checked.
 _OPENERS = {"saved_model": "tensorflow", "serving": "tensorflow", "tflite": "litert", "onnx": "onnxruntime", "openvino": "openvino"}
 # Formats that models are deployed in: the columns of the matrix.
@@ -69,7 +79,7 @@ class Plan:
             self._conversion(name, source, target)
             for name, model in self.models.items()
             for source in dict.fromkeys((model.source_format, *_STARTING_POINTS))
-            if chain("fp32", source, model.source_format) is not None
+            if why_no_chain("fp32", source, model.source_format) is None
             for target in TARGETS
             if target != source
         ]
@@ -79,6 +89,7 @@ class Plan:
         """What to make, in the order of need: sources, samples, references, artifacts, and what is inside them."""
         return [target for name in self.models for target in self._targets(name)]
 
+    @cached_property
     def origins(self) -> dict[str, dict]:
         """Of each model where it comes from and what its outputs mean."""
         return {
@@ -106,7 +117,7 @@ class Plan:
     def _trial(self, model, runtime, provider, recipe, format, keys, batch_size=1, reason=None) -> Trial:
         version = "" if reason else RUNTIMES[runtime].version
         artifact = keys[-1] if keys else ""
-        facts = (artifact, self.origins()[model]["reference"], runtime, version, provider, self.threads, self._conditions)
+        facts = (artifact, self.origins[model]["reference"], runtime, version, provider, self.threads, self._conditions)
         return Trial(
             model=model,
             weights=self.models[model].weights,

@@ -10,7 +10,6 @@ Outputs = dict[str, np.ndarray]
 
 # What the last axis of the first output means, by task: scores of which the largest is the answer.
 SCORED_TASKS = ("classification", "question_answering", "speech_recognition")
-TASKS = (*SCORED_TASKS, "other")
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ def metrics(outputs: Outputs, reference: Outputs, labels: np.ndarray | None, tas
     when names or shapes do not match.
     """
     pairs = matched(outputs, reference)
-    each = [{"name": name} | fidelity(found, wanted) for name, found, wanted in pairs]
+    each = [{"name": name} | fidelity(found, wanted) | _share(found, wanted, task) for name, found, wanted in pairs]
     found = {
         "n": len(pairs[0][2]),
         "finite": all(one["finite"] for one in each),
@@ -55,6 +54,14 @@ def metrics(outputs: Outputs, reference: Outputs, labels: np.ndarray | None, tas
     if labels is not None and task == "classification":
         found["correct"] = (answers(pairs[0][1]) == labels).tolist()
     return found
+
+
+def _share(outputs: np.ndarray, reference: np.ndarray, task: str) -> dict:
+    """Top-1 agreement of one output along its last axis, where outputs are scores."""
+    if task not in SCORED_TASKS:
+        return {"agreement": None}
+    agreeing = answers(outputs) == answers(reference) if task == "classification" else decided(outputs) == decided(reference)
+    return {"agreement": float(np.mean(agreeing))}
 
 
 def _agreeing(pairs: list, task: str) -> list[bool]:

@@ -107,28 +107,29 @@ class Results:
             raise self._unreadable("artifacts.json", error) from None
 
     def conversions(self) -> list[Conversion]:
-        """The matrix of formats of the latest study, cell by cell."""
+        """The matrix of formats of the latest study, cell by cell; empty for results of a version that had none."""
         try:
-            cells = self._read("conversions.json", list)
+            cells = self._read("conversions.json", list) if (self.folder / "conversions.json").exists() else []
             return [Conversion(**cell | {"keys": tuple(cell["keys"]), "trial": cell["trial"] and Trial(**cell["trial"])}) for cell in cells]
         except (TypeError, KeyError) as error:
             raise self._unreadable("conversions.json", error) from None
 
     def inside(self) -> dict[str, dict]:
         """What is inside each artifact, by the artifact's key."""
-        return self._read("inside.json", dict)
+        return self._read("inside.json", dict) if (self.folder / "inside.json").exists() else {}
 
     def conversion_status(self, cell: Conversion) -> tuple[str, str]:
-        """(ok, no path, failed or pending) and the reason in words."""
+        """(ok, written, no path, failed or pending) and the reason in words."""
         if cell.reason:
             return "no path", cell.reason
         failures = self.failures()
         failed = next((failures[key] for key in cell.keys if key in failures), None)
         if failed:
             return "failed", failed
+        if cell.keys[-1] not in self.artifacts():
+            return "pending", "not made yet; run `make study` again to go on"
         if cell.trial is None:
-            made = cell.keys[-1] in self.artifacts()
-            return ("ok", f"written; no runtime here opens {cell.target}") if made else ("pending", "not made yet")
+            return "written", f"no runtime here opens {cell.target}, so whether it is the same model is not known"
         evaluation = self.evaluation(cell.trial.evaluation_id)
         if evaluation is None:
             return "pending", "not evaluated yet; run `make study` again to go on"

@@ -41,7 +41,16 @@ class Sources:
 
     def reference_key(self, n: int) -> str:
         parents = (self.model_key, self.samples_key("test", n))
-        return derived_key("reference", {"task": self.model.task}, parents, (Path(__file__),), _FRAMEWORKS[self.model.source_format])
+        here = Path(__file__).parent
+        answering = (
+            "recipes/keras_files.py",
+            "recipes/from_torch.py",
+            "runtimes/tensorflow.py",
+            "runtimes/litert.py",
+            "runtimes/onnxruntime.py",
+        )
+        sources = (Path(__file__), *(here / name for name in answering))
+        return derived_key("reference", {"task": self.model.task}, parents, sources, _FRAMEWORKS[self.model.source_format])
 
     def source(self, store: Store) -> Artifact:
         """The model with its weights, in its own format; trained when the store does not hold it."""
@@ -122,6 +131,12 @@ def answer(source: Artifact, samples: Samples, trust: bool = False) -> quality.O
 def stacked(run: Run, samples: Samples) -> quality.Outputs:
     """Outputs of ``run`` on one sample at a time: arrays of shape (n, …) with the batch axis of 1 kept."""
     found = [run(samples.batch(index, 1)) for index in range(len(samples))]
+    for name in found[0]:
+        shapes = sorted({np.shape(outputs[name]) for outputs in found})
+        if len(shapes) > 1:
+            raise ArtifactError(
+                f"the output '{name}' has another shape for another sample ({shapes[0]}, {shapes[1]}); such answers cannot be compared"
+            )
     return {name: np.stack([outputs[name] for outputs in found]) for name in found[0]}
 
 

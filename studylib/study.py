@@ -179,7 +179,7 @@ class Study:
             results=self.results,
             execute=self.executor.run,
             locate=lambda key: self.artifact(key).path,
-            origins=self.plan.origins(),
+            origins=self.plan.origins,
             settings=self.params.settings,
             seed=choice.seed,
             host_id=self.host.id,
@@ -292,7 +292,13 @@ def chosen_models(choice: params.Choice, own: list[str]) -> dict[str, Model]:
         if location not in own:
             models[location] = MODELS[location]
             continue
-        model = OwnModel(location, choice.data, choice.task, choice.trust)
+        facts = (location, choice.data, choice.task, choice.trust)
+        try:
+            model = OwnModel(*facts)
+        except InputError as error:
+            if len(choice.models) == 1:
+                raise
+            model = OwnModel(*facts, refusal=str(error))  # the others go on
         name, number = model.name, 1
         while name in MODELS or name in models:
             number += 1

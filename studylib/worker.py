@@ -1,7 +1,8 @@
 """One job in one process: ``python -m studylib.worker job.json result.json``.
 
 The job and its result are plain JSON. The result file appears whole or not at all. Kinds of job: ``build`` (make
-artifacts), ``evaluate`` (quality of one artifact in one runtime), ``measure`` (one repetition of one trial).
+artifacts), ``evaluate`` (quality of one artifact in one runtime), ``locate`` (where an artifact that is not the same model
+begins to differ), ``measure`` (one repetition of one trial).
 """
 
 import ctypes
@@ -78,27 +79,28 @@ def evaluate(job: dict) -> dict:
 
     session, samples, _ = open_session(job)
     outputs = stacked(session.run, samples)
-    found = quality.metrics(outputs, arrays.load(job["reference"])[0], samples.labels, job["task"])
+    common = {name: job[name] for name in ("independent", "task", "data")} | {"placement": session.placement()}
+    try:
+        found = quality.metrics(outputs, arrays.load(job["reference"])[0], samples.labels, job["task"])
+    except ValueError as error:
+        return common | {"status": "failed", "reason": f"parity: {error}"}
     reason = quality.why_not_same(found, job["recipe"])
-    return found | {
-        "status": "failed" if reason else "ok",
-        "reason": f"{reason}; {where(job, samples)}" if reason else "",
-        **{name: job[name] for name in ("independent", "task", "data")},
-        "placement": session.placement(),
-    }
+    return found | common | {"status": "failed" if reason else "ok", "reason": reason or ""}
 
 
-def where(job: dict, samples) -> str:
-    """The first layer at which the artifact differs from its source by more than its precision allows, in words."""
+def locate(job: dict) -> dict:
+    """The first layer at which an artifact differs from its source by more than its precision allows, in words."""
     from studylib.divergence import first_divergence
     from studylib.quality import tolerance
+    from studylib.zoo import Samples
 
+    samples = Samples.load(Path(job["samples"]))
     source, suspect = (Path(job["source"]), job["source_format"]), (Path(job["artifact"]), job["format"])
     try:
         found = first_divergence(source, suspect, samples.batch(0, 1), tolerance(job["recipe"]).sqnr_db)
     except StudyError as error:
-        return f"which layer is not known: {error}"
-    return found.text if found else "every layer that can be compared agrees on the first sample"
+        return {"text": f"which layer is not known: {error}"}
+    return {"text": found.text if found else "every layer that can be compared agrees on the first sample"}
 
 
 def measure(job: dict) -> dict:
@@ -203,7 +205,7 @@ def die_with_parent() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
 
 
-JOBS = {"build": build, "evaluate": evaluate, "measure": measure}
+JOBS = {"build": build, "evaluate": evaluate, "locate": locate, "measure": measure}
 
 
 def main(job_path: str, result_path: str) -> None:

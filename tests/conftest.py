@@ -58,14 +58,14 @@ def samples_of(study, model: str = "mnist_cnn"):
     """The test samples of a study's model."""
     from studylib.zoo import Samples
 
-    return Samples.load(study.artifact(study.plan.origins()[model]["samples"]).path)
+    return Samples.load(study.artifact(study.plan.origins[model]["samples"]).path)
 
 
 def reference_of(study, model: str = "mnist_cnn") -> np.ndarray:
     """The outputs of a source model with one output, shape (samples, classes)."""
     from studylib import arrays
 
-    outputs, _ = arrays.load(study.artifact(study.plan.origins()[model]["reference"]).path)
+    outputs, _ = arrays.load(study.artifact(study.plan.origins[model]["reference"]).path)
     return only(outputs)[:, 0]
 
 

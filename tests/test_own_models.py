@@ -75,13 +75,16 @@ def others(tmp_path_factory):
     (folder / "vad.yaml").write_text(
         "task: other\ninputs:\n  input: {shape: [512], range: [-0.5, 0.5]}\n  sr: {range: [16000, 16001]}\n", encoding="utf-8"
     )
-    return _study(folder / "outputs", f"{folder / 'vad.onnx'},{old},{folder / 'cut.onnx'}")
+    return _study(folder / "outputs", f"{folder / 'cut.onnx'},{folder / 'vad.onnx'},{folder / 'gone.onnx'},{old}")
 
 
 @pytest.mark.slow
 def test_a_stateful_model_keeps_its_states_as_inputs_and_outputs(others):
     cells = _cells(others, "vad")
-    assert cells["onnx", "openvino"][0] in ("ok", "failed")
+    # Its branches hide the rank of a tensor from OpenVINO's reader: the matrix says so instead of the user finding out.
+    status, reason = cells["onnx", "openvino"]
+    assert status == "failed"
+    assert reason.startswith("OpenVINO has no translation for Conv")
     (trial,) = [t for t in others.plan() if t.model == "vad" and t.runtime == "onnxruntime" and not t.control]
     assert others.status(trial) == ("ok", "")
     found = others.evaluation(trial.evaluation_id)
@@ -92,10 +95,8 @@ def test_a_stateful_model_keeps_its_states_as_inputs_and_outputs(others):
 @pytest.mark.slow
 def test_an_old_keras_file_reaches_every_format(others):
     cells = _cells(others, "emotion_model")
-    assert {cells["keras_h5", target] for target in ("saved_model", "onnx", "tflite", "openvino", "serving")} == {("ok", "")} | {
-        cells["keras_h5", "serving"]
-    }
-    assert cells["keras_h5", "serving"][0] == "ok"
+    for target in ("saved_model", "onnx", "tflite", "openvino", "serving"):
+        assert cells["keras_h5", target] == ("ok", ""), target
 
 
 @pytest.mark.slow
@@ -104,7 +105,9 @@ def test_a_damaged_file_costs_its_own_rows_and_nothing_else(others):
     assert states["cut"][0] == "failed"
     assert "damaged or cut off" in states["cut"][1]
     assert states["vad"][0] == states["emotion_model"][0] == "ok"
-    assert {cell for cell in _cells(others, "cut").values() if cell[0] == "ok"} == set()
+    assert states["gone"][0] == "failed"
+    assert "gone.onnx: no such file or folder" in states["gone"][1]
+    assert {cell for cell in [*_cells(others, "cut").values(), *_cells(others, "gone").values()] if cell[0] == "ok"} == set()
 
 
 @pytest.mark.slow

@@ -13,13 +13,15 @@ def job(mnist):
     return mnist.bench._job(trial) | mnist.bench._origin(trial)
 
 
-def _spoilt(job, tmp_path, spoil):
+def _spoilt(job, tmp_path, spoil) -> dict:
+    """The evaluation of a spoilt copy, with the words of the search for the first difference as ``where``."""
     import onnx
 
     model = onnx.load(job["artifact"])
     spoil(model.graph)
     onnx.save(model, tmp_path / "wrong.onnx")
-    return worker.evaluate(job | {"artifact": str(tmp_path / "wrong.onnx")})
+    wrong = job | {"artifact": str(tmp_path / "wrong.onnx")}
+    return worker.evaluate(wrong) | {"where": worker.locate(wrong)["text"]}
 
 
 def test_the_right_artifact_passes(job):
@@ -41,7 +43,7 @@ def test_one_wrong_weight_is_refused_and_its_layer_named(job, tmp_path):
     assert found["status"] == "failed"
     assert found["reason"].startswith("parity: SQNR")
     # The second convolution, or what the converter fused with it.
-    assert any(name in found["reason"].split(";", 1)[1] for name in ("conv2d_1", "batch_normalization_2", "re_lu_2"))
+    assert any(name in found["where"] for name in ("conv2d_1", "batch_normalization_2", "re_lu_2"))
 
 
 def test_a_zeroed_output_and_swapped_classes_are_refused(job, tmp_path):
@@ -63,3 +65,18 @@ def test_a_zeroed_output_and_swapped_classes_are_refused(job, tmp_path):
         found = _spoilt(job, tmp_path, spoil)
         assert found["status"] == "failed", spoil
         assert "parity:" in found["reason"]
+
+
+def test_outputs_of_another_shape_are_refused_by_parity(job, tmp_path):
+    import onnx
+
+    def cut(graph):
+        last = graph.node[-1]
+        name, last.output[0] = last.output[0], "before"
+        graph.initializer.append(onnx.numpy_helper.from_array(np.arange(9), "nine"))
+        graph.node.append(onnx.helper.make_node("Gather", ["before", "nine"], [name], axis=1))
+        graph.output[0].type.tensor_type.shape.dim[1].dim_value = 9
+
+    found = _spoilt(job, tmp_path, cut)
+    assert found["status"] == "failed"
+    assert "parity: outputs 'output_0' have the shape (1000, 1, 9)" in found["reason"]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictFloat, StrictInt, StrictStr
 
-from studylib.params import Section, Text, read_yaml, validated
+from studylib.params import Section, read_yaml, validated
 
 Number = StrictFloat | StrictInt
 Numbers = Annotated[tuple[Number, ...], Field(min_length=1, max_length=4096)]
@@ -31,14 +31,13 @@ class Card(Section):
     """What a model is for. Every key may be absent."""
 
     task: Task | None = None
-    description: Text | None = None
     labels: Annotated[tuple[StrictStr, ...], Field(max_length=100_000)] | None = None
     inputs: dict[StrictStr, InputCard] = {}
 
 
-def read_card(model: Path) -> tuple[Card, Path | None]:
-    """The card beside ``model``, ``<file>.yaml`` or ``<stem>.yaml``, and its path; an empty one when there is none."""
+def read_card(model: Path) -> Card:
+    """The card beside ``model``, ``<file>.yaml`` or ``<stem>.yaml``; an empty one when there is none."""
     for path in (model.with_name(f"{model.name}.yaml"), model.with_suffix(".yaml")):
         if path.is_file():
-            return validated(Card, read_yaml(path, str(path)), str(path)), path
-    return Card(), None
+            return validated(Card, read_yaml(path, str(path)), str(path))
+    return Card()

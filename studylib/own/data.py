@@ -42,14 +42,31 @@ def samples(
     unknown = sorted(set(card.inputs) - {tensor["name"] for tensor in tensors})
     if unknown:
         raise ArtifactError(f"the card names the input '{unknown[0]}'; the model has {', '.join(t['name'] for t in tensors)}")
+    for tensor in tensors:
+        _check(tensor)
     axes = batch_axes(tensors, card)
     if path is None:
         return _seeded(tensors, card, axes, split, n, seed, works)
-    arrays, labels, notes = _read(path, tensors, card, axes)
-    total = _count(arrays, labels)
+    if path.is_dir() and not _arrays_in(path):
+        return _pictures(path, tensors, card, axes, split, n)
+    arrays, labels = _read(path, tensors)
+    whole = [t["name"] for t in tensors if axes[t["name"]] is None and list(arrays[t["name"]].shape) == t["shape"]]
+    total = _count({name: values for name, values in arrays.items() if name not in whole} or arrays, labels)
     inputs = {tensor["name"]: _fitted(tensor, arrays[tensor["name"]], axes[tensor["name"]], total) for tensor in tensors}
     chosen = _chosen(total, split, n)
-    return Samples({name: values[chosen] for name, values in inputs.items()}, None if labels is None else labels[chosen], axes), notes
+    return Samples({name: values[chosen] for name, values in inputs.items()}, None if labels is None else labels[chosen], axes), {}
+
+
+def _check(tensor: dict) -> None:
+    """Refuse an input that no sample can be made for."""
+    if tensor["shape"] is None:
+        raise ArtifactError(f"the input '{tensor['name']}' declares no shape, not even how many axes it has; export the model with one")
+    try:
+        kind = np.dtype(tensor["dtype"]).kind
+    except TypeError:
+        kind = ""
+    if kind not in ("f", "i", "u", "b"):
+        raise ArtifactError(f"the input '{tensor['name']}' takes {tensor['dtype']}; only numbers and booleans can be measured here")
 
 
 def batch_axes(tensors: list[dict], card: Card) -> dict[str, int | None]:
@@ -106,18 +123,14 @@ def _invented(tensor, card: InputCard, axis, n, size, rng, notes: list[str]) -> 
         if card.range is None:
             notes.append(f"'{name}': whole numbers 0 and 1, since nothing says how large they may be")
         return rng.integers(int(low), int(high), (n, *shape)).astype(dtype)
-    if dtype.kind != "f":
-        raise ArtifactError(f"the input '{name}' takes {dtype}; only numbers and booleans can be measured here")
     if card.range is None:
         notes.append(f"'{name}': standard normal values")
         return rng.standard_normal((n, *shape)).astype(dtype)
     return rng.uniform(*card.range, (n, *shape)).astype(dtype)
 
 
-def _read(path: Path, tensors, card: Card, axes) -> tuple[dict[str, np.ndarray], np.ndarray | None, dict]:
-    """Arrays by input name, labels, notes."""
-    if path.is_dir() and not _arrays_in(path):
-        return _pictures(path, tensors, card, axes)
+def _read(path: Path, tensors) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Arrays by input name, and labels."""
     found = {name: _load(file) for name, file in _arrays_in(path).items()} if path.is_dir() else _members(path)
     labels = next((found.pop(name) for name in LABELS if name in found), None)
     names = [tensor["name"] for tensor in tensors]
@@ -131,7 +144,7 @@ def _read(path: Path, tensors, card: Card, axes) -> tuple[dict[str, np.ndarray],
         )
     if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
         raise ArtifactError(f"labels are {labels.dtype} of shape {labels.shape}; give one whole number for each sample, shape (n,)")
-    return found, labels, {}
+    return found, labels
 
 
 def _count(arrays: dict, labels) -> int:
@@ -173,32 +186,36 @@ def _chosen(total: int, split: str, n: int) -> np.ndarray:
     return chosen[:n]
 
 
-def _pictures(path: Path, tensors, card: Card, axes) -> tuple[dict, np.ndarray | None, dict]:
-    from PIL import Image
-
+def _pictures(path: Path, tensors, card: Card, axes, split: str, n: int) -> tuple[Samples, dict]:
+    """Pictures of a split, resized to the model's input and, for float inputs, scaled as the card says."""
     if len(tensors) != 1 or len(tensors[0]["shape"]) != 4:
         raise ArtifactError(f"DATA {path.name} holds pictures; a model with one input of rank 4 takes those. Give a .npz file")
     tensor, told = tensors[0], card.inputs.get(tensors[0]["name"], InputCard())
-    shape = list(told.shape) if told.shape else _sample_shape(tensor, axes)[-3:]
+    shape = list(told.shape) if told.shape else tensor["shape"][1:]
     first = shape[0] in (1, 3)
     channels, height, width = (shape[0], *shape[1:]) if first else (shape[2], *shape[:2])
-    height, width = height or 224, width or 224
-    files = _pictures_in(path)
-    classes = _classes(path, files, card)
-    pixels = []
-    for file in files:
-        try:
-            image = Image.open(file).convert("L" if channels == 1 else "RGB").resize((width, height))
-        except OSError as error:
-            raise ArtifactError(f"DATA {file.name} cannot be read as a picture: {error}") from None
-        values = np.asarray(image, np.float32).reshape(height, width, -1)
-        if np.dtype(tensor["dtype"]).kind == "f":
-            values = (values * np.float32(told.scale) - np.float32(told.mean)) / np.float32(told.std)
-        pixels.append(values.transpose(2, 0, 1) if first else values)
+    size, every = (width or 224, height or 224), _pictures_in(path)
+    classes = _classes(path, every, card)
+    files = [every[index] for index in _chosen(len(every), split, n)]
+    scaled = np.dtype(tensor["dtype"]).kind == "f"
+    pixels = np.stack([_picture(file, size, channels, told if scaled else None) for file in files])
+    values = (pixels.transpose(0, 3, 1, 2) if first else pixels).astype(np.dtype(tensor["dtype"]))
     labels = np.array([classes.index(file.parent.name) for file in files], np.int64) if classes else None
-    scaled = f"pictures are resized to {width}x{height} and scaled by {told.scale:.4g}, mean {told.mean}, std {told.std}"
-    stacked = np.stack(pixels).astype(np.dtype(tensor["dtype"]))
-    return {tensor["name"]: stacked if axes[tensor["name"]] is not None else stacked[:, None]}, labels, {"assumed": [scaled]}
+    how = f" and scaled by {told.scale:.4g}, mean {told.mean}, std {told.std}" if scaled else ""
+    inputs = {tensor["name"]: values if axes[tensor["name"]] is not None else values[:, None]}
+    return Samples(inputs, labels, axes), {"assumed": [f"pictures are resized to {size[0]}x{size[1]}{how}"]}
+
+
+def _picture(file: Path, size: tuple[int, int], channels: int | None, scaling: InputCard | None) -> np.ndarray:
+    """One picture, (height, width, channels), float32."""
+    from PIL import Image
+
+    try:
+        image = Image.open(file).convert("L" if channels == 1 else "RGB").resize(size)
+    except OSError as error:
+        raise ArtifactError(f"DATA {file.name} cannot be read as a picture: {error}") from None
+    values = np.asarray(image, np.float32).reshape(size[1], size[0], -1)
+    return values if scaling is None else (values * np.float32(scaling.scale) - np.float32(scaling.mean)) / np.float32(scaling.std)
 
 
 def _classes(path: Path, files: list[Path], card: Card) -> list[str]:
@@ -225,11 +242,13 @@ def _pictures_in(folder: Path) -> list[Path]:
 
 def _members(path: Path) -> dict[str, np.ndarray]:
     try:
+        if not zipfile.is_zipfile(path):
+            raise InputError(f"DATA {path}: is no .npz archive, or cut off. Save it again with np.savez.")
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise InputError(f"DATA {path}: damaged or cut off: {error}. Save it again with np.savez.") from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"DATA {path}: cannot be read as .npz without running code: {error}. Save plain arrays with np.savez.") from None
 
 

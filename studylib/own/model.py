@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from studylib import inside
-from studylib.artifact import content_hash
+from studylib.artifact import content_hash, package_version
 from studylib.errors import ArtifactError, InputError
 from studylib.own import data as own_data
 from studylib.own.card import Card, read_card
@@ -36,16 +36,22 @@ class OwnModel(Model):
     data_path: str | None = None
     declared_task: str | None = None
     trust: bool = False
+    # Why it was refused before anything ran, where others of the same study go on.
+    refusal: str = ""
     name: str = field(default="", kw_only=True)
 
     weights = "own"
     packages = ("numpy",)
-    helpers = ("data.py", "card.py")
+    helpers = (
+        "data.py", "card.py", "safety.py", "../recipes/keras_safety.py", "../recipes/keras_files.py", "../recipes/from_torch.py",
+    )  # fmt: skip
     reads_file = True
     inputs = {}
 
     def __post_init__(self):
         object.__setattr__(self, "name", self.name or slug(self.location))
+        if self.refusal:
+            return
         if not self.is_factory:
             check_file(self.path, self.source_format)
         if self.source_format == "torch" and importlib.util.find_spec("torch") is None:
@@ -63,11 +69,13 @@ class OwnModel(Model):
 
     @cached_property
     def source_format(self) -> str:
+        if self.refusal:
+            return SUFFIXES.get(self.path.suffix.lower(), "saved_model")
         return "torch" if self.is_factory else format_of(self.path)
 
     @cached_property
     def card(self) -> Card:
-        return Card() if self.is_factory else read_card(self.path)[0]
+        return Card() if self.is_factory or self.refusal else read_card(self.path)
 
     @property
     def task(self) -> str:
@@ -79,38 +87,44 @@ class OwnModel(Model):
 
     @cached_property
     def has_labels(self) -> bool:
-        return bool(self.data_path) and own_data.has_labels(Path(self.data_path))
+        return bool(self.data_path) and not self.refusal and own_data.has_labels(Path(self.data_path))
 
     @property
     def test_samples(self) -> int:
         return 1000 if self.data_path else 32
 
     def source_facts(self) -> dict:
-        return {"format": self.source_format, "sha256": self._hash, "trust": self.trust}
+        return {"format": self.source_format, "sha256": self._hash, "trust": self.trust, "refusal": self.refusal}
 
     def data_facts(self) -> dict:
-        data = content_hash(Path(self.data_path)) if self.data_path else None
-        return {"data": data, "card": self.card.model_dump(mode="json")}
+        return {"data": self._data_hash, "card": self.card.model_dump(mode="json")}
+
+    @cached_property
+    def _data_hash(self) -> str | None:
+        return content_hash(Path(self.data_path)) if self.data_path and not self.refusal else None
 
     @cached_property
     def _hash(self) -> str:
+        if self.refusal:
+            return ""
         if self.is_factory:
-            module = importlib.util.find_spec(self.location.split(":")[0])
-            if module is None or not module.origin:
-                raise InputError(f"MODEL {self.location}: no module '{self.location.split(':')[0]}' can be imported from here.")
-            return content_hash(Path(module.origin))
-        # Weights of a large ONNX file lie in files beside it that carry its name.
-        beside = sorted(path for path in self.path.parent.glob(f"{self.path.stem}*") if path.is_file() and ".onnx" in path.name)
-        files = beside if self.source_format == "onnx" else [self.path]
+            # What the factory imports and loads besides cannot be seen from here.
+            return hashlib.sha256(
+                f"{self.location} {package_version('torch')} {content_hash(_module_file(self.location))}".encode()
+            ).hexdigest()
+        files = [self.path, *(_weight_files(self.path) if self.source_format == "onnx" else [])]
         return hashlib.sha256("".join(content_hash(file) for file in files).encode()).hexdigest()
 
     def write(self, folder: Path, seed: int) -> Path:
         """Copy the file; refuse one that is damaged, or that would run code and is not trusted."""
+        if self.refusal:
+            raise ArtifactError(self.refusal)
         if self.is_factory:
             from studylib.recipes.from_torch import export_factory
 
-            return export_factory(self.location, folder)
-        target = folder / self.path.name  # its own name, so that what is said of it later is understood
+            return export_factory(self.location, folder, seed)
+        # Its own name, so that what is said of it later is understood; readers know endings in small letters.
+        target = folder / (self.path.name if self.path.is_dir() else f"{self.path.stem}{self.path.suffix.lower()}")
         if self.source_format == "onnx":
             target = _copied_onnx(self.path, folder)
         elif self.path.is_dir():
@@ -155,7 +169,7 @@ def check_file(path: Path, format: str) -> None:
     if not path.exists():
         raise InputError(f"MODEL {path}: no such file or folder. Give {_KNOWN}.")
     if path.is_dir():
-        if not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
+        if not (path / "saved_model.pb").is_file():
             raise InputError(f"MODEL {path}: a folder without saved_model.pb is no SavedModel. Give the folder that holds that file.")
         return
     try:
@@ -172,10 +186,37 @@ def check_file(path: Path, format: str) -> None:
         raise InputError(f"MODEL {path}: not a {path.suffix} file: it begins with {head[:8]!r}. Give {_KNOWN}.")
 
 
+def _module_file(location: str) -> Path:
+    """The file of a factory's module. Raises `InputError` when nothing of that name can be imported."""
+    module = location.split(":")[0]
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or not spec.origin or not Path(spec.origin).is_file():
+        raise InputError(f"MODEL {location}: no module '{module}' can be imported from here. Name one, or set PYTHONPATH.")
+    return Path(spec.origin)
+
+
+def _weight_files(path: Path) -> list[Path]:
+    """The files beside an ONNX graph that hold its weights, as the graph names them; none for a file that does not decode."""
+    import onnx
+    from google.protobuf.message import DecodeError
+    from onnx.external_data_helper import ExternalDataInfo, _get_all_tensors, uses_external_data
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except DecodeError:
+        return []
+    names = {ExternalDataInfo(tensor).location for tensor in _get_all_tensors(model) if uses_external_data(tensor)}
+    return [file for name in sorted(names) if (file := path.parent / name).is_file()]
+
+
 def _copied_onnx(path: Path, folder: Path) -> Path:
     """One file, or a folder with the weights beside the graph where those are too large for one."""
     import onnx
     from google.protobuf.message import DecodeError
+    from onnx.external_data_helper import _get_all_tensors, uses_external_data
 
     from studylib.recipes.to_onnx import save
 
@@ -183,8 +224,8 @@ def _copied_onnx(path: Path, folder: Path) -> Path:
         model = onnx.load(path, load_external_data=False)
     except DecodeError:
         raise ArtifactError(f"{path.name} is damaged or cut off: it does not decode as ONNX. Copy or export it again.") from None
-    if not any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        return Path(shutil.copyfile(path, folder / path.name))
+    if not any(uses_external_data(tensor) for tensor in _get_all_tensors(model)):
+        return Path(shutil.copyfile(path, folder / f"{path.stem}.onnx"))
     try:
         return save(onnx.load(path), folder)
     except (OSError, ValueError, onnx.checker.ValidationError) as error:

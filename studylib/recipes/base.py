@@ -1,12 +1,13 @@
 """What every recipe is: a frozen configuration that turns one artifact into another."""
 
+import importlib.metadata
 import inspect
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from studylib.artifact import Artifact, Store, derived_key
+from studylib.artifact import Artifact, Store, derived_key, package_version
 from studylib.errors import RefusedError
 from studylib.zoo import Samples
 
@@ -29,6 +30,11 @@ class Recipe(ABC):
 
     def missing(self) -> str | None:
         """Which package it lacks here, in words, or None when it can run."""
+        for package in self.packages:
+            try:
+                package_version(package)
+            except importlib.metadata.PackageNotFoundError:
+                return f"the package {package} is not installed"
         return None
 
     def why_not(self, artifact: Artifact) -> str | None:

@@ -19,7 +19,7 @@ from studylib.zoo import Samples
 
 _TRUST = "which can run code while it is loaded; if you trust the file's author, set TRUST=1"
 # A target is resolved attribute by attribute from the module torch, which also leads to os.
-_TARGET = re.compile(r"(torch\.ops\.\w+\.\w+(\.\w+)?|_operator\.\w+|math\.\w+|torch\.sym_\w+)$")
+_TARGET = re.compile(r"(torch\.ops\.(?:aten\.(?!from_file)|higher_order\.)\w+(\.\w+)?|_operator\.\w+|math\.\w+|torch\.sym_\w+)$")
 # Sizes like "Symbol('s40', positive=True, integer=True)" or "Max(1, s40)" are evaluated as Python, word by word from these.
 _SIZE_WORD = re.compile(r"'[A-Za-z0-9]+'|[a-z]{1,3}\d+|[A-Z][A-Za-z]*|positive|integer|nonnegative|real|int_oo|oo|\d+|[-+*/%(),.=<>&|~]")
 
@@ -152,13 +152,14 @@ def load_program(path: Path) -> Callable[[dict], dict]:
     return run
 
 
-def export_factory(location: str, folder: Path) -> Path:
+def export_factory(location: str, folder: Path, seed: int) -> Path:
     """``module:factory`` to ``model.pt2``. The factory returns (module, example inputs as a tuple of tensors).
 
     The first axis of every example input of at least one axis is the batch. Raises `RefusedError` when it cannot be had.
     """
     import torch
 
+    torch.manual_seed(seed)
     module_name, _, name = location.partition(":")
     try:
         made = getattr(importlib.import_module(module_name), name)()

@@ -42,7 +42,9 @@ class _Session(Session):
         import tensorflow as tf
 
         self._constant = tf.constant
-        versions = sorted(folder for folder in path.glob("[0-9]*") if (folder / "saved_model.pb").exists())
+        versions = sorted(
+            (f for f in path.glob("[0-9]*") if f.name.isdigit() and (f / "saved_model.pb").exists()), key=lambda f: int(f.name)
+        )
         self._model = tf.saved_model.load(str(versions[-1] if versions else path))
         self._serve = serving_signature(self._model)
         self._device = "GPU" if tf.config.get_visible_devices("GPU") else "CPU"

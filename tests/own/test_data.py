@@ -181,5 +181,32 @@ def test_data_that_is_not_there_or_no_data_is_refused(tmp_path):
         data.check_path(tmp_path / "empty")
     path = _npz(tmp_path, image=np.zeros((100, 8, 8, 3)))
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"damaged or cut off"):
+    with pytest.raises(InputError, match=r"no \.npz archive, or cut off"):
         data.has_labels(path)
+
+
+def test_an_input_that_holds_for_all_samples_is_given_once(tmp_path):
+    window = [{"name": "x", "shape": [None, 4], "dtype": "float32"}, {"name": "window", "shape": [9], "dtype": "float32"}]
+    path = _npz(tmp_path, x=np.zeros((5, 4), np.float32), window=np.arange(9, dtype=np.float32))
+    made, _ = _samples(window, path)
+    assert made.batch(0, 2)["window"].tolist() == list(range(9))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        ({"name": "x", "shape": None, "dtype": "float32"}, "the input 'x' declares no shape"),
+        ({"name": "x", "shape": [None], "dtype": "string"}, "the input 'x' takes string; only numbers and booleans"),
+        ({"name": "x", "shape": [None], "dtype": "bfloat16"}, "the input 'x' takes bfloat16; only numbers"),
+    ],
+)
+def test_inputs_that_no_sample_can_be_made_for_are_refused(tensor, message):
+    with pytest.raises(ArtifactError, match=message):
+        _samples([tensor])
+
+
+def test_an_array_called_npz_is_refused(tmp_path):
+    with (tmp_path / "data.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(InputError, match=r"is no \.npz archive, or cut off"):
+        data.has_labels(tmp_path / "data.npz")

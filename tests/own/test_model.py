@@ -218,3 +218,38 @@ def test_a_factory_returns_a_module_and_its_example_inputs(tmp_path, monkeypatch
     assert torch.export.load(path)
     with pytest.raises(ArtifactError, match=r"returned int; it must return \(torch\.nn\.Module, tuple of example tensors\)"):
         OwnModel("made_here:wrong").write(tmp_path, 0)
+
+
+def test_a_saved_model_that_writes_files_needs_trust(tmp_path):
+    import tensorflow as tf
+
+    writers = {
+        "WriteFile": lambda x: tf.io.write_file("somewhere", tf.strings.as_string(x[0, 0])),
+        "PrintV2": lambda x: tf.print(x, output_stream="file://somewhere"),
+    }
+    for operator, act in writers.items():
+        module = tf.Module()
+
+        def serve(x, act=act):
+            act(x)
+            return x
+
+        module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None, 2])])
+        tf.saved_model.save(module, str(tmp_path / operator), signatures={"serving_default": module.serve})
+        (tmp_path / f"in-{operator}").mkdir()
+        with pytest.raises(ArtifactError, match=f"the SavedModel holds the operator {operator} .*touches files.*TRUST=1"):
+            OwnModel(str(tmp_path / operator)).write(tmp_path / f"in-{operator}", 0)
+
+
+def test_an_honest_saved_model_needs_no_trust(mnist, tmp_path):
+    saved = next(artifact for artifact in map(mnist.artifact, _made(mnist)) if artifact.format == "saved_model")
+    assert (OwnModel(str(saved.path)).write(tmp_path, 0) / "saved_model.pb").exists()
+
+
+def test_among_several_models_a_bad_one_is_kept_as_a_failure(graph, tmp_path):
+    study = open_study("cpu", "smoke", models=(str(graph), str(tmp_path / "gone.onnx")), recipes=("fp32",), write=lambda line: None)
+    with pytest.raises(ArtifactError, match=r"gone\.onnx: no such file or folder"):
+        study.plan.models["gone"].write(tmp_path, 0)
+    assert study.plan.targets
+    with pytest.raises(InputError, match=r"gone\.onnx: no such file or folder"):
+        open_study("cpu", "smoke", models=(str(tmp_path / "gone.onnx"),))
