@@ -190,15 +190,29 @@ def named(outputs) -> dict[str, np.ndarray]:
 
 
 def _check(outputs: quality.Outputs, samples: Samples, task: str) -> None:
+    """Refuse outputs that nothing can be held against, and labels that are no class. Raises `ArtifactError`."""
     for name, values in outputs.items():
+        if values.dtype.kind not in "fiub":
+            raise ArtifactError(f"the source model's output '{name}' is {values.dtype}; only numbers can be compared")
+        if values.size == 0:
+            raise ArtifactError(f"the source model's output '{name}' is empty, shape {values.shape[1:]}; there is nothing to compare")
         finite = np.isfinite(np.asarray(values, float)).reshape(len(values), -1).all(1)
         if not finite.all():
             raise ArtifactError(
                 f"the source model itself answers NaN or infinity (output '{name}', {int((~finite).sum())} of {len(finite)} samples, "
                 f"first sample {int(np.argmin(finite))}); correct the model or its data, no conversion can be judged"
             )
-    if samples.labels is not None and task == "classification":
-        classes, labels = quality.classes_of(next(iter(outputs.values()))), samples.labels
-        outside = labels[(labels < 0) | (labels >= classes)]
-        if len(outside):
-            raise ArtifactError(f"{len(outside)} labels are outside the model's {classes} classes (0 to {classes - 1}): first {outside[0]}")
+    if task == "classification":
+        _check_scores(*next(iter(outputs.items())), samples.labels)
+
+
+def _check_scores(name: str, scores: np.ndarray, labels: np.ndarray | None) -> None:
+    classes = quality.classes_of(scores)
+    if scores.dtype.kind != "f" or max(scores.shape[1:], default=1) not in (classes, 1):
+        raise ArtifactError(
+            f"a classification needs one row of scores a sample, and the output '{name}' is {scores.dtype} of shape {scores.shape[1:]}; "
+            "say TASK=other"
+        )
+    outside = [] if labels is None else labels[(labels < 0) | (labels >= classes)]
+    if len(outside):
+        raise ArtifactError(f"{len(outside)} labels are outside the model's {classes} classes (0 to {classes - 1}): first {outside[0]}")

@@ -212,6 +212,11 @@ class Study:
             self.params.settings.timeout_s,
             self.write,
         )
+        for origin in self.plan.origins.values():
+            # Without samples or reference outputs the source itself cannot be judged: its own rows say why.
+            reason = next((failures[origin[name]] for name in ("source", "samples", "reference") if origin[name] in failures), None)
+            if reason:
+                failures[origin["source"]] = reason
         self._save_plan(failures)
 
     def _is_present(self, key: str) -> bool:

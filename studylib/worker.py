@@ -90,9 +90,13 @@ def evaluate(job: dict) -> dict:
 
 def locate(job: dict) -> dict:
     """The first layer at which an artifact differs from its source by more than its precision allows, in words."""
-    from studylib.divergence import first_divergence
+    from studylib.divergence import FORMATS, first_divergence
     from studylib.quality import tolerance
     from studylib.zoo import Samples
+
+    closed = next((job[name] for name in ("source_format", "format") if job[name] not in FORMATS), None)
+    if closed:
+        return {"text": f"which layer is not known: {closed} files cannot be looked into while they run"}
 
     samples = Samples.load(Path(job["samples"]))
     source, suspect = (Path(job["source"]), job["source_format"]), (Path(job["artifact"]), job["format"])

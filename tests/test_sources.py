@@ -67,3 +67,28 @@ def test_other_data_another_card_or_another_task_is_another_reference(tmp_path):
     assert Sources(OwnModel(path, declared_task="classification"), 1).reference_key(8) != plain
     (tmp_path / "m.yaml").write_text("inputs: {x: {range: [0, 1]}}")
     assert Sources(OwnModel(path), 1).reference_key(8) != plain
+
+
+def test_a_classification_of_something_else_than_a_row_of_scores_is_refused():
+    from studylib.sources import _check_scores
+
+    _check_scores("p", np.zeros((5, 1, 3)), np.array([0, 1, 2, 0, 1]))
+    _check_scores("p", np.zeros((5, 1, 1)), np.array([0, 1, 1, 0, 1]))
+    with pytest.raises(ArtifactError, match=r"one row of scores a sample, and the output 'p' is float64 of shape \(5, 3\); say TASK=other"):
+        _check_scores("p", np.zeros((4, 5, 3)), None)
+    with pytest.raises(ArtifactError, match=r"the output 'p' is int64 of shape \(1,\)"):
+        _check_scores("p", np.zeros((4, 1), np.int64), None)
+
+
+def test_a_model_whose_samples_cannot_be_made_costs_its_own_rows(tmp_path, monkeypatch):
+    """In one study with a good one: the good one is evaluated, the other says why."""
+    from studylib.study import open_study
+
+    monkeypatch.setenv("STUDYLIB_OUTPUTS", str(tmp_path / "outputs"))
+    good, bad = _onnx(tmp_path / "good.onnx", "Relu"), _onnx(tmp_path / "bad.onnx", "Log", "Log")
+    study = open_study("cpu", "smoke", models=(good, bad), recipes=("fp32",), runtimes=("onnxruntime",), write=lambda line: None)
+    study.evaluate(("fp32",))
+    states = {trial.model: study.results.status(trial) for trial in study.trials if not trial.control}
+    assert states["bad"][0] == "failed"
+    assert "the source model itself answers NaN" in states["bad"][1]
+    assert study.results.evaluation(next(t for t in study.trials if t.model == "good").evaluation_id)["status"] == "ok"

@@ -12,6 +12,7 @@ from studylib.divergence.opened import Opened
 from studylib.errors import ArtifactError, lookup
 
 _READERS = {"keras": "keras", "onnx": "onnx", "saved_model": "saved_model", "tflite": "litert"}
+FORMATS = tuple(_READERS)
 
 
 @dataclass(frozen=True)

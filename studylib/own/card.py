@@ -1,14 +1,16 @@
 """The model card: a small YAML file beside a user's model that says what the file itself cannot."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictFloat, StrictInt, StrictStr
+from pydantic import Field, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
 from studylib.params import Section, read_yaml, validated
 
 Number = StrictFloat | StrictInt
 Numbers = Annotated[tuple[Number, ...], Field(min_length=1, max_length=4096)]
+_MOST_VALUES = 2**28
 Task = Literal["classification", "question_answering", "speech_recognition", "other"]
 
 
@@ -25,6 +27,23 @@ class InputCard(Section):
     scale: Number = 1 / 255
     mean: Numbers = (0.0,)
     std: Numbers = (1.0,)
+
+    @field_validator("range", "scale", "mean", "std")
+    @classmethod
+    def _finite(cls, values):
+        if values is not None and not all(math.isfinite(value) for value in (values if isinstance(values, tuple) else (values,))):
+            raise ValueError("it should hold finite numbers")
+        return values
+
+    @model_validator(mode="after")
+    def _sensible(self):
+        if self.range is not None and not self.range[0] < self.range[1]:
+            raise ValueError("range should name a smaller number and then a larger one")
+        if self.scale == 0 or 0 in self.std:
+            raise ValueError("scale and std should not be 0: pictures are multiplied by one and divided by the other")
+        if self.shape is not None and math.prod(self.shape) > _MOST_VALUES:
+            raise ValueError(f"shape should hold at most {_MOST_VALUES} values, and holds {math.prod(self.shape)}")
+        return self
 
 
 class Card(Section):

@@ -32,7 +32,7 @@ def has_labels(path: Path) -> bool:
     """Whether the data carries labels: an array of that name, or pictures in one folder for each class."""
     if path.is_dir() and not _arrays_in(path):
         return any(picture.parent != path for picture in _pictures_in(path))
-    return any(name in LABELS for name in (_arrays_in(path) if path.is_dir() else _members(path)))
+    return any(name in LABELS for name in (_arrays_in(path) if path.is_dir() else _names(path)))
 
 
 def samples(
@@ -76,6 +76,8 @@ def batch_axes(tensors: list[dict], card: Card) -> dict[str, int | None]:
     for tensor in tensors:
         dynamic = [axis for axis, size in enumerate(tensor["shape"]) if size is None]
         told = card.inputs.get(tensor["name"], InputCard()).batch_axis
+        if told is not None and told >= len(tensor["shape"]):
+            raise ArtifactError(f"the card puts the batch of '{tensor['name']}' on axis {told}; it has {len(tensor['shape'])} axes")
         only = dynamic[0] if len(dynamic) == 1 else None
         axes[tensor["name"]] = told if told is not None else (0 if 0 in dynamic else only) if first else None
     return axes
@@ -173,7 +175,18 @@ def _fitted(tensor: dict, values: np.ndarray, axis: int | None, total: int) -> n
         raise ArtifactError(f"DATA for '{name}' is {values.dtype}; the model takes {dtype}. Convert it, since rounding would change it")
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise ArtifactError(f"DATA for '{name}' holds NaN or infinity")
-    return values.astype(dtype)
+    return _cast(name, values, dtype)
+
+
+def _cast(name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The values in the type that the model takes; floats may be rounded, nothing else may change. Raises `ArtifactError`."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = values.astype(dtype)
+        changed = ~np.isfinite(cast) if values.dtype.kind == "f" else cast.astype(values.dtype) != values
+    if changed.any():
+        first = values[changed].ravel()[0]
+        raise ArtifactError(f"DATA for '{name}' is {values.dtype} and holds {first}, which {dtype} cannot hold; the model takes {dtype}")
+    return cast
 
 
 def _chosen(total: int, split: str, n: int) -> np.ndarray:
@@ -194,6 +207,10 @@ def _pictures(path: Path, tensors, card: Card, axes, split: str, n: int) -> tupl
     shape = list(told.shape) if told.shape else tensor["shape"][1:]
     first = shape[0] in (1, 3)
     channels, height, width = (shape[0], *shape[1:]) if first else (shape[2], *shape[:2])
+    if np.dtype(tensor["dtype"]) not in (np.uint8, np.int16, np.int32, np.int64) and np.dtype(tensor["dtype"]).kind != "f":
+        raise ArtifactError(
+            f"the input '{tensor['name']}' takes {tensor['dtype']}, which cannot hold the values of pictures. Give a .npz file"
+        )
     size, every = (width or 224, height or 224), _pictures_in(path)
     classes = _classes(path, every, card)
     files = [every[index] for index in _chosen(len(every), split, n)]
@@ -240,16 +257,32 @@ def _pictures_in(folder: Path) -> list[Path]:
     return sorted(file for file in [*folder.glob("*"), *folder.glob("*/*")] if file.suffix.lower() in _PICTURES)
 
 
-def _members(path: Path) -> dict[str, np.ndarray]:
+def _names(path: Path) -> list[str]:
+    """The names of the arrays in a ``.npz``, none of them read. Raises `InputError`."""
     try:
-        if not zipfile.is_zipfile(path):
-            raise InputError(f"DATA {path}: is no .npz archive, or cut off. Save it again with np.savez.")
+        with zipfile.ZipFile(path) as archive:
+            return [Path(name).name.removesuffix(".npy") for name in archive.namelist()]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InputError(f"DATA {path}: is no .npz archive, or cut off: {error}. Save it again with np.savez.") from None
+
+
+def _members(path: Path) -> dict[str, np.ndarray]:
+    names = _names(path)
+    try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            found = {name: archive[name] for name in archive.files}
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise InputError(f"DATA {path}: damaged or cut off: {error}. Save it again with np.savez.") from None
+    except MemoryError:
+        raise InputError(
+            f"DATA {path}: its arrays ({', '.join(names)}) do not fit into this machine's memory. Give fewer samples."
+        ) from None
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"DATA {path}: cannot be read as .npz without running code: {error}. Save plain arrays with np.savez.") from None
+    strange = next((name for name, values in found.items() if not isinstance(values, np.ndarray)), None)
+    if strange is not None:
+        raise InputError(f"DATA {path}: '{strange}' in it is no array. Save plain arrays with np.savez.")
+    return found
 
 
 def _load(file: Path) -> np.ndarray:

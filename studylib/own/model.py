@@ -133,8 +133,11 @@ class OwnModel(Model):
             shutil.copyfile(self.path, target)
         reason = None if self.trust else why_unsafe(target, self.source_format)
         if reason:
-            raise ArtifactError(f"{reason}; if you trust its author, run again with TRUST=1")
-        inside.look(target, self.source_format, trust=self.trust)
+            advice = "; if you trust its author, run again with TRUST=1" if self.source_format == "saved_model" else ""
+            raise ArtifactError(reason + advice)
+        found = inside.look(target, self.source_format, trust=self.trust)
+        if not found["inputs"]:
+            raise ArtifactError(found["macs_why"] or f"{self.path.name} has no inputs, so there is nothing to ask it")
         return target
 
     def described_samples(

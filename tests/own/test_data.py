@@ -166,8 +166,9 @@ def test_one_sample_serves_evaluation_and_not_calibration(tmp_path):
 
 def test_pickles_are_never_read(tmp_path):
     path = _npz(tmp_path, image=np.array([{"a": 1}], object))
+    assert not data.has_labels(path)
     with pytest.raises(InputError, match=r"cannot be read as \.npz without running code"):
-        data.has_labels(path)
+        _samples(IMAGE, path)
 
 
 def test_data_that_is_not_there_or_no_data_is_refused(tmp_path):
@@ -210,3 +211,25 @@ def test_an_array_called_npz_is_refused(tmp_path):
         np.save(file, np.zeros(3))
     with pytest.raises(InputError, match=r"is no \.npz archive, or cut off"):
         data.has_labels(tmp_path / "data.npz")
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "message"),
+    [
+        (np.array([[2**40]]), "int32", r"is int64 and holds 1099511627776, which int32 cannot hold"),
+        (np.array([[300]], np.uint16), "uint8", r"is uint16 and holds 300, which uint8 cannot hold"),
+        (np.array([[2**24 + 1]]), "float32", r"is int64 and holds 16777217, which float32 cannot hold"),
+        (np.array([[1e300]]), "float32", r"is float64 and holds 1e\+300, which float32 cannot hold"),
+    ],
+)
+def test_numbers_are_never_changed_by_the_type_the_model_takes(tmp_path, values, dtype, message):
+    with pytest.raises(ArtifactError, match=message):
+        _samples([{"name": "x", "shape": [None, 1], "dtype": dtype}], _npz(tmp_path, x=values))
+
+
+def test_pictures_do_not_go_into_int8(tmp_path):
+    from PIL import Image
+
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    with pytest.raises(ArtifactError, match=r"the input 'image' takes int8, which cannot hold the values of pictures"):
+        _samples([{"name": "image", "shape": [None, 4, 4, 3], "dtype": "int8"}], tmp_path)

@@ -229,16 +229,19 @@ def test_a_saved_model_that_writes_files_needs_trust(tmp_path):
     }
     for operator, act in writers.items():
         module = tf.Module()
-
-        def serve(x, act=act):
-            act(x)
-            return x
-
-        module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None, 2])])
+        module.serve = tf.function(_acting(act), input_signature=[tf.TensorSpec([None, 2])])
         tf.saved_model.save(module, str(tmp_path / operator), signatures={"serving_default": module.serve})
         (tmp_path / f"in-{operator}").mkdir()
         with pytest.raises(ArtifactError, match=f"the SavedModel holds the operator {operator} .*touches files.*TRUST=1"):
             OwnModel(str(tmp_path / operator)).write(tmp_path / f"in-{operator}", 0)
+
+
+def _acting(act):
+    def serve(x):
+        act(x)
+        return x + 1
+
+    return serve
 
 
 def test_an_honest_saved_model_needs_no_trust(mnist, tmp_path):
