@@ -62,7 +62,7 @@ class Model(ABC):
     """A model that a study can deploy.
 
     ``task``: classification, question_answering, speech_recognition or other. ``weights``: trained (here or by its
-    authors), random or own (the user's file); random weights never get an accuracy. ``inputs``: name to shape without
+    authors), random, by hand, or own (the user's file); random weights never get an accuracy. ``inputs``: name to shape without
     the batch axis; ``dtypes``: their numpy types, float32 unless said. ``data``: whether its samples are real or
     synthetic. ``packages``: whose versions decide the weights and the data. ``test_samples``: how many samples an
     evaluation takes at most. ``independent_samples``: whether they are drawn independently; otherwise a share of them

@@ -19,7 +19,7 @@ def model(request):
 def test_it_describes_itself(model):
     assert model.name in MODELS
     assert model.task in {"classification", "question_answering", "speech_recognition", "other"}
-    assert model.weights in {"trained", "random"}
+    assert model.weights in {"trained", "random", "by hand"}
     assert model.data in {"real", "synthetic"}
     assert model.inputs
     assert set(model.dtypes) <= set(model.inputs)
