@@ -69,6 +69,11 @@ def reference_of(study, model: str = "mnist_cnn") -> np.ndarray:
     return only(outputs)[:, 0]
 
 
+def path_of(written) -> Path:
+    """The path of what a recipe's ``write`` gave back, with notes or without."""
+    return written[0] if isinstance(written, tuple) else written
+
+
 def only(outputs: dict) -> np.ndarray:
     """The one output of a model that has one."""
     (values,) = outputs.values()

@@ -4,6 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+from conftest import path_of
 
 from studylib.divergence import first_divergence
 from studylib.errors import ArtifactError, UnknownNameError
@@ -38,15 +39,17 @@ def _branching():
 
 def _written(model, folder):
     """The model in four formats, by the recipes of the study: {format: path}."""
-    from studylib.recipes.conversion import ToLiteRT, ToOnnx, ToSavedModel
+    from studylib.recipes.to_litert import ToLiteRT
+    from studylib.recipes.to_onnx import ToOnnx
+    from studylib.recipes.to_saved_model import ToSavedModel
 
     model.save(folder / "model.keras")
-    saved = ToSavedModel().write(folder / "model.keras", folder, None)
+    saved = path_of(ToSavedModel().write(folder / "model.keras", folder, None))
     return {
         "keras": folder / "model.keras",
         "saved_model": saved,
-        "onnx": ToOnnx().write(saved, folder, None),
-        "tflite": ToLiteRT().write(saved, folder, None),
+        "onnx": path_of(ToOnnx().write(saved, folder, None)),
+        "tflite": path_of(ToLiteRT().write(saved, folder, None)),
     }
 
 
@@ -222,7 +225,7 @@ def test_quantized_tensors_are_dequantized_before_they_are_compared(branching, i
     from studylib.zoo import Samples
 
     calibration = Samples({"image": np.repeat(images["image"], 4, axis=0)}, np.zeros(8, np.int64))
-    small = StaticInt8().write(branching["saved_model"], tmp_path, calibration)
+    small = path_of(StaticInt8().write(branching["saved_model"], tmp_path, calibration))
     assert first_divergence((branching["keras"], "keras"), (small, "tflite"), images, 15) is None
     found = first_divergence((branching["keras"], "keras"), (small, "tflite"), images, LIMIT_DB)
     assert 15 < found.sqnr_db < LIMIT_DB and found.before is None and found.layer == "stem_relu"

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from conftest import path_of
 
 from studylib import inside
 from studylib.errors import ArtifactError, UnknownNameError
@@ -39,16 +40,18 @@ def _recurrent(kind):
 
 def _written(model, folder, formats=("saved_model", "onnx", "tflite", "openvino")):
     """The model in the wished formats and in Keras' two, by the recipes of the study and by OpenVINO: {format: path}."""
-    from studylib.recipes.conversion import ToLiteRT, ToOnnx, ToSavedModel
+    from studylib.recipes.to_litert import ToLiteRT
+    from studylib.recipes.to_onnx import ToOnnx
+    from studylib.recipes.to_saved_model import ToSavedModel
 
     found = {"keras": folder / "model.keras", "h5": folder / "model.h5"}
     for path in found.values():
         model.save(path)
-    found["saved_model"] = ToSavedModel().write(found["keras"], folder, None)
+    found["saved_model"] = path_of(ToSavedModel().write(found["keras"], folder, None))
     if "onnx" in formats:
-        found["onnx"] = ToOnnx().write(found["saved_model"], folder, None)
+        found["onnx"] = path_of(ToOnnx().write(found["saved_model"], folder, None))
     if "tflite" in formats:
-        found["tflite"] = ToLiteRT().write(found["saved_model"], folder, None)
+        found["tflite"] = path_of(ToLiteRT().write(found["saved_model"], folder, None))
     if "openvino" in formats:
         found["openvino"] = _ir(found["onnx"])
     return found
@@ -220,7 +223,7 @@ def test_operators_that_onnx_does_not_have_are_named(tmp_path):
 
 def _quantized(recipe, source, folder, calibration):
     folder.mkdir()
-    return recipe.write(source, folder, calibration)
+    return path_of(recipe.write(source, folder, calibration))
 
 
 @pytest.mark.parametrize("format", ["onnx", "tflite"])
@@ -313,7 +316,7 @@ def test_what_is_no_model_is_refused_in_words(net, tmp_path):
         inside.look(net["onnx"], "keras")
     with pytest.raises(ArtifactError, match="cannot be read as onnx"):
         inside.look(net["tflite"], "onnx")
-    with pytest.raises(UnknownNameError, match=r"Unknown format 'pickle'. Known: keras, onnx, openvino, saved_model, tflite"):
+    with pytest.raises(UnknownNameError, match=r"Unknown format 'pickle'. Known: keras, keras_h5, onnx, openvino, saved_model, tflite, torch"):
         inside.look(net["onnx"], "pickle")
 
 
