@@ -316,7 +316,9 @@ def test_what_is_no_model_is_refused_in_words(net, tmp_path):
         inside.look(net["onnx"], "keras")
     with pytest.raises(ArtifactError, match="cannot be read as onnx"):
         inside.look(net["tflite"], "onnx")
-    with pytest.raises(UnknownNameError, match=r"Unknown format 'pickle'. Known: keras, keras_h5, onnx, openvino, saved_model, tflite, torch"):
+    with pytest.raises(
+        UnknownNameError, match=r"Unknown format 'pickle'. Known: keras, keras_h5, onnx, openvino, saved_model, tflite, torch"
+    ):
         inside.look(net["onnx"], "pickle")
 
 

@@ -168,11 +168,8 @@ def test_code_inside_a_keras_file_needs_trust(tmp_path):
 
 
 def _touch(path):
-    def touch(x):
-        open(path, "w").close()  # noqa: PTH123  the code that must not run
-        return x
-
-    return touch
+    """Code that Keras writes into the file itself, since it has no name, and that leaves a trace when it runs."""
+    return lambda x: open(path, "w") and x  # noqa: PTH123
 
 
 def test_a_saved_model_that_calls_python_needs_trust(tmp_path):
