@@ -60,8 +60,12 @@ def branching(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mnist(tmp_path_factory):
+    import keras
+
     from studylib.zoo.mnist_cnn import _architecture
 
+    keras.utils.clear_session()  # layers that other tests made count in the names of these
+    keras.utils.set_random_seed(1)
     return _written(_randomised(_architecture()), tmp_path_factory.mktemp("mnist"))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from studylib.errors import ArtifactError, RefusedError
+from studylib.errors import RefusedError
 from studylib.recipes import lean_tf2onnx, rewrites
 from studylib.recipes.base import Recipe
 from studylib.zoo import Samples
@@ -123,7 +123,7 @@ def _refusals(opset: int):
     logger.addHandler(failures)
     try:
         yield failures
-    except ArtifactError:  # RefusedError is one
+    except RefusedError:
         raise
     except Exception as error:
         found = failures.broken + [one for one in failures.unmapped if one[0] not in rewrites.REWRITES]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar
 
-from studylib.errors import ArtifactError, RefusedError
+from studylib.errors import RefusedError
 from studylib.hardware import Host
 from studylib.runtimes.base import Inputs, Options, Outputs, Runtime, Session
 
@@ -58,11 +58,11 @@ class _Session(Session):
 
 
 def serving_signature(model):
-    """The signature ``serving_default`` of a loaded SavedModel, or its only one. Raises `ArtifactError` naming what is there."""
+    """The signature ``serving_default`` of a loaded SavedModel, or its only one. Raises `RefusedError` naming what is there."""
     signatures = model.signatures
     if "serving_default" in signatures:
         return signatures["serving_default"]
     if len(signatures) == 1:
         return next(iter(signatures.values()))
     found = ", ".join(sorted(signatures)) or "none"
-    raise ArtifactError(f"the SavedModel has no signature 'serving_default' (found: {found}); export it with one")
+    raise RefusedError(f"the SavedModel has no signature 'serving_default' (found: {found}); export it with one")
