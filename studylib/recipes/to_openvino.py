@@ -1,5 +1,7 @@
 """SavedModel or ONNX to OpenVINO's intermediate representation: a folder with ``model.xml`` and ``model.bin``."""
 
+import contextlib
+import logging
 import re
 import sys
 from collections.abc import Callable
@@ -48,9 +50,22 @@ def _translated(convert: Callable, source: Path):
     from openvino.tools.ovc.error import Error
 
     try:
-        return convert(source)
+        with _logging_kept():
+            return convert(source)
     except (Error, GeneralFailure, OpConversionFailure) as error:
         raise RefusedError(_reason(str(error))) from None
+
+
+@contextlib.contextmanager
+def _logging_kept():
+    """The converter sets level and handlers of the root logger, for the whole process and for good: put them back."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 def _reason(text: str) -> str:

@@ -143,3 +143,14 @@ assert "openvino" in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={"HOME": str(tmp_path), "PATH": ""}, check=True, timeout=120)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_converter_leaves_everybody_elses_logging_alone(tmp_path):
+    import logging
+
+    from studylib.zoo import MODELS
+
+    root = logging.getLogger()
+    before = root.level, list(root.handlers)
+    OnnxToOpenVino().write(MODELS["handmade"].write(tmp_path, 0), tmp_path, None)
+    assert (root.level, list(root.handlers)) == before
