@@ -31,7 +31,7 @@ _HARNESS = (
     "arrays.py",
 )
 # What opens each format when a conversion is checked.
-_OPENERS = {"saved_model": "tensorflow", "serving": "tensorflow", "tflite": "litert", "onnx": "onnxruntime", "openvino": "openvino"}
+OPENERS = {"saved_model": "tensorflow", "serving": "tensorflow", "tflite": "litert", "onnx": "onnxruntime", "openvino": "openvino"}
 # Formats that models are deployed in: the columns of the matrix.
 TARGETS = tuple(RECIPES["fp32"])
 # Formats that something else can be made of.
@@ -142,7 +142,7 @@ class Plan:
         before = self._recipes(model, [("fp32", source)])
         keys = self._keys(model, self._recipes(model, [("fp32", source), ("fp32", target)]))
         own = tuple(keys[len(before) + 1 :])
-        opener = RUNTIMES.get(_OPENERS.get(target, ""))
+        opener = RUNTIMES.get(OPENERS.get(target, ""))
         if opener is None or opener.why_not("cpu", self.host):
             return Conversion(model, source, target, own)
         trial = self._trial(model, opener.name, "cpu", "fp32", target, keys)

@@ -1,11 +1,9 @@
 """Plan a study, run its steps, keep its results. Every step may be called again: what is done is not repeated."""
 
 import contextlib
-import importlib.metadata
 import json
 import os
 import platform
-import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -18,17 +16,13 @@ from studylib.executors import LocalExecutor
 from studylib.measure import Bench, make_artifacts
 from studylib.own import OwnModel, facts_of, is_own
 from studylib.plan import Plan
+from studylib.provenance import git_state, package_versions
 from studylib.recipes import RECIPES
 from studylib.records import Trial
 from studylib.results import Results
 from studylib.runtimes import RUNTIMES
 from studylib.worker import die_with_parent, now
 from studylib.zoo import MODELS, Model
-
-_PACKAGES = (
-    "tensorflow", "keras", "ai-edge-litert", "onnxruntime", "onnx", "tf2onnx", "openvino", "numpy", "scipy", "pandas", "papermill", "nbval",
-    "jupyterlab", "seaborn", "tensorflow-model-optimization", "tf-keras",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -310,27 +304,3 @@ def chosen_models(choice: params.Choice, own: list[str]) -> dict[str, Model]:
             name = f"{model.name}_{number}"
         models[name] = replace(model, name=name)
     return models
-
-
-def git_state() -> dict:
-    """Commit and whether tracked files differ from it; empty outside a checkout."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(params.root()), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip()
-
-    try:
-        return {"commit": git("rev-parse", "HEAD"), "modified": bool(git("status", "--porcelain", "--untracked-files=no"))}
-    except (OSError, subprocess.SubprocessError):
-        return {}
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of the packages that decide results."""
-    installed = {}
-    for name in _PACKAGES:
-        try:
-            installed[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return installed

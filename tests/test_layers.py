@@ -8,7 +8,7 @@ from conftest import ROOT
 
 LAYERS = (
     ("errors", "stats", "progress"),
-    ("params", "hardware", "artifact", "arrays", "rows", "records", "results"),
+    ("params", "hardware", "provenance", "artifact", "arrays", "rows", "records", "results"),
     ("zoo", "runtimes", "recipes", "scenarios", "quality", "inside", "divergence", "own", "sources"),
     ("worker", "measure", "compare"),
     ("executors",),

@@ -56,8 +56,11 @@ class OwnModel(Model):
             check_file(self.path, self.source_format)
         if self.source_format == "torch" and importlib.util.find_spec("torch") is None:
             raise InputError(f"MODEL {self.location}: the package torch is not installed. Install it with `pip install torch onnxscript`.")
+        if self.is_factory:
+            _module_file(self.location)
         if self.data_path:
             own_data.check_path(Path(self.data_path))
+        _ = self.task  # reads the card and the names in the data: what is wrong with them is said here, before anything runs
 
     @property
     def is_factory(self) -> bool:
@@ -70,7 +73,9 @@ class OwnModel(Model):
     @cached_property
     def source_format(self) -> str:
         if self.refusal:
-            return SUFFIXES.get(self.path.suffix.lower(), "saved_model")
+            # Only to plan rows that will say why: a format whose packages are always here.
+            found = SUFFIXES.get(self.path.suffix.lower(), "onnx")
+            return "onnx" if found == "torch" else found
         return "torch" if self.is_factory else format_of(self.path)
 
     @cached_property

@@ -253,3 +253,14 @@ def test_among_several_models_a_bad_one_is_kept_as_a_failure(graph, tmp_path):
     assert study.plan.targets
     with pytest.raises(InputError, match=r"gone\.onnx: no such file or folder"):
         open_study("cpu", "smoke", models=(str(tmp_path / "gone.onnx"),))
+
+
+def test_among_several_models_a_bad_card_and_a_missing_package_cost_their_own_rows(graph, tmp_path):
+    (tmp_path / "carded.onnx").write_bytes(graph.read_bytes())
+    (tmp_path / "carded.yaml").write_text("task: vision")
+    refused = [str(tmp_path / "carded.onnx"), str(tmp_path / "gone.pt2"), "no_such_package.module:make"]
+    study = open_study("cpu", "smoke", models=("handmade", *refused), recipes=("fp32",), write=lambda line: None)
+    assert study.plan.targets
+    assert [bool(getattr(model, "refusal", "")) for model in study.plan.models.values()] == [False, True, True, True]
+    with pytest.raises(ParameterError, match="task is 'vision'; it should be 'classification'"):
+        open_study("cpu", "smoke", models=(refused[0],))
