@@ -41,9 +41,10 @@ def conversions(results: Results) -> pd.DataFrame:
         found = (results.evaluation(cell.trial.evaluation_id) if cell.trial else None) or {}
         if "n" in found:
             row |= {"sqnr_db": round(found["sqnr"], 1), "max error": f"{found['max_abs_error']:.2g}", "cosine": f"{found['cosine']:.6f}"}
-            row |= {"n": found["n"], "samples": found["data"]}
-        facts = _facts(results, cell) if status in ("ok", "written") else {"seconds": "", "size_kb": ""}
-        rows.append(row | {"seconds": facts["seconds"], "size_kb": facts["size_kb"], "reason or remark": reason or _remarks(results, cell)})
+            row |= {"n": str(found["n"]), "samples": found["data"]}
+        facts = _facts(results, cell) if status in ("ok", "written") else {}
+        row |= {name: digits(facts[name]) if facts else "" for name in ("seconds", "size_kb")}
+        rows.append(row | {"reason or remark": reason or _remarks(results, cell)})
     return pd.DataFrame(rows).fillna("") if rows else pd.DataFrame(columns=_COLUMNS)
 
 

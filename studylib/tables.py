@@ -13,6 +13,9 @@ from studylib.results import Results
 from studylib.rows import proportion
 from studylib.stats import Estimate
 
+# Notebooks show these tables as they are, and pandas would cut every reason after fifty characters.
+pd.set_option("display.max_colwidth", None)
+
 KEY = ["model", "runtime", "recipe", "batch"]
 
 

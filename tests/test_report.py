@@ -185,3 +185,11 @@ def test_a_broken_neighbour_does_not_keep_machines_apart(recorded):
     text = machines.write(results.folder.parent).read_text()
     assert "cpu (native) p50_ms" in text
     assert "**zzz** is left out" in text
+
+
+def test_notebooks_show_a_reason_to_its_end(recorded):
+    results = recorded()
+    plan = json.loads((results.folder / "plan.json").read_text())
+    plan[-1]["reason"] = "no path, since " + "one thing leads to another and " * 10 + "that is all"
+    (results.folder / "plan.json").write_text(json.dumps(plan))
+    assert "that is all" in tables.not_measured(results)._repr_html_()
