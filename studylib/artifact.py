@@ -28,8 +28,9 @@ class Artifact:
     """One file or folder on disk, with the hash of its bytes and its lineage.
 
     ``format``: keras, keras_h5, torch, saved_model, tflite, onnx, openvino, coreml, serving; or samples, outputs, inside.
-    ``precision``: the recipe's name. ``made_in_s``: seconds the last step took. ``lineage``: what made it, oldest
-    first, each a dict with ``made_by``, its configuration, its key and, where it has some, ``notes``.
+    ``precision``: the recipe's name. ``is_float``: whether it computes in floating point, so that a recipe may quantize it.
+    ``made_in_s``: seconds the last step took. ``lineage``: what made it, oldest first, each a dict with ``made_by``, its
+    configuration, its key and, where it has some, ``notes``.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class Artifact:
     size_bytes: int
     made_in_s: float
     lineage: tuple[dict, ...] = field(default=(), repr=False)
+    is_float: bool = True
 
     @property
     def name(self) -> str:
@@ -118,6 +120,10 @@ class Store:
         _remove_entry(entry)
         return None
 
+    def unfinished(self, key: str) -> Path:
+        """A folder for what is half made of ``key``, kept over a killed process; `make` removes it in the end."""
+        return self.folder / ".unfinished" / key
+
     def make(self, key: str, facts: dict, write: Callable[[Path], Path]) -> Artifact:
         """The artifact under ``key``; ``write(folder)`` makes it, and returns the path it wrote, when it is not there.
 
@@ -145,6 +151,7 @@ class Store:
                 # Another process made the same artifact meanwhile: theirs is as good, being named by the same key.
                 if not entry.is_dir():
                     raise
+        shutil.rmtree(self.unfinished(key), ignore_errors=True)
         return replace(artifact, path=entry / "content" / written.name)
 
 

@@ -180,7 +180,7 @@ class Plan:
                 steps = [[recipe.name, recipe.source_format, recipe.target] for recipe in way[:length]]
                 described.append((key, step.name, step.target, steps, matrix))
                 label = f"{name} {step.name} {step.target} from {step.source_format}"
-                needs = [source, reference, *([train] if step.calibrated else []), *before]
+                needs = [source, reference, *([train] if step.learns_from else []), *before]
                 facts = {"kind": "recipe", "recipe": step.name, "key": key, "steps": steps, "needs": needs, "label": label}
                 targets.append(facts | {"matrix": matrix})
         for key, recipe, format, steps, matrix in described:

@@ -64,7 +64,7 @@ def make(target: dict, store: Store):
     artifact = sources.source(store)
     for step in target["steps"]:
         recipe = find_recipe(*step, sources.model.trust)
-        calibration = sources.samples("train", target["calibration"], store) if recipe.calibrated else None
+        calibration = sources.samples("train", target["calibration"], store) if recipe.learns_from else None
         artifact = recipe(artifact, store, calibration)
     if target["kind"] == "inside":
         query = Samples.load(sources.samples("test", target["n"], store).path).batch(0, 1)

@@ -9,7 +9,7 @@ from conftest import ROOT
 LAYERS = (
     ("errors", "stats", "progress"),
     ("params", "hardware", "provenance", "artifact", "arrays", "rows", "records", "results"),
-    ("zoo", "runtimes", "recipes", "scenarios", "quality", "inside", "divergence", "own", "sources"),
+    ("zoo", "training", "runtimes", "recipes", "scenarios", "quality", "inside", "divergence", "own", "sources"),
     ("worker", "measure", "compare"),
     ("executors",),
     (
@@ -42,7 +42,7 @@ HEAVY = {
     "coremltools",
     "tensorflow_model_optimization",
 }
-HEAVY_HOMES = {"zoo", "recipes", "runtimes", "inside", "divergence", "own"}
+HEAVY_HOMES = {"zoo", "training", "recipes", "runtimes", "inside", "divergence", "own"}
 
 
 def _files():

@@ -17,14 +17,16 @@ class Recipe(ABC):
     """Called with an artifact and a store, gives the new artifact, built only when the store does not hold it.
 
     ``name``: the recipe's name in the table. ``target``: format it writes. ``source_format``: format it reads.
-    ``calibrated``: whether it needs samples. ``packages``: whose versions decide the result. ``helpers``: files beside
-    its own that decide it too. Fields are its configuration; nothing else is.
+    ``learns_from``: which samples it needs: none (""), ``calibration``, ``training``. ``packages``: whose versions decide
+    the result. ``helpers``: files beside its own that decide it too. ``float_result``: whether what it writes still
+    computes in float32, as with ``fp32``, so that other recipes may go on from it. Fields are its configuration; nothing else is.
     """
 
     name: ClassVar[str]
     target: ClassVar[str]
     source_format: ClassVar[str]
-    calibrated: ClassVar[bool] = False
+    learns_from: ClassVar[str] = ""
+    float_result: ClassVar[bool] = False
     packages: ClassVar[tuple[str, ...]]
     helpers: ClassVar[tuple[str, ...]] = ()
 
@@ -41,44 +43,49 @@ class Recipe(ABC):
         """Why this recipe cannot take ``artifact``, or None when it can."""
         if artifact.format != self.source_format:
             return f"{artifact.name} is {artifact.format}; {self.name} to {self.target} starts from {self.source_format}"
-        if artifact.precision != "fp32":
+        if not artifact.is_float:
             return f"{artifact.name} is already {artifact.precision}; start from its fp32 artifact"
         return None
 
-    def key(self, parent: str, calibration: str | None = None) -> str:
+    def key(self, parent: str, lessons: str | None = None) -> str:
         """The key of what this recipe makes of the artifact with key ``parent``, known without making it."""
-        parents = (parent, calibration) if self.calibrated else (parent,)
+        parents = (parent, lessons) if self.learns_from else (parent,)
         home = Path(inspect.getfile(type(self)))
         sources = (home, *(home.parent / name for name in self.helpers))
         return derived_key(self._made_by, asdict(self), parents, sources, self.packages)
 
-    def __call__(self, artifact: Artifact, store: Store, calibration: Artifact | None = None) -> Artifact:
-        """The artifact this recipe makes. Raises `RefusedError` with the reason of `why_not`."""
+    def __call__(self, artifact: Artifact, store: Store, lessons: Artifact | None = None) -> Artifact:
+        """The artifact this recipe makes. ``lessons``: the samples it needs. Raises `RefusedError` with the reason of `why_not`."""
         reason = self.why_not(artifact)
-        if reason is None and self.calibrated and calibration is None:
-            reason = f"{self.name} needs calibration samples; give real training samples"
+        if reason is None and self.learns_from and lessons is None:
+            reason = f"{self.name} needs {self.learns_from} samples; give real training samples"
         if reason is not None:
             raise RefusedError(reason)
-        key = self.key(artifact.key, calibration.key if calibration else None)
+        key = self.key(artifact.key, lessons.key if lessons else None)
         step = {"made_by": self._made_by, "from": artifact.format, "config": asdict(self), "key": key}
         facts = {
             "format": self.target,
-            "precision": self.name,
+            "precision": composed(artifact.precision, self.name),
+            "is_float": self.name == "fp32" or self.float_result,
             "model": artifact.model,
             "lineage": (*artifact.lineage, step),
         }
-        samples = Samples.load(calibration.path) if self.calibrated else None
 
         def write(folder: Path) -> Path:
-            written = self.write(artifact.path, folder, samples)
+            samples = Samples.load(lessons.path) if self.learns_from else None
+            written = self.begin(artifact.path, folder, samples, store.unfinished(key))
             path, notes = written if isinstance(written, tuple) else (written, {})
             step.update({"notes": notes} if notes else {})
             return path
 
         return store.make(key, facts, write)
 
+    def begin(self, source: Path, folder: Path, samples: Samples | None, unfinished: Path) -> Path | tuple[Path, dict]:
+        """`write`; a recipe that takes long keeps in ``unfinished`` what a killed process shall not have to do again."""
+        return self.write(source, folder, samples)
+
     @abstractmethod
-    def write(self, source: Path, folder: Path, calibration: Samples | None) -> Path | tuple[Path, dict]:
+    def write(self, source: Path, folder: Path, samples: Samples | None) -> Path | tuple[Path, dict]:
         """Write the new file or folder into ``folder`` and return its path, with notes for the lineage where it has some.
 
         Notes say what was assumed or repaired on the way, as plain JSON. Raises `RefusedError` with the reason and the
@@ -88,3 +95,8 @@ class Recipe(ABC):
     @property
     def _made_by(self) -> str:
         return f"{type(self).__module__}.{type(self).__name__}"
+
+
+def composed(before: str, name: str) -> str:
+    """The name of what recipe ``name`` makes of an artifact that was made by ``before``: ``fp32`` adds nothing to a name."""
+    return "_".join(part for part in (before, name) if part != "fp32") or "fp32"

@@ -61,7 +61,7 @@ class StaticInt8(_LiteRTRecipe):
     """Weights and activations int8, scales from calibration samples; int8 inputs and outputs by default."""
 
     name: ClassVar[str] = "static_wi8_ai8"
-    calibrated: ClassVar[bool] = True
+    learns_from: ClassVar[str] = "calibration"
 
     int8_io: bool = True
 

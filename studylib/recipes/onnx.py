@@ -54,7 +54,7 @@ class StaticInt8(_OnnxRecipe):
     """
 
     name: ClassVar[str] = "static_wi8_ai8"
-    calibrated: ClassVar[bool] = True
+    learns_from: ClassVar[str] = "calibration"
 
     per_channel: bool = True
     unsigned_activations: bool = True

@@ -18,14 +18,14 @@ class ToServing(Recipe):
     """``<model>/<version>/`` with the SavedModel and `WARMUP`: real samples, one per request, as TensorFlow Serving replays them.
 
     ``model``: the name that clients ask for; it names the folder. ``requests``: how many, at most 1000 by the server's rule.
-    Takes samples (``calibrated``) only to warm up with: the weights stay as they are. Raises `RefusedError` when the samples
+    Takes samples (``learns_from``) only to warm up with: the weights stay as they are. Raises `RefusedError` when the samples
     do not fit the signature. Source: TensorFlow Serving, "SavedModel Warmup"; a TFRecord of ``PredictionLog``.
     """
 
     name: ClassVar[str] = "fp32"
     target: ClassVar[str] = "serving"
     source_format: ClassVar[str] = "saved_model"
-    calibrated: ClassVar[bool] = True
+    learns_from: ClassVar[str] = "calibration"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "tensorflow-serving-api")
 
     model: str = "model"

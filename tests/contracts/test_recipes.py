@@ -78,7 +78,7 @@ def test_its_key_depends_on_its_configuration_parent_and_calibration(entry):
     base = entry.key("parent", "samples")
     assert base == entry.key("parent", "samples")
     assert base != entry.key("another", "samples")
-    assert (base != entry.key("parent", "other samples")) == entry.calibrated
+    assert (base != entry.key("parent", "other samples")) == bool(entry.learns_from)
     for field in dataclasses.fields(entry):
         changed = dataclasses.replace(entry, **{field.name: not getattr(entry, field.name)})
         assert changed.key("parent", "samples") != base
@@ -92,12 +92,12 @@ def test_it_refuses_the_wrong_format_and_says_what_it_takes(entry, mnist, tmp_pa
 
 
 def test_it_refuses_what_is_already_quantized(entry, mnist):
-    quantized = dataclasses.replace(_artifact(mnist, entry), format=entry.source_format, precision="static_wi8_ai8")
+    quantized = dataclasses.replace(_artifact(mnist, entry), format=entry.source_format, precision="static_wi8_ai8", is_float=False)
     assert "is already static_wi8_ai8; start from its fp32 artifact" in entry.why_not(quantized)
 
 
 def test_without_calibration_samples_it_says_so(entry, mnist):
-    if not entry.calibrated:
+    if not entry.learns_from:
         assert not any("calibration" in field.name for field in dataclasses.fields(entry))
         return
     source = dataclasses.replace(_artifact(mnist, entry), format=entry.source_format, precision="fp32")
