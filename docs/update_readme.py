@@ -3,7 +3,7 @@
 import re
 import shutil
 
-from studylib import params, report, tables
+from studylib import compression, params, report, tables
 
 BEGIN, END = "<!-- generated: begin (make readme) -->", "<!-- generated: end -->"
 FIGURES = ("trade-off", "speed-up", "formats")
@@ -30,7 +30,8 @@ def content(results, drawn: dict) -> list[str]:
     command = f"`{run['command']}`. {tables.provenance(results)}"
     ratios = tables.speed_ups(results).query("batch == batch.min()")
     found = "\n".join(f"- {sentence}" for sentence in report.summary(results))
-    return [command, found, *pictures, tables.markdown(ratios.drop(columns=["batch", "caveat"]))]
+    techniques = tables.markdown(compression.techniques(results))
+    return [command, found, *pictures, techniques, tables.markdown(ratios.drop(columns=["batch", "caveat"]))]
 
 
 if __name__ == "__main__":

@@ -191,6 +191,7 @@ def _open(options: argparse.Namespace, write):
         "data": str(Path(options.data).resolve()) if options.data else None,
         "task": options.task,
         "trust": options.trust or None,
+        "max_accuracy_loss": _share(options.loss) if options.loss else None,
         "recipes": _names(options.recipe),
         "runtimes": _names(options.runtime),
         "batch_sizes": _sizes(options.batch),
@@ -250,6 +251,13 @@ def _sizes(text: str | None) -> tuple[int, ...] | None:
     return tuple(_number(size, "BATCH") for size in text.split(",")) if text else None
 
 
+def _share(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"LOSS is '{text}'; it must be a share between 0 and 1, 0.01 for one point.") from None
+
+
 def _number(text: str, name: str) -> int:
     try:
         return int(text)
@@ -277,7 +285,8 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--data", metavar="PATH", help="samples for your own model: .npz, or a folder of .npy files or pictures")
         verb.add_argument("--task", help="what your model's outputs mean: classification, question_answering, speech_recognition or other")
         verb.add_argument("--trust", action="store_true", help="let code inside your model's file run (Lambda layers)")
-        verb.add_argument("--recipe", metavar="A,B", help="recipes instead of the hardware set's")
+        verb.add_argument("--recipe", metavar="A,B", help="recipes instead of the hardware set's, or all")
+        verb.add_argument("--loss", metavar="0.01", help="share of right answers that an adaptive recipe may lose (default: 0.01)")
         verb.add_argument("--runtime", metavar="A,B", help="runtimes instead of the hardware set's, as name or name/provider")
         verb.add_argument("--batch", metavar="1,8", help="batch sizes instead of the hardware set's")
         verb.add_argument("--seed", help="seed of training, samples and the order of trials")

@@ -3,64 +3,24 @@
 import json
 
 import numpy as np
-import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from studylib import compare, drawing, stats, tables
 from studylib.artifact import write_text
+from studylib.compression_figures import sensitivities, trade_off
 from studylib.drawing import show as show
 from studylib.format_figures import contents, matrix
 from studylib.results import Results
 
-_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 _VERDICT_COLOURS = {"faster": "#0173b2", "slower": "#d55e00", "cannot tell": "#767676"}
 
 
 def draw_all(results: Results) -> list[drawing.Drawn]:
     """Draw and save every figure for which there are numbers; returns what was saved, in reading order."""
-    every = (trade_off, speed_ups, distributions, sizes, matrix, contents)
+    every = (trade_off, speed_ups, distributions, sizes, sensitivities, matrix, contents)
     drawn = [made for draw in every if (made := drawing.save(results, *draw(results)))]
     drawing.remove_others(results.folder / "figures", drawn)
     write_text(results.folder / "figures" / "figures.json", json.dumps([made.__dict__ for made in drawn], indent=1))
     return drawn
-
-
-def trade_off(results: Results):
-    """Size against accuracy against latency, one panel for each model, one sample at a time."""
-    title = "Size, accuracy and latency of every variant, one sample at a time"
-    frame = _trade_off_frame(results)
-    if frame.empty:
-        return None, "trade-off", title, "", ""
-    models = list(dict.fromkeys(frame.model))
-    colours, markers = drawing.colours(frame.runtime), dict(zip(dict.fromkeys(frame.recipe), _MARKERS, strict=False))
-    with drawing.styled():
-        figure = Figure(figsize=(7.2, 3.4 * len(models)), layout="constrained")
-        for axes, model in zip(np.atleast_1d(figure.subplots(len(models), 1)), models, strict=True):
-            part = frame[frame.model == model]
-            for row in part.itertuples():
-                axes.errorbar(
-                    row.ms, row.quality, xerr=[[row.ms_down], [row.ms_up]], yerr=[[row.quality_down], [row.quality_up]],
-                    fmt="none", ecolor=colours[row.runtime], alpha=0.35, linewidth=1, zorder=1,
-                )  # fmt: skip
-                axes.scatter(
-                    row.ms, row.quality, s=_area(row.size_kb, part.size_kb.max()), color=colours[row.runtime],
-                    marker=markers[row.recipe], edgecolor="white", linewidth=0.7, alpha=0.9, zorder=2,
-                )  # fmt: skip
-            axes.set(xscale="log", title=model, xlabel="median latency, ms (log)", ylabel=f"{part.quality_name.iloc[0]}, %")
-            drawing.plain_log_ticks(axes)
-            axes.legend(handles=_legend(part, colours, markers), fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    best = frame.loc[frame.groupby("model").ms.idxmin()]
-    alt = "Scatter plot. " + " ".join(
-        f"{row.model}: fastest is {row.runtime} {row.recipe} with a median of {row.ms:.3g} ms, "
-        f"{row.quality_name} {row.quality:.1f} % and {row.size_kb:.0f} kB."
-        for row in best.itertuples()
-    )
-    caption = (
-        "The upper left corner is best. The area of a mark is the file's size; bars are 95 % intervals "
-        "(latency: bootstrap over repetitions; accuracy: exact binomial)."
-    )
-    return figure, "trade-off", title, caption, alt
 
 
 def speed_ups(results: Results):
@@ -145,44 +105,6 @@ def sizes(results: Results):
     smallest = frame.loc[frame.groupby("model").size_kb.idxmin()]
     alt = "Bar chart. " + " ".join(f"{r.model}: smallest is {r.format} {r.recipe} with {r.size_kb:.0f} kB." for r in smallest.itertuples())
     return figure, "size", title, "Compression ratio is against the fp32 artifact of the same format.", alt
-
-
-def _trade_off_frame(results: Results) -> pd.DataFrame:
-    table = results.table()
-    table = table[(table.status == "ok") & (table.batch_size == table.batch_size.min())]
-    rows = []
-    controls = {trial.id for trial in results.plan() if trial.control}
-    for _, part in table[~table.trial_id.isin(controls)].groupby("trial_id", sort=False):
-        values = part.set_index("metric")
-        name = "top1_accuracy" if "top1_accuracy" in values.index else "agreement"
-        if "latency_p50" not in values.index or name not in values.index:
-            continue
-        time, quality, first = values.loc["latency_p50"], values.loc[name], part.iloc[0]
-        provider = "" if first.provider == "cpu" else f"/{first.provider}"
-        rows.append(
-            {
-                "model": first.model, "runtime": first.runtime + provider, "recipe": first.recipe,
-                "ms": time.value / 1e6, "ms_down": _gap(time.value, time.ci_low) / 1e6, "ms_up": _gap(time.ci_high, time.value) / 1e6,
-                "quality_name": "top-1 accuracy" if name == "top1_accuracy" else "agreement with the source model",
-                "quality": 100 * quality.value, "quality_down": 100 * _gap(quality.value, quality.ci_low),
-                "quality_up": 100 * _gap(quality.ci_high, quality.value), "size_kb": values.loc["size"].value / 1000,
-            }
-        )  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def _gap(high: float, low: float) -> float:
-    return 0.0 if np.isnan(high - low) else max(0.0, high - low)
-
-
-def _area(size: float, largest: float) -> float:
-    return 25 + 275 * size / largest
-
-
-def _legend(part: pd.DataFrame, colours: dict, markers: dict) -> list:
-    dots = [Line2D([], [], color=colours[name], marker="o", linestyle="", label=name) for name in dict.fromkeys(part.runtime)]
-    marks = [Line2D([], [], color="#555555", marker=markers[name], linestyle="", label=name) for name in dict.fromkeys(part.recipe)]
-    return dots + marks
 
 
 def _forest(axes, part: list) -> None:

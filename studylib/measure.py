@@ -9,12 +9,11 @@ from pathlib import Path
 from studylib.errors import StudyError, TrialError
 from studylib.params import Effort
 from studylib.progress import Progress
+from studylib.recipes import split_recipe
 from studylib.records import Measurement, Trial
 from studylib.results import Results
 from studylib.worker import now
 
-# A model may have to be trained; this many conversions take about as long.
-_SOURCE_WEIGHT = 20
 # Attempts at one repetition that something disturbed.
 _ATTEMPTS = 3
 # The queries of an offline repetition: throughput needs few, and they are long.
@@ -26,8 +25,8 @@ class Bench:
     """Where and how trials are measured. ``execute(job, timeout_s)`` gives a job's result or raises `TrialError`.
 
     ``locate(key)`` is the path of an artifact's content. ``origins`` says of each model where it comes from: the keys of
-    ``source``, ``samples`` and ``reference``, the source's format, the task, whether samples are independent and real.
-    ``memory_bytes``: what the declared hardware has; a trial that needs more fails here too.
+    ``source``, ``samples`` and ``reference``, the same of its retrained ``versions``, the source's format, the task, whether
+    samples are independent and real. ``memory_bytes``: what the declared hardware has; a trial that needs more fails here too.
     """
 
     results: Results
@@ -131,8 +130,12 @@ class Bench:
     def _origin(self, trial: Trial) -> dict:
         """What an evaluation needs beside the artifact: what it is held against, and what the outputs mean."""
         origin = self.origins[trial.model]
-        files = {name: str(self.locate(origin[name])) for name in ("source", "reference")}
-        return {"kind": "evaluate", **files, **{name: origin[name] for name in ("source_format", "task", "independent", "data")}}
+        base, precision = split_recipe(trial.recipe)
+        version = origin["versions"].get(base, origin)
+        keys = {"source": version["source"], "version": version["reference"], "reference": origin["reference"]}
+        files = {name: str(self.locate(key)) for name, key in keys.items()}
+        facts = {name: origin[name] for name in ("task", "independent", "data")}
+        return {"kind": "evaluate", "precision": precision, "source_format": version["source_format"], **files, **facts}
 
     def _job(self, trial: Trial) -> dict:
         facts = ("model", "recipe", "format", "runtime", "provider", "threads", "scenario", "batch_size")
@@ -174,12 +177,12 @@ def make_artifacts(
     target under way is the failed one and a new process goes on with the rest.
     """
     waiting = [target for target in targets if target["key"] not in known and not present(target["key"])]
-    progress = Progress("artifact", [_SOURCE_WEIGHT if target["kind"] == "source" else 1 for target in waiting], write)
+    progress = Progress("artifact", [target["weight"] for target in waiting], write)
     watch = _Watch({target["key"]: target["label"] for target in waiting}, progress, dict(known))
     while waiting:
         job = {"kind": "build", "targets": waiting, "store": str(folder), "failed": watch.failures}
         try:
-            execute(job, timeout_s * len(waiting), watch)
+            execute(job, timeout_s * sum(target["weight"] for target in waiting), watch)
         except TrialError as error:
             before = len(waiting)
             watch.died(str(error))
@@ -203,6 +206,8 @@ class _Watch:
         if line.startswith('{"begun": '):
             self.under_way = json.loads(line)["begun"]
             self.progress.begin(self.labels[self.under_way])
+        elif line.startswith('{"stage": ') and self.under_way:
+            self.progress.begin(f"{self.labels[self.under_way]}: {json.loads(line)['stage']}")
         elif line.startswith('{"ended": '):
             ended = json.loads(line)
             self._end(ended["ended"], ended["reason"])

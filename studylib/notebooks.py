@@ -21,8 +21,8 @@ from studylib.study import Study
 
 NOTEBOOKS = ("01-conversion", "02-quantization-tradeoffs", "03-cross-platform-benchmarks", "09-findings")
 _READS = "09-findings"
-# The one notebook that takes new measurements when FORCE=1 asks for them.
-_MEASURES = "03-cross-platform-benchmarks"
+# The notebook that begins new measurements when FORCE=1 asks for them; the next one completes them.
+_MEASURES = "02-quantization-tradeoffs"
 _TIMEOUT_S = 24 * 3600
 # Lines of a running notebook that people wait for; everything else stays in the executed notebook.
 _PROGRESS = re.compile(r"^(artifact|evaluation|repetition)\b|^Nothing to measure|is corrupted|is damaged")

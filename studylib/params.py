@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, Stri
 from studylib.errors import InputError, ParameterError, UnknownNameError, lookup, suggestion
 
 SEED = 20170301
+# Instead of a list of recipes: every one there is.
+ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Effort:
     eval_samples: int
     calibration_samples: int
     timeout_s: float
+    search_s: float
 
 
 # 130 values carry a p95 and 662 a p99 (stats.minimum_values), pooled over repetitions; eight repetitions carry a verdict even
@@ -39,9 +42,9 @@ class Effort:
 EFFORTS = {
     effort.name: effort
     for effort in (
-        Effort("smoke", 8, 140, 0.1, 5.0, 0.1, 1000, 200, 120.0),
-        Effort("quick", 8, 140, 0.5, 8.0, 0.3, 1000, 200, 300.0),
-        Effort("full", 15, 700, 3.0, 60.0, 1.0, 1000, 200, 900.0),
+        Effort("smoke", 8, 140, 0.1, 5.0, 0.1, 1000, 200, 120.0, 20.0),
+        Effort("quick", 8, 140, 0.5, 8.0, 0.3, 1000, 200, 300.0, 120.0),
+        Effort("full", 15, 700, 3.0, 60.0, 1.0, 1000, 200, 900.0, 600.0),
     )
 }
 
@@ -97,6 +100,8 @@ class Choice(Section):
     data: Location | None = None
     task: Literal["classification", "question_answering", "speech_recognition", "other"] | None = None
     trust: StrictBool = False
+    # Share of right answers (or of agreement with the source model) that an adaptive recipe may lose.
+    max_accuracy_loss: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.01
     # Share of the busy processor time that other virtual machines may take before a repetition is invalid.
     max_steal: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.2
 
@@ -149,6 +154,7 @@ class StudyParams(Section):
                 words.append(f"{variable}={shlex.quote(','.join(map(str, getattr(self.choice, field))))}")
         if self.choice.seed != usual.seed:
             words.append(f"SEED={self.choice.seed}")
+        words += [f"LOSS={self.choice.max_accuracy_loss}"] if self.choice.max_accuracy_loss != usual.max_accuracy_loss else []
         words += [f"DATA={shlex.quote(self.choice.data)}"] if self.choice.data else []
         words += [f"TASK={self.choice.task}"] if self.choice.task else []
         return " ".join([*words, *(["TRUST=1"] if self.choice.trust else [])])
@@ -167,6 +173,7 @@ class StudyParams(Section):
             "data": choice.data,
             "task": choice.task,
             "trust": choice.trust,
+            "max_accuracy_loss": choice.max_accuracy_loss,
         }
 
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from studylib import compare, drawing, figures, formats, tables
+from studylib import compare, compression, drawing, figures, formats, tables, why
 from studylib.artifact import write_bytes, write_text
 from studylib.results import Results
 
 _TABLES = {
     "winners": ("Fastest of each model", tables.winners),
+    "techniques": ("Every technique: what it saves and what it costs", compression.techniques),
+    "why": ("Why a variant is slower or worse than fp32", why.reasons),
     "speed_ups": ("Speed-up over the baseline", tables.speed_ups),
     "latency": ("Latency, throughput, memory and cold start", tables.latency),
     "quality": ("Quality and parity", tables.quality),

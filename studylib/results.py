@@ -73,12 +73,19 @@ class Results:
     # --- the study ---------------------------------------------------------------------------------------------------
 
     def save_plan(
-        self, trials: Iterable[Trial], run: dict, artifacts: list[dict], conversions: Iterable[Conversion] = (), inside: dict | None = None
+        self,
+        trials: Iterable[Trial],
+        run: dict,
+        artifacts: list[dict],
+        conversions: Iterable[Conversion] = (),
+        described: dict | None = None,
     ) -> None:
-        """Write ``plan.json``, ``run.json``, ``artifacts.json``, ``conversions.json`` and ``inside.json``."""
+        """Write ``plan.json``, ``run.json``, ``artifacts.json``, ``conversions.json``, and what ``described`` artifacts:
+        ``inside.json``, ``search.json``."""
         write_text(self.folder / "plan.json", json.dumps([asdict(trial) for trial in trials], indent=1))
         write_text(self.folder / "conversions.json", json.dumps([asdict(conversion) for conversion in conversions], indent=1))
-        write_text(self.folder / "inside.json", json.dumps(inside or {}, indent=1))
+        for kind in ("inside", "search"):
+            write_text(self.folder / f"{kind}.json", json.dumps((described or {}).get(kind, {}), indent=1))
         write_text(self.folder / "run.json", json.dumps(run, indent=1))
         write_text(self.folder / "artifacts.json", json.dumps(artifacts, indent=1))
 
@@ -117,6 +124,10 @@ class Results:
     def inside(self) -> dict[str, dict]:
         """What is inside each artifact, by the artifact's key."""
         return self._read("inside.json", dict) if (self.folder / "inside.json").exists() else {}
+
+    def searches(self) -> dict[str, dict]:
+        """What the search for each adaptive artifact found: layers with their precision, ranking, steps; by the artifact's key."""
+        return self._read("search.json", dict) if (self.folder / "search.json").exists() else {}
 
     def conversion_status(self, cell: Conversion) -> tuple[str, str]:
         """(ok, written, no path, failed or pending) and the reason in words."""

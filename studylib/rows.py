@@ -25,7 +25,8 @@ def _estimate_row(metric: str, estimate: stats.Estimate, unit: str) -> dict:
 
 
 def _size_rows(artifact: dict) -> list[dict]:
-    return [row("size", artifact["size_bytes"], "byte", n=1)] if artifact else []
+    names = {"size": "size_bytes", "size_gzip": "gzip_bytes"}
+    return [row(metric, artifact[name], "byte", n=1) for metric, name in names.items() if artifact and name in artifact]
 
 
 def _quality_rows(evaluation: dict | None, trial) -> list[dict]:

@@ -1,7 +1,6 @@
-"""The artifacts every study starts from: the source model, its samples, the source model's own outputs, what is inside."""
+"""The artifacts every study starts from: the source model, its samples, the source model's own outputs."""
 
 import inspect
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from studylib import arrays, inside, quality
+from studylib import arrays, quality
 from studylib.artifact import Artifact, Store, derived_key
 from studylib.errors import ArtifactError
 from studylib.runtimes import RUNTIMES, Options
@@ -39,8 +38,9 @@ class Sources:
     def samples_key(self, split: str, n: int) -> str:
         return self._key("samples", {"split": split, "n": n, "seed": self.seed} | self.model.data_facts(), self._parents)
 
-    def reference_key(self, n: int) -> str:
-        parents = (self.model_key, self.samples_key("test", n))
+    def reference_key(self, n: int, retrained: str | None = None) -> str:
+        """The key of the outputs on ``n`` test samples, of the source model or of its version with the key ``retrained``."""
+        parents = (retrained or self.model_key, self.samples_key("test", n))
         here = Path(__file__).parent
         answering = (
             "recipes/keras_files.py",
@@ -71,20 +71,20 @@ class Sources:
 
         return store.make(key, facts, write)
 
-    def reference(self, n: int, store: Store) -> Artifact:
-        """The source model's outputs on the test samples: what every format is held against.
+    def reference(self, n: int, store: Store, retrained: Artifact | None = None) -> Artifact:
+        """The outputs of the source model, or of its retrained version, on the test samples: what every format is held against.
 
         Raises `ArtifactError` when they are not finite, or when a label is no class of the model.
         """
-        key = self.reference_key(n)
+        key = self.reference_key(n, retrained and retrained.key)
 
         def write(folder: Path) -> Path:
             samples = Samples.load(self.samples("test", n, store).path)
-            outputs = answer(self.source(store), samples, self.model.trust)
+            outputs = answer(retrained or self.source(store), samples, self.model.trust)
             _check(outputs, samples, self.model.task)
             return arrays.save(folder / "outputs", outputs)
 
-        return store.make(key, self._facts("outputs", "fp32", "reference", key), write)
+        return store.make(key, self._facts("outputs", retrained.precision if retrained else "fp32", "reference", key), write)
 
     @property
     def _parents(self) -> tuple[str, ...]:
@@ -99,24 +99,6 @@ class Sources:
     def _facts(self, format: str, precision: str, made_by: str, key: str) -> dict:
         step = {"made_by": f"{made_by}:{self.model.name}", "config": {"seed": self.seed}, "key": key}
         return {"format": format, "precision": precision, "model": self.model.name, "lineage": (step,)}
-
-
-def inside_key(key: str) -> str:
-    """The key of the description of what is inside the artifact with ``key``."""
-    return derived_key("inside", {}, (key,), tuple(sorted(Path(inside.__file__).parent.glob("*.py"))))
-
-
-def describe(artifact: Artifact, shapes: dict[str, tuple], store: Store, trust: bool = False) -> Artifact:
-    """What is inside an artifact, as JSON: operators, parameters, MACs, inputs and outputs."""
-    key = inside_key(artifact.key)
-    facts = {"format": "inside", "precision": artifact.precision, "model": artifact.model, "lineage": artifact.lineage}
-
-    def write(folder: Path) -> Path:
-        found = inside.look(artifact.path, artifact.format, shapes, trust)
-        (folder / "inside.json").write_text(json.dumps(found), encoding="utf-8")
-        return folder / "inside.json"
-
-    return store.make(key, facts, write)
 
 
 def answer(source: Artifact, samples: Samples, trust: bool = False) -> quality.Outputs:

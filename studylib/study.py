@@ -17,7 +17,7 @@ from studylib.measure import Bench, make_artifacts
 from studylib.own import OwnModel, facts_of, is_own
 from studylib.plan import Plan
 from studylib.provenance import git_state, package_versions
-from studylib.recipes import RECIPES
+from studylib.recipes import names
 from studylib.records import Trial
 from studylib.results import Results
 from studylib.runtimes import RUNTIMES
@@ -97,7 +97,7 @@ class Study:
     def make(self, model: str, format: str) -> Artifact:
         """The float artifact of one model in one format, and nothing that it does not need. Raises `ArtifactError`."""
         ours = [target for target in self.plan.targets if target["model"] == facts_of(self.plan.models[model])]
-        wanted = next(t for t in ours if t["kind"] == "recipe" and t["steps"][-1][0] == "fp32" and t["steps"][-1][2] == format)
+        wanted = next(t for t in ours if t["kind"] == "recipe" and t["recipe"] == "fp32" and t["steps"][-1][2] == format)
         self._make([target for target in ours if target["kind"] == "source" or target is wanted])
         return self.artifact(wanted["key"])
 
@@ -112,14 +112,18 @@ class Study:
         self.bench.evaluate([t for t in self.made if recipes is None or t.recipe in recipes] + converted)
         self.save()
 
-    def measure(self, force: bool = False) -> None:
-        """Time every trial that passed the parity gate. ``force`` begins a new campaign and tries again what failed."""
+    def measure(self, force: bool = False, smallest: bool = False) -> None:
+        """Time every trial that passed the parity gate, or those of the ``smallest`` batch size alone.
+
+        ``force`` begins a new campaign and tries again what failed.
+        """
         if force:
             self._save_plan(failures={})
             self.results.forget_failed_evaluations()
         self.evaluate()
         campaign = self.results.newest_campaign() + 1 if force else None
-        repetitions = self.bench.measure(self.same, campaign)
+        least = min(self.params.choice.batch_sizes)
+        repetitions = self.bench.measure([t for t in self.same if not smallest or t.batch_size == least], campaign)
         if not repetitions:
             self.write(self.nothing_to_measure())
         self.save()
@@ -230,16 +234,18 @@ class Study:
         known = self._known_failures() if failures is None else failures
         failures = {key: reason for key, reason in known.items() if key in planned}
         keys = planned - failures.keys()
-        made = [self.artifact(key).to_json() for key in keys if self.is_made(key)]
+        packed = self._described("packed", failures)
+        made = [self.artifact(key).to_json() | packed.get(key, {}) for key in keys if self.is_made(key)]
         made = sorted(made, key=lambda facts: facts["key"])
-        self.results.save_plan(self.trials, self._run_facts(failures), made, self.plan.conversions, self._inside(failures))
+        described = {kind: self._described(kind, failures) for kind in ("inside", "search")}
+        self.results.save_plan(self.trials, self._run_facts(failures), made, self.plan.conversions, described)
 
-    def _inside(self, failures: dict[str, str]) -> dict[str, dict]:
-        """What is inside every artifact that was looked into, by the artifact's key."""
+    def _described(self, kind: str, failures: dict[str, str]) -> dict[str, dict]:
+        """What is known of every artifact that was described in this way (inside, packed, search), by the artifact's key."""
         found = {}
         for target in self.plan.targets:
-            if target["kind"] == "inside" and target["key"] not in failures and self.is_made(target["key"]):
-                found[target["needs"][0]] = json.loads(self.artifact(target["key"]).path.read_text(encoding="utf-8"))
+            if target["kind"] == kind and target["key"] not in failures and self.is_made(target["key"]):
+                found[target["about"]] = json.loads(self.artifact(target["key"]).path.read_text(encoding="utf-8"))
         return found
 
     def is_made(self, key: str) -> bool:
@@ -277,7 +283,7 @@ def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str
     resolved = params.resolve(hardware_set, effort, **choice)
     providers = {name: runtime.providers for name, runtime in RUNTIMES.items()}
     own = [location for location in resolved.choice.models if location not in MODELS and is_own(location)]
-    params.check_names(resolved, [*MODELS, *own], RECIPES, providers)
+    params.check_names(resolved, [*MODELS, *own], [*names(), params.ALL], providers)
     plan = Plan(resolved, hardware.probe(), chosen_models(resolved.choice, own))
     return Study(plan, params.outputs_root() / resolved.hardware.name, write)
 

@@ -100,15 +100,15 @@ def latency(results: Results) -> pd.DataFrame:
         rows.append(
             _key(trial)
             | {
-                "p50_ms": _interval(values, "latency_p50", 1e6),
-                "p95_ms": _interval(values, "latency_p95", 1e6),
-                "p99_ms": _interval(values, "latency_p99", 1e6),
-                "samples_per_s": _interval(values, "throughput", 1),
+                "p50_ms": interval(values, "latency_p50", 1e6),
+                "p95_ms": interval(values, "latency_p95", 1e6),
+                "p99_ms": interval(values, "latency_p99", 1e6),
+                "samples_per_s": interval(values, "throughput", 1),
                 "n": int(values.loc["latency_p50", "n"]),
-                "rss_peak_mb": _interval(values, "rss_peak", 1e6, interval=False),
-                "rss_model_mb": _interval(values, "rss_model", 1e6, interval=False),
-                "load_ms": _interval(values, "load_time", 1e6, interval=False),
-                "cold_start_ms": _interval(values, "cold_start", 1e6, interval=False),
+                "rss_peak_mb": interval(values, "rss_peak", 1e6, interval=False),
+                "rss_model_mb": interval(values, "rss_model", 1e6, interval=False),
+                "load_ms": interval(values, "load_time", 1e6, interval=False),
+                "cold_start_ms": interval(values, "cold_start", 1e6, interval=False),
             }
         )
     return _frame(rows)
@@ -182,7 +182,7 @@ def winners(results: Results) -> pd.DataFrame:
                 "model": model,
                 "batch": batch,
                 "fastest": best.label,
-                "p50_ms": _interval(medians.loc[[best.id]].set_index("metric"), "latency_p50", 1e6) if best.id in medians.index else "–",
+                "p50_ms": interval(medians.loc[[best.id]].set_index("metric"), "latency_p50", 1e6) if best.id in medians.index else "–",
                 "quality": _quality_text(best, results),
                 "cannot be told from it": ", ".join(close),
             }
@@ -194,8 +194,8 @@ def _quality_text(trial: Trial, results: Results) -> str:
     """``accuracy 98.3 [97.3, 99.0] %`` or, without labels, the agreement with the source model."""
     found = results.evaluation(trial.evaluation_id) or {}
     if "correct" in found and trial.weights != "random":
-        return f"accuracy {_percent(proportion(found, 'correct'))} %"
-    return f"agreement with the source model {_percent(proportion(found, 'agreeing'))} %" if "agreeing" in found else ""
+        return f"accuracy {percent(proportion(found, 'correct'))} %"
+    return f"agreement with the source model {percent(proportion(found, 'agreeing'))} %" if "agreeing" in found else ""
 
 
 def ratio_text(comparison) -> str:
@@ -244,8 +244,8 @@ def _quality_columns(trial: Trial, found: dict) -> dict:
         return {}
     accuracy = "random weights" if trial.weights == "random" else "no labels"
     return _fidelity(found) | {
-        "agreement_%": _percent(proportion(found, "agreeing")) if "agreeing" in found else "no scores",
-        "accuracy_%": _percent(proportion(found, "correct")) if "correct" in found and trial.weights != "random" else accuracy,
+        "agreement_%": percent(proportion(found, "agreeing")) if "agreeing" in found else "no scores",
+        "accuracy_%": percent(proportion(found, "correct")) if "correct" in found and trial.weights != "random" else accuracy,
         "n": found["n"],
         "samples": found["data"],
     }
@@ -262,12 +262,12 @@ def _fidelity(found: dict) -> dict:
     }
 
 
-def _percent(estimate: Estimate) -> str:
+def percent(estimate: Estimate) -> str:
     text = f"{100 * estimate.value:.1f}"
     return text if estimate.low is None else f"{text} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
-def _interval(values: pd.DataFrame, metric: str, unit: float, interval: bool = True) -> str:
+def interval(values: pd.DataFrame, metric: str, unit: float, interval: bool = True) -> str:
     """A value in three digits with its interval; a dash where there are too few values."""
     if metric not in values.index:
         return "–"

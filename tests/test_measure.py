@@ -34,7 +34,7 @@ class FakeExecutor:
 
 ORIGIN = {
     "source": "source", "samples": "samples", "reference": "reference", "source_format": "keras", "task": "classification",
-    "independent": True, "data": "real",
+    "independent": True, "data": "real", "versions": {},
 }  # fmt: skip
 
 
@@ -157,7 +157,7 @@ def test_an_evaluation_that_crashes_is_a_reason_and_is_not_repeated(bench):
 
 
 def _targets(*keys):
-    return [{"key": key, "label": key, "kind": "recipe", "needs": []} for key in keys]
+    return [{"key": key, "label": key, "kind": "recipe", "needs": [], "weight": 1} for key in keys]
 
 
 def _build(tmp_path, keys, script, known=None):

@@ -5,8 +5,21 @@ A recipe reads ``source_format``; a chain of float conversions leads from the so
 
 from dataclasses import replace
 
-from studylib.recipes import from_torch, litert, litert_to_onnx, onnx, serving, to_coreml, to_litert, to_onnx, to_openvino, to_saved_model
+from studylib.recipes import (
+    from_torch,
+    litert,
+    litert_to_onnx,
+    onnx,
+    retrained,
+    serving,
+    to_coreml,
+    to_litert,
+    to_onnx,
+    to_openvino,
+    to_saved_model,
+)
 from studylib.recipes.base import Recipe as Recipe
+from studylib.recipes.base import composed as composed
 
 # Of several recipes with one target, an earlier one is preferred where the way is equally long.
 RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
@@ -23,6 +36,12 @@ RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
     "static_wi8_ai8": {"tflite": (litert.StaticInt8(),), "onnx": (onnx.StaticInt8(),)},
 }
 
+# These only finish what a training began.
+_LAST_STEPS = ("wi8_ai8",)
+
+# What trains a model comes before all others; ``qat_wi8_ai8`` is ``qat`` and then ``wi8_ai8``.
+RETRAINED: dict[str, retrained.Retrained] = {**retrained.RETRAINED}
+
 # Why the field has no translation from one format to another, where it is known.
 _NO_PATH = {
     ("onnx", "tflite"): "no converter from ONNX to LiteRT is among the packages of this study; convert the model it came from",
@@ -32,19 +51,42 @@ _NO_PATH = {
 }
 
 
-def chain(name: str, target: str, source: str = "keras", trust: bool = False) -> list[Recipe] | None:
+def names() -> list[str]:
+    """Every recipe that can be asked for by name; float ones that train may also be quantized, ``<name>_static_wi8_ai8``."""
+    trained = [[base, f"{base}_static_wi8_ai8"] if one.float_result else [f"{base}_wi8_ai8"] for base, one in RETRAINED.items()]
+    return [*(name for name in RECIPES if name not in _LAST_STEPS), *(name for pair in trained for name in pair)]
+
+
+def split_recipe(name: str) -> tuple[str | None, str]:
+    """What trains first, if anything does, and what is done to its result: ``pruned_2by4_fp16`` is pruned_2by4, then fp16."""
+    bases = [base for base in RETRAINED if name == base or name.startswith(f"{base}_")]
+    base = max(bases, key=len, default=None)
+    return base, (name.removeprefix(base).removeprefix("_") or "fp32") if base else name
+
+
+def chain(name: str, target: str, source: str = "keras", trust: bool = False, seed: int = 0) -> list[Recipe] | None:
     """The recipes to apply in turn, from format ``source`` to recipe ``name`` in format ``target``; None if none leads there.
 
     The shortest way; one that lacks a package here only when there is no other. ``trust``: code inside the model may run.
+    ``seed``: of those that train.
     """
+    base, name = split_recipe(name)
+    if base:
+        if source != RETRAINED[base].source_format:
+            return None
+        first = replace(RETRAINED[base], seed=seed)
+        rest = [] if (name, target) == ("fp32", first.target) else chain(name, target, first.target, trust)
+        return None if rest is None else [first, *rest]
     before = _ways(source)
     ways = [[*before[recipe.source_format], recipe] for recipe in RECIPES[name].get(target, ()) if recipe.source_format in before]
     way = before.get(target) if name == "fp32" else min(ways, key=_cost, default=None)
     return way and [_trusting(step, trust) for step in way]
 
 
-def find_recipe(name: str, source: str, target: str, trust: bool = False) -> Recipe:
+def find_recipe(name: str, source: str, target: str, trust: bool = False, seed: int = 0) -> Recipe:
     """The recipe that makes ``name`` in format ``target`` from format ``source``."""
+    if name in RETRAINED:
+        return replace(RETRAINED[name], seed=seed)
     found = next(recipe for recipe in RECIPES[name][target] if recipe.source_format == source)
     return _trusting(found, trust)
 
@@ -54,6 +96,10 @@ def why_no_chain(name: str, target: str, source: str = "keras") -> str | None:
     steps = chain(name, target, source)
     if steps is not None:
         return next((reason for step in steps if (reason := step.missing())), None)
+    base, name = split_recipe(name)
+    if base and source != RETRAINED[base].source_format:
+        return f"{base} trains a Keras model; what comes as {source} cannot be trained here"
+    source = RETRAINED[base].target if base else source
     if target not in RECIPES[name] and not (name == "fp32" and source == target):
         return f"recipe {name} does not exist for {target}"
     told = (_NO_PATH.get((source, wanted)) for wanted in (target, *(recipe.source_format for recipe in RECIPES[name].get(target, ()))))

@@ -85,3 +85,6 @@ def train(job: Job) -> dict:
     if "refused" in answer:
         raise RefusedError(answer["refused"])
     return answer["notes"]
+
+
+RETRAINED: dict[str, Retrained] = {}

@@ -65,10 +65,11 @@ class Model(ABC):
     authors), random, by hand, or own (the user's file); random weights never get an accuracy. ``inputs``: name to shape without
     the batch axis; ``dtypes``: their numpy types, float32 unless said. ``data``: whether its samples are real or
     synthetic. ``packages``: whose versions decide the weights and the data. ``test_samples``: how many samples an
-    evaluation takes at most. ``independent_samples``: whether they are drawn independently; otherwise a share of them
-    carries no interval. ``helpers``: files beside it that decide its weights and data. ``source_format``: what `write`
-    writes; ``reads_file``: whether its samples are made to fit what that file says; ``trust``: whether that file may
-    run code; ``published``: the file of trained weights that `studylib.zoo.downloads.fetch` can bring, or None.
+    evaluation takes at most; ``train_samples``: how many a recipe that trains may learn from. ``independent_samples``:
+    whether they are drawn independently; otherwise a share of them carries no interval. ``helpers``: files beside it that
+    decide its weights and data. ``source_format``: what `write` writes; ``reads_file``: whether its samples are made to fit
+    what that file says; ``trust``: whether that file may run code; ``published``: the file of trained weights that
+    `studylib.zoo.downloads.fetch` can bring, or None.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Model(ABC):
     data: str = "real"
     packages: tuple[str, ...]
     test_samples: int
+    train_samples: int = 500
     independent_samples: bool = True
     helpers: tuple[str, ...] = ()
     source_format: str = "keras"

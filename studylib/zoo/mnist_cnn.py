@@ -19,7 +19,7 @@ class MnistCnn(Model):
     weights = "trained"
     inputs = {"image": (28, 28, 1)}
     packages = ("keras", "tensorflow", "mlxtend", "numpy", "scipy")
-    test_samples = TEST_SAMPLES
+    test_samples, train_samples = TEST_SAMPLES, TRAIN_SAMPLES
 
     def build(self, seed: int):
         import keras

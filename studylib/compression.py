@@ -1,0 +1,161 @@
+"""What each technique costs and saves: every variant against the float version in the same runtime, and the Pareto front."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from studylib import compare, stats, tables
+from studylib.recipes import split_recipe
+from studylib.records import Trial
+from studylib.results import Results
+from studylib.rows import proportion
+
+# How a technique works, by how its name begins; the first that fits counts.
+_FAMILIES = (
+    ("pruned_channels", "structured pruning"), ("pruned_blocks", "structured pruning"), ("distilled", "distillation"),
+    ("student", "distillation"), ("adaptive", "adaptive"), ("pruned", "pruning"), ("clustered", "clustering"),
+    ("fp32", "float"), ("fp16", "float"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One trial at the study's smallest batch size beside the fp32 trial of the same model and runtime (``float32``)."""
+
+    results: Results
+    trial: Trial
+    float32: Trial | None
+
+    @cached_property
+    def evaluation(self) -> dict:
+        return self.results.evaluation(self.trial.evaluation_id) or {}
+
+    @property
+    def artifact(self) -> dict:
+        return self.results.artifacts().get(self.trial.artifact_key, {})
+
+    @property
+    def inside(self) -> dict:
+        """What is inside the file, as far as it was looked into."""
+        return self.results.inside().get(self.trial.artifact_key, {})
+
+    @cached_property
+    def speed_up(self) -> compare.SpeedUp | None:
+        """Against fp32 in the same runtime; None where one of the two was not timed."""
+        if self.float32 is None or self.float32.id == self.trial.id:
+            return None
+        measured = all(self.results.measurements(trial.id) for trial in (self.float32, self.trial))
+        return compare.speed_up(self.float32, self.trial, self.results) if measured else None
+
+    @cached_property
+    def change(self) -> stats.PairedDifference | None:
+        """Right answers (or answers that agree with the source model) lost and gained against fp32 on the same samples."""
+        if self.float32 is None or self.float32.id == self.trial.id:
+            return None
+        name = self.measure
+        before = (self.results.evaluation(self.float32.evaluation_id) or {}).get(name)
+        after = self.evaluation.get(name)
+        return stats.paired_accuracy(np.array(before), np.array(after)) if before and after else None
+
+    @property
+    def measure(self) -> str:
+        """``correct`` where samples are labelled and weights mean something, ``agreeing`` where outputs are scores, else ``sqnr``."""
+        names = ["correct"] if self.trial.weights != "random" else []
+        return next((name for name in [*names, "agreeing"] if name in self.evaluation), "sqnr")
+
+    @property
+    def quality(self) -> float:
+        """In percent (accuracy, agreement) or dB (SQNR); NaN before it was evaluated."""
+        if self.measure == "sqnr":
+            return float(self.evaluation.get("sqnr", np.nan))
+        return 100 * float(np.mean(self.evaluation[self.measure]))
+
+    @property
+    def ms(self) -> float:
+        """The typical latency of a query in milliseconds; NaN where it was not timed."""
+        found = self.results.measurements(self.trial.id)
+        return compare.typical_ns(found) / 1e6 if found and self.results.status(self.trial)[0] == "ok" else np.nan
+
+
+def family(recipe: str) -> str:
+    """The kind of technique that a recipe is."""
+    base, last = split_recipe(recipe)
+    if base and base.endswith("qat"):
+        return "quantization-aware training"
+    return next((name for start, name in _FAMILIES if (base or last).startswith(start)), "post-training quantization")
+
+
+def variants(results: Results) -> list[Variant]:
+    """Every trial of the smallest batch size that is not a control and could be planned."""
+    plan = [trial for trial in results.plan() if not trial.control]
+    smallest = min((trial.batch_size for trial in plan), default=1)
+    chosen = [trial for trial in plan if trial.batch_size == smallest and not trial.reason]
+    floats = {(trial.model, trial.runtime, trial.provider): trial for trial in chosen if trial.recipe == "fp32"}
+    return [Variant(results, trial, floats.get((trial.model, trial.runtime, trial.provider))) for trial in chosen]
+
+
+def front(found: list[Variant]) -> set[str]:
+    """Trials that no other of the same model beats in both latency and quality (the Pareto front), by id."""
+    timed = [variant for variant in found if not np.isnan(variant.ms) and not np.isnan(variant.quality)]
+    return {one.trial.id for one in timed if not any(_dominates(other, one) for other in timed)}
+
+
+def techniques(results: Results) -> pd.DataFrame:
+    """Every variant: size, packed size, quality with its paired change, latency with its speed-up; or why it has none."""
+    found = variants(results)
+    best, table = front(found), results.table()
+    sizes = {(v.trial.model, v.trial.format): v.artifact.get("size_bytes") for v in found if v.trial.recipe == "fp32"}
+    rows = []
+    for variant in found:
+        trial, facts = variant.trial, variant.artifact
+        size, before = facts.get("size_bytes", np.nan), sizes.get((trial.model, trial.format), np.nan)
+        status, reason = results.status(trial)
+        rows.append(
+            {
+                "model": trial.model,
+                "runtime": trial.runtime + ("" if trial.provider == "cpu" else f"/{trial.provider}"),
+                "technique": family(trial.recipe),
+                "recipe": trial.recipe,
+                "size_kb": size / 1000,
+                "times smaller": before / size if size and before else np.nan,
+                "gzip_kb": facts.get("gzip_bytes", np.nan) / 1000,
+                "quality": quality_text(variant),
+                "change (p)": change_text(variant.change),
+                "p50_ms": tables.interval(table[table.trial_id == trial.id].set_index("metric"), "latency_p50", 1e6),
+                "against fp32": speed_text(variant.speed_up),
+                "front": "●" if trial.id in best else "",
+                "status": "" if status == "ok" else f"{status}: {reason}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def quality_text(variant: Variant) -> str:
+    """``accuracy 98.3 [97.3, 99.0] %``, agreement with the source model, or SQNR."""
+    if variant.measure == "sqnr":
+        return "" if np.isnan(variant.quality) else f"SQNR {variant.quality:.1f} dB"
+    name = {"correct": "accuracy", "agreeing": "agreement"}[variant.measure]
+    return f"{name} {tables.percent(share(variant))} %"
+
+
+def share(variant: Variant) -> stats.Estimate:
+    """The share of right (or agreeing) answers with its exact interval where samples are independent."""
+    return proportion(variant.evaluation, variant.measure)
+
+
+def change_text(change: stats.PairedDifference | None) -> str:
+    """``-0.4 points (p 0.3)``: McNemar's exact test on the same samples."""
+    return "" if change is None else f"{100 * change.estimate.value:+.1f} points ({change.p_value:.2g})"
+
+
+def speed_text(found: compare.SpeedUp | None) -> str:
+    return "" if found is None else f"{tables.ratio_text(found.comparison)}, {found.caveat or found.comparison.verdict}"
+
+
+def _dominates(other: Variant, one: Variant) -> bool:
+    if other.trial.model != one.trial.model or other.measure != one.measure:
+        return False
+    no_worse = other.ms <= one.ms and other.quality >= one.quality
+    return no_worse and (other.ms < one.ms or other.quality > one.quality)

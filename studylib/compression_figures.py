@@ -1,0 +1,99 @@
+"""Figures of what compression costs: the trade-off of every variant with its Pareto front, and the sensitivity of every layer."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from studylib import compression, drawing, stats
+from studylib.results import Results
+
+# One colour for each kind of technique in every figure of every study.
+_FAMILIES = (
+    "float", "post-training quantization", "quantization-aware training", "pruning", "clustering", "structured pruning",
+    "distillation", "adaptive",
+)  # fmt: skip
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+_QUALITY = {"correct": "top-1 accuracy, %", "agreeing": "agreement with the source model, %", "sqnr": "SQNR against the source model, dB"}
+# A network has hundreds of layers; those that matter are at the top.
+_SHOWN_LAYERS = 25
+
+
+def trade_off(results: Results):
+    """Size against quality against latency of every variant, one panel for each model, with the Pareto front."""
+    title = "Size, quality and latency of every variant"
+    timed = [v for v in compression.variants(results) if not np.isnan(v.ms) and not np.isnan(v.quality)]
+    if not timed:
+        return None, "trade-off", title, "", ""
+    models = list(dict.fromkeys(variant.trial.model for variant in timed))
+    best, alt = compression.front(timed), []
+    with drawing.styled():
+        figure = Figure(figsize=(8.4, 4.2 * len(models)), layout="constrained")
+        for axes, model in zip(np.atleast_1d(figure.subplots(len(models), 1)), models, strict=True):
+            part = [variant for variant in timed if variant.trial.model == model]
+            ends = sorted((variant for variant in part if variant.trial.id in best), key=lambda variant: variant.ms)
+            _panel(axes, part, ends)
+            told = ", ".join(f"{v.trial.label} ({v.ms:.3g} ms, {v.quality:.1f})" for v in ends)
+            alt.append(f"{model}: of {len(part)} variants these are on the Pareto front, latency and {_QUALITY[part[0].measure]}: {told}.")
+    caption = (
+        "The upper left corner is best; the line joins the variants that no other beats in both (the Pareto front), and their names are "
+        "written beside them. The area of a mark is the file's size; bars are 95 % intervals (latency: bootstrap over repetitions; "
+        "accuracy and agreement: exact binomial, where samples are independent)."
+    )
+    return figure, "trade-off", title, caption, "Scatter plot. " + " ".join(alt)
+
+
+def _panel(axes, part: list, ends: list) -> None:
+    runtimes = dict.fromkeys(f"{v.trial.runtime}{'' if v.trial.provider == 'cpu' else '/' + v.trial.provider}" for v in part)
+    markers = dict(zip(runtimes, _MARKERS * len(runtimes), strict=False))
+    colours = dict(zip(_FAMILIES, drawing.colours(_FAMILIES).values(), strict=True))
+    largest = max(variant.artifact.get("size_bytes", 1) for variant in part)
+    for variant in part:
+        runtime = variant.trial.runtime + ("" if variant.trial.provider == "cpu" else f"/{variant.trial.provider}")
+        colour, area = colours[compression.family(variant.trial.recipe)], 25 + 275 * variant.artifact.get("size_bytes", 1) / largest
+        axes.errorbar(
+            variant.ms, variant.quality, xerr=_gaps(variant.ms, _latency(variant)), yerr=_gaps(variant.quality, _quality(variant)),
+            fmt="none", ecolor=colour, alpha=0.35, linewidth=1, zorder=1,
+        )  # fmt: skip
+        axes.scatter(
+            variant.ms,
+            variant.quality,
+            s=area,
+            color=colour,
+            marker=markers[runtime],
+            edgecolor="white",
+            linewidth=0.7,
+            alpha=0.9,
+            zorder=3,
+        )
+    axes.plot([v.ms for v in ends], [v.quality for v in ends], color="#444444", linewidth=1, drawstyle="steps-post", zorder=2)
+    for position, variant in enumerate(ends):
+        offset = (6, -12 - 10 * (position % 2))
+        axes.annotate(variant.trial.label, (variant.ms, variant.quality), xytext=offset, textcoords="offset points", fontsize=7, zorder=4)
+    axes.set(xscale="log", title=part[0].trial.model, xlabel="typical latency of one query, ms (log)", ylabel=_QUALITY[part[0].measure])
+    drawing.plain_log_ticks(axes)
+    axes.legend(handles=_legend(part, markers, colours), fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+
+
+def _legend(part: list, markers: dict, colours: dict) -> list:
+    used = [name for name in _FAMILIES if any(compression.family(variant.trial.recipe) == name for variant in part)]
+    dots = [Line2D([], [], color=colours[name], marker="o", linestyle="", label=name) for name in used]
+    marks = [Line2D([], [], color="#555555", marker=marker, linestyle="", label=name) for name, marker in markers.items()]
+    return [*dots, *marks, Line2D([], [], color="#444444", linewidth=1, label="Pareto front")]
+
+
+def _latency(variant) -> tuple[float | None, float | None]:
+    groups = [np.array(measurement.values_ns, float) for measurement in variant.results.measurements(variant.trial.id)]
+    found = stats.pooled_percentile(groups, 50)
+    return (None, None) if found is None or found.low is None else (found.low / 1e6, found.high / 1e6)
+
+
+def _quality(variant) -> tuple[float | None, float | None]:
+    if variant.measure == "sqnr":
+        return None, None
+    found = compression.share(variant)
+    return (None, None) if found.low is None else (100 * found.low, 100 * found.high)
+
+
+def _gaps(value: float, bounds: tuple) -> list[list[float]]:
+    low, high = bounds
+    return [[0.0], [0.0]] if low is None else [[max(0.0, value - low)], [max(0.0, high - value)]]

@@ -1,0 +1,185 @@
+"""What is made of one model: the chain of recipes to each variant, the keys of everything on it, the jobs that make it."""
+
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
+from pathlib import Path
+
+from studylib import inside
+from studylib.artifact import derived_key
+from studylib.descriptions import inside_key, packed_key
+from studylib.own import facts_of
+from studylib.params import Effort
+from studylib.recipes import RETRAINED, Recipe, chain, composed, split_recipe
+from studylib.sources import Sources
+from studylib.zoo import Model
+
+Hops = list[tuple[str, str]]
+
+# How long things take, in conversions of about this many seconds: for progress and for time limits.
+_SECONDS, _SOURCE, _TRAINING = 3, 20, 10
+
+
+@dataclass(frozen=True)
+class Making:
+    """Everything that is made of ``model``, by keys that are known before anything is made.
+
+    ``name``: the name that tables show. ``search``: what decides the outcome of a search for an adaptive recipe.
+    """
+
+    name: str
+    model: Model
+    seed: int
+    settings: Effort
+    search: dict = field(default_factory=dict)
+
+    @cached_property
+    def sources(self) -> Sources:
+        return Sources(self.model, self.seed)
+
+    @property
+    def n(self) -> int:
+        """How many samples an evaluation takes."""
+        return min(self.model.test_samples, self.settings.eval_samples)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many training samples each kind of lesson has."""
+        return {"calibration": self.settings.calibration_samples, "training": self.model.train_samples}
+
+    def way(self, hops: Hops) -> list[Recipe]:
+        """The recipes to apply in turn, from the source model over every hop (recipe, format)."""
+        format, recipes = self.model.source_format, []
+        for name, target in hops:
+            recipes += chain(name, target, format, self.model.trust, self.seed)
+            format = target
+        return recipes
+
+    def keys(self, way: list[Recipe]) -> list[str]:
+        """The keys of the source model and of what each recipe on the way makes."""
+        keys = [self.sources.model_key]
+        for recipe in way:
+            keys.append(recipe.key(keys[-1], self._lessons(recipe, keys[-1])))
+        return keys
+
+    def origin(self, recipes: list[str]) -> dict:
+        """Where the model comes from and what its outputs mean, and the same of the versions of it that ``recipes`` train."""
+        bases = dict.fromkeys(base for name in recipes if (base := split_recipe(name)[0]) and self._trained(base))
+        return {
+            "source": self.sources.model_key,
+            "samples": self.sources.samples_key("test", self.n),
+            "reference": self.sources.reference_key(self.n),
+            "source_format": self.model.source_format,
+            "task": self.model.task,
+            "independent": self.model.independent_samples,
+            "data": self.model.data,
+            "versions": {base: self._version(base) for base in bases},
+        }
+
+    def jobs(self, wanted: list[tuple[Hops, bool]]) -> list[dict]:
+        """What to make for the ways ``wanted`` (and whether only the matrix of formats needs each), in the order of need."""
+        jobs = {job["key"]: job for job in self._first(wanted)}
+        described = [(self.sources.model_key, "fp32", self.model.source_format, [], False)]
+        for hops, matrix in wanted:
+            way = self.way(hops)
+            keys = self.keys(way)
+            for length, recipe in enumerate(way, 1):
+                if keys[length] in jobs:
+                    continue
+                steps = _steps(way[:length])
+                made = reduce(composed, (step.name for step in way[:length]))
+                label = f"{self.name} {made} {recipe.target} from {recipe.source_format}"
+                lessons = self._lessons(recipe, keys[length - 1])
+                needs = [self.sources.model_key, self.sources.reference_key(self.n), *([lessons] if lessons else []), *keys[1:length]]
+                facts = {"recipe": made, "key": keys[length], "steps": steps, "needs": needs, "label": label, "matrix": matrix}
+                if recipe.learns_from == "search":
+                    search = {"kind": "search", "key": lessons, "steps": steps[:-1], "needs": needs[:2] + keys[1:length]}
+                    weight = 1 + self.search["seconds"] / _SECONDS
+                    jobs[lessons] = search | {
+                        "recipe": made,
+                        "format": recipe.target,
+                        "label": f"{label}: search",
+                        "weight": weight,
+                        "about": keys[length],
+                    }
+                weight = _TRAINING if recipe.learns_from == "training" else 1
+                jobs[keys[length]] = {"kind": "recipe", "weight": weight} | facts
+                described.append((keys[length], made, recipe.target, steps, matrix))
+        jobs |= {job["key"]: job for job in self._references(wanted)}
+        jobs |= {job["key"]: job for job in self._descriptions(described)}
+        return [self._common | job for job in jobs.values()]
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    @property
+    def _common(self) -> dict:
+        counts = {"calibration": self.counts["calibration"], "training": self.counts["training"], "n": self.n}
+        rest = {"needs": [], "steps": [], "matrix": False, "search": self.search, "weight": 1}
+        return {"model": facts_of(self.model), "seed": self.seed} | counts | rest
+
+    def _lessons(self, recipe: Recipe, parent: str) -> str | None:
+        """The key of the samples that a recipe learns from, or of the search that it applies."""
+        if recipe.learns_from == "search":
+            return search_key(parent, [self._samples_key(kind) for kind in self.counts], self.search | recipe.searched())
+        return self._samples_key(recipe.learns_from) if recipe.learns_from else None
+
+    def _samples_key(self, kind: str) -> str:
+        return self.sources.samples_key("train", self.counts[kind])
+
+    def _first(self, wanted: list[tuple[Hops, bool]]) -> list[dict]:
+        """The source model, samples, the source model's own outputs."""
+        source, test, reference = self.sources.model_key, self.sources.samples_key("test", self.n), self.sources.reference_key(self.n)
+        learned = {recipe.learns_from for hops, _ in wanted for recipe in self.way(hops)}
+        kinds = ["calibration", *(["training"] if learned & {"training", "search"} else [])]
+        opened = {"needs": [source]} if self.model.reads_file else {}
+        train = [
+            {"split": "train", "n": self.counts[kind], "key": self._samples_key(kind), "label": f"{self.name}, {kind} samples"}
+            for kind in kinds
+        ]
+        samples = [{"split": "test", "key": test, "label": f"{self.name}, test samples"}, *train]
+        return [
+            {"kind": "source", "key": source, "label": f"{self.name}, the model itself", "weight": _SOURCE},
+            *({"kind": "samples"} | opened | one for one in samples),
+            {"kind": "reference", "key": reference, "needs": [source, test], "label": f"{self.name}, reference outputs"},
+        ]
+
+    def _trained(self, base: str) -> list[Recipe] | None:
+        """The way to the retrained version of the model, or None where it cannot be trained."""
+        return chain(base, RETRAINED[base].target, self.model.source_format, self.model.trust, self.seed)
+
+    def _version(self, base: str) -> dict:
+        key = self.keys(self._trained(base))[-1]
+        return {"source": key, "source_format": RETRAINED[base].target, "reference": self.sources.reference_key(self.n, key)}
+
+    def _references(self, wanted: list[tuple[Hops, bool]]) -> list[dict]:
+        """The outputs of every retrained version: what its own conversions are held against."""
+        bases = dict.fromkeys(base for hops, _ in wanted for name, _ in hops if (base := split_recipe(name)[0]))
+        found = []
+        for base in bases:
+            way = self._trained(base)
+            keys = self.keys(way)
+            needs = [keys[0], self.sources.samples_key("test", self.n), *keys[1:]]
+            facts = {"kind": "reference", "key": self._version(base)["reference"], "steps": _steps(way), "needs": needs}
+            found.append(facts | {"recipe": base, "label": f"{self.name} {base}, reference outputs"})
+        return found
+
+    def _descriptions(self, described: list[tuple]) -> list[dict]:
+        test, found = self.sources.samples_key("test", self.n), []
+        for key, recipe, format, steps, matrix in described:
+            facts = {"recipe": recipe, "steps": steps, "matrix": matrix}
+            if format in inside.FORMATS:
+                label = f"{self.name} {recipe} {format}, what is inside"
+                found.append(facts | {"kind": "inside", "key": inside_key(key), "about": key, "needs": [key, test], "label": label})
+            if not matrix and steps:
+                label = f"{self.name} {recipe} {format}, packed"
+                found.append(facts | {"kind": "packed", "key": packed_key(key), "about": key, "needs": [key], "label": label})
+        return found
+
+
+def search_key(parent: str, lessons: list[str], options: dict) -> str:
+    """The key of a search for an adaptive recipe: its outcome depends on this host's speed, which ``options`` name."""
+    here = Path(__file__).parent
+    return derived_key("search", options, (parent, *lessons), tuple(sorted((here / "adaptive").glob("*.py"))))
+
+
+def _steps(way: list[Recipe]) -> list[list[str]]:
+    return [[recipe.name, recipe.source_format, recipe.target] for recipe in way]
