@@ -5,7 +5,20 @@ A recipe reads ``source_format``; a chain of float conversions leads from the so
 
 from dataclasses import replace
 
-from studylib.recipes import from_torch, litert, litert_to_onnx, onnx, serving, to_coreml, to_litert, to_onnx, to_openvino, to_saved_model
+from studylib.recipes import (
+    from_torch,
+    litert,
+    litert_quantizer,
+    litert_to_onnx,
+    onnx,
+    onnx_weights,
+    serving,
+    to_coreml,
+    to_litert,
+    to_onnx,
+    to_openvino,
+    to_saved_model,
+)
 from studylib.recipes.base import Recipe as Recipe
 
 # Of several recipes with one target, an earlier one is preferred where the way is equally long.
@@ -20,7 +33,17 @@ RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
     },
     "fp16": {"tflite": (litert.Float16(),), "onnx": (onnx.Float16(),)},
     "dynamic_wi8_afp32": {"tflite": (litert.DynamicRange(),), "onnx": (onnx.DynamicRange(),)},
-    "static_wi8_ai8": {"tflite": (litert.StaticInt8(),), "onnx": (onnx.StaticInt8(),)},
+    "weight_only_wi8_afp32": {"tflite": (litert_quantizer.WeightOnly8(),), "onnx": (onnx_weights.WeightOnly8(),)},
+    "weight_only_wi4_afp32": {"tflite": (litert_quantizer.WeightOnly4(),), "onnx": (onnx_weights.WeightOnly4(),)},
+    "static_wi8_ai8": {"tflite": (litert.StaticInt8(),), "onnx": (onnx.Static(),)},
+    "static_wi8_ai8_float_io": {"tflite": (litert.StaticInt8(int8_io=False),)},
+    "static_wi8_ai8_qoperator": {"onnx": (onnx.Static(qoperator=True),)},
+    "static_wi8_ai8_per_tensor": {"onnx": (onnx.Static(per_channel=False),)},
+    "static_wi8_ai8_reduce_range": {"onnx": (onnx.Static(reduce_range=True),)},
+    "static_wi8_ai8_symmetric": {"onnx": (onnx.Static(symmetric=True),)},
+    "static_wi8_ai8_entropy": {"onnx": (onnx.Static(method="entropy"),)},
+    "static_wi8_ai8_percentile": {"onnx": (onnx.Static(method="percentile"),)},
+    "static_wi8_ai16": {"tflite": (litert.StaticInt16(),), "onnx": (onnx.Static(activation_bits=16),)},
 }
 
 # Why the field has no translation from one format to another, where it is known.
