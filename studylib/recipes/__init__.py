@@ -8,8 +8,10 @@ from dataclasses import replace
 from studylib.recipes import (
     from_torch,
     litert,
+    litert_quantizer,
     litert_to_onnx,
     onnx,
+    onnx_weights,
     retrained,
     serving,
     to_coreml,
@@ -33,7 +35,17 @@ RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
     },
     "fp16": {"tflite": (litert.Float16(),), "onnx": (onnx.Float16(),)},
     "dynamic_wi8_afp32": {"tflite": (litert.DynamicRange(),), "onnx": (onnx.DynamicRange(),)},
-    "static_wi8_ai8": {"tflite": (litert.StaticInt8(),), "onnx": (onnx.StaticInt8(),)},
+    "weight_only_wi8_afp32": {"tflite": (litert_quantizer.WeightOnly8(),), "onnx": (onnx_weights.WeightOnly8(),)},
+    "weight_only_wi4_afp32": {"tflite": (litert_quantizer.WeightOnly4(),), "onnx": (onnx_weights.WeightOnly4(),)},
+    "static_wi8_ai8": {"tflite": (litert.StaticInt8(),), "onnx": (onnx.Static(),)},
+    "static_wi8_ai8_float_io": {"tflite": (litert.StaticInt8(int8_io=False),)},
+    "static_wi8_ai8_qoperator": {"onnx": (onnx.Static(qoperator=True),)},
+    "static_wi8_ai8_per_tensor": {"onnx": (onnx.Static(per_channel=False),)},
+    "static_wi8_ai8_reduce_range": {"onnx": (onnx.Static(reduce_range=True),)},
+    "static_wi8_ai8_symmetric": {"onnx": (onnx.Static(symmetric=True),)},
+    "static_wi8_ai8_entropy": {"onnx": (onnx.Static(method="entropy"),)},
+    "static_wi8_ai8_percentile": {"onnx": (onnx.Static(method="percentile"),)},
+    "static_wi8_ai16": {"tflite": (litert.StaticInt16(),), "onnx": (onnx.Static(activation_bits=16),)},
 }
 
 # These only finish what a training began.

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from studylib.errors import RefusedError
+from studylib.recipes import calibration_check, quantized
 from studylib.recipes.base import Recipe
 from studylib.recipes.to_litert import convert
 from studylib.zoo import Samples
@@ -15,22 +17,29 @@ class _LiteRTRecipe(Recipe):
     target: ClassVar[str] = "tflite"
     source_format: ClassVar[str] = "saved_model"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "ai-edge-litert")
-    helpers: ClassVar[tuple[str, ...]] = ("to_litert.py",)
+    helpers: ClassVar[tuple[str, ...]] = ("to_litert.py", "quantized.py", "calibration_check.py")
+    operators: ClassVar[tuple[str, ...]] = quantized.LITERT_OPERATORS
 
-    def write(self, source: Path, folder: Path, calibration: Samples | None) -> tuple[Path, dict]:
+    def write(self, source: Path, folder: Path, samples: Samples | None) -> tuple[Path, dict]:
         import tensorflow as tf
 
         def configured(converter) -> None:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            self.configure(converter, calibration)
+            self.configure(converter, samples)
 
+        checked = self.check(source, samples)
         content, notes = convert(source, folder, configured)
+        quantized.require_operators(content, source.name, self.operators)
         path = folder / "model.tflite"
         path.write_bytes(content)
-        return path, notes
+        return path, checked | notes
+
+    def check(self, source: Path, samples: Samples | None) -> dict:
+        """Notes about the samples. Raises `RefusedError` for what the converter would not survive."""
+        return {}
 
     @abstractmethod
-    def configure(self, converter, calibration: Samples | None) -> None:
+    def configure(self, converter, samples: Samples | None) -> None:
         """Set what makes this recipe on a converter that already optimizes."""
 
 
@@ -39,8 +48,9 @@ class Float16(_LiteRTRecipe):
     """Weights stored as float16, computed in float32 where the processor has no float16."""
 
     name: ClassVar[str] = "fp16"
+    operators: ClassVar[tuple[str, ...]] = ()
 
-    def configure(self, converter, calibration: Samples | None) -> None:
+    def configure(self, converter, samples: Samples | None) -> None:
         import tensorflow as tf
 
         converter.target_spec.supported_types = [tf.float16]
@@ -52,23 +62,65 @@ class DynamicRange(_LiteRTRecipe):
 
     name: ClassVar[str] = "dynamic_wi8_afp32"
 
-    def configure(self, converter, calibration: Samples | None) -> None:
+    def configure(self, converter, samples: Samples | None) -> None:
         """The converter's default optimization without calibration is dynamic range."""
 
 
 @dataclass(frozen=True)
-class StaticInt8(_LiteRTRecipe):
-    """Weights and activations int8, scales from calibration samples; int8 inputs and outputs by default."""
-
-    name: ClassVar[str] = "static_wi8_ai8"
+class _Static(_LiteRTRecipe):
     learns_from: ClassVar[str] = "calibration"
+
+    def check(self, source: Path, samples: Samples | None) -> dict:
+        notes = calibration_check.check(samples, calibration_check.saved_model_inputs(source))
+        _require_no_loop(source)
+        return notes
+
+    def configure(self, converter, samples: Samples | None) -> None:
+        # The converter reads one query at a time and keeps the extremes only.
+        converter.representative_dataset = lambda: (samples.batch(index, 1) for index in range(len(samples)))
+
+
+@dataclass(frozen=True)
+class StaticInt8(_Static):
+    """Weights and activations int8, scales from calibration samples; inputs and outputs int8, or float (``…_float_io``)."""
 
     int8_io: bool = True
 
-    def configure(self, converter, calibration: Samples | None) -> None:
+    @property
+    def name(self) -> str:
+        return "static_wi8_ai8" if self.int8_io else "static_wi8_ai8_float_io"
+
+    def configure(self, converter, samples: Samples | None) -> None:
         import tensorflow as tf
 
-        converter.representative_dataset = lambda: (calibration.batch(index, 1) for index in range(len(calibration)))
+        super().configure(converter, samples)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         if self.int8_io:
             converter.inference_input_type = converter.inference_output_type = tf.int8
+
+
+@dataclass(frozen=True)
+class StaticInt16(_Static):
+    """Weights int8, activations int16 around zero, inputs and outputs float: for models that 8 bits of activation harm."""
+
+    name: ClassVar[str] = "static_wi8_ai16"
+
+    def configure(self, converter, samples: Samples | None) -> None:
+        import tensorflow as tf
+
+        super().configure(converter, samples)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8]
+
+
+def _require_no_loop(source: Path) -> None:
+    """Raise `RefusedError` when the SavedModel loops: calibrating a loop ends the converter's whole process, without a word."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    model = saved_model_pb2.SavedModel.FromString((source / "saved_model.pb").read_bytes())
+    functions = [function for graph in model.meta_graphs for function in graph.graph_def.library.function]
+    loops = [node for function in functions for node in function.node_def if node.op in ("While", "StatelessWhile")]
+    if loops:
+        raise RefusedError(
+            f"the model loops ({len(loops)} × While, the first is {loops[0].name}), and TensorFlow's converter crashes when it "
+            "calibrates a loop. Build the recurrent layer with unroll=True, or use a recipe without calibration: dynamic_wi8_afp32"
+        )

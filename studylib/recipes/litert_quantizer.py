@@ -1,0 +1,105 @@
+"""Post-training quantization of ``.tflite`` files themselves. Source: ``ai-edge-quantizer``, LiteRT's own.
+
+It has what the TensorFlow converter lacks, weights alone in 8 and 4 bits, and needs no more than the file.
+"""
+
+import contextlib
+import io
+from abc import abstractmethod
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from studylib.errors import RefusedError
+from studylib.recipes import calibration_check, quantized
+from studylib.recipes.base import Recipe
+from studylib.recipes.to_litert import require_a_run
+from studylib.zoo import Samples
+
+
+@dataclass(frozen=True)
+class _FileRecipe(Recipe):
+    target: ClassVar[str] = "tflite"
+    source_format: ClassVar[str] = "tflite"
+    packages: ClassVar[tuple[str, ...]] = ("ai-edge-quantizer", "ai-edge-litert")
+    helpers: ClassVar[tuple[str, ...]] = ("to_litert.py", "quantized.py", "calibration_check.py")
+
+    def write(self, source: Path, folder: Path, samples: Samples | None) -> tuple[Path, dict]:
+        quantized.require_float_litert(source.read_bytes(), source.name, quantized.LITERT_OPERATORS)
+        notes = calibration_check.check(samples, calibration_check.litert_inputs(source)) if self.learns_from else {}
+        content = _quantized(source, self.settings(), samples)
+        require_a_run(content)
+        path = folder / "model.tflite"
+        path.write_bytes(content)
+        return path, notes | _weights(content)
+
+    @abstractmethod
+    def settings(self):
+        """The quantizer's recipe manager, filled."""
+
+
+def _quantized(source: Path, settings, samples: Samples | None) -> bytes:
+    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_quantizer.quantizer import Quantizer
+
+    # It reports to the terminal, in words that are about the file and not about the study.
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        quantizer = Quantizer(str(source), settings.get_quantization_recipe())
+        ranges = None
+        if quantizer.need_calibration:
+            signature = next(iter(Interpreter(model_path=str(source)).get_signature_list()))
+            ranges = quantizer.calibrate({signature: (samples.batch(index, 1) for index in range(len(samples)))})
+        try:
+            return bytes(quantizer.quantize(ranges).quantized_model)
+        except (ValueError, RuntimeError) as error:
+            raise RefusedError(f"ai-edge-quantizer refused {source.name}: {' '.join(str(error).split())[:300]}") from None
+
+
+def _weights(content: bytes) -> dict:
+    """How many constants the file holds in which integers, and which operators compute with float constants still."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content)
+    names = {number: kind.lower() for kind, number in vars(schema.TensorType).items()}
+    sizes = [len(buffer.data) if buffer.data is not None else buffer.size for buffer in model.buffers]
+    constants = [tensor for graph in model.subgraphs for tensor in graph.tensors if sizes[tensor.buffer] and len(tensor.shape) > 1]
+    found = Counter(names[tensor.type] for tensor in constants)
+    return {"weights": ", ".join(f"{count} tensors in {kind}" for kind, count in sorted(found.items()))}
+
+
+@dataclass(frozen=True)
+class WeightOnly8(_FileRecipe):
+    """Weights int8 with one scale a channel, made float again before they are used (DEQUANTIZE)."""
+
+    name: ClassVar[str] = "weight_only_wi8_afp32"
+
+    def settings(self):
+        return _manager(8)
+
+
+@dataclass(frozen=True)
+class WeightOnly4(_FileRecipe):
+    """Weights in 4 bits with one scale a channel; depthwise and transposed convolutions, for which there are none, in 8."""
+
+    name: ClassVar[str] = "weight_only_wi4_afp32"
+
+    def settings(self):
+        manager = _manager(4)
+        for operation in ("DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE"):
+            _add(manager, operation, 8)
+        return manager
+
+
+def _manager(bits: int):
+    from ai_edge_quantizer.recipe_manager import RecipeManager
+
+    manager = RecipeManager()
+    _add(manager, "ALL_SUPPORTED", bits)
+    return manager
+
+
+def _add(manager, operation: str, bits: int) -> None:
+    from ai_edge_quantizer.qtyping import TFLOperationName
+
+    manager.add_weight_only_config(regex=".*", operation_name=TFLOperationName[operation], num_bits=bits)

@@ -1,0 +1,116 @@
+"""Weights of ONNX files in integers, arithmetic in float: smaller on disk, and where the runtime can, in memory."""
+
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from studylib.errors import RefusedError
+from studylib.recipes import quantized
+from studylib.recipes.onnx import OnnxRecipe
+from studylib.recipes.onnx_preparation import prepared
+from studylib.zoo import Samples
+
+# Which inputs of an operator are weights, and along which axis their channels lie.
+_WEIGHTS = {
+    "Conv": {1: 0}, "ConvTranspose": {1: 1}, "MatMul": {1: -1, 0: -2}, "Gemm": {1: -1}, "Gather": {0: 0},
+    "LSTM": {1: 1, 2: 1}, "GRU": {1: 1, 2: 1}, "RNN": {1: 1, 2: 1},
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WeightOnly8(OnnxRecipe):
+    """Weights int8 with one scale a channel, made float again by DequantizeLinear; nothing needs calibration."""
+
+    name: ClassVar[str] = "weight_only_wi8_afp32"
+    operators: ClassVar[tuple[str, ...]] = tuple(_WEIGHTS)
+
+    def quantize(self, source: Path, target: Path, scratch: Path, samples: Samples | None) -> dict:
+        import onnx
+
+        model = onnx.load(prepared(source, scratch))
+        constants = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
+        channels = {name: axis for node in model.graph.node for name, axis in _weights(node).items() if name in constants}
+        chosen = {name: axis for name, axis in channels.items() if len(constants[name].dims) > 1}
+        if not chosen:
+            raise RefusedError(f"no operator of {source.name} has constant weights of two or more axes; keep it in float")
+        for name, axis in chosen.items():
+            _dequantized(model.graph, constants[name], axis % len(constants[name].dims))
+        _require_opset(model)
+        onnx.save(model, target)
+        return {"weights": f"{len(chosen)} tensors in int8"}
+
+
+def _weights(node) -> dict[str, int]:
+    """Name and channel axis of the inputs of a node that may be weights."""
+    axes = dict(_WEIGHTS.get(node.op_type, {}))
+    if node.op_type == "Gemm" and any(one.name == "transB" and one.i for one in node.attribute):
+        axes[1] = 0
+    return {node.input[index]: axis for index, axis in axes.items() if index < len(node.input) and node.domain in ("", "ai.onnx")}
+
+
+def _dequantized(graph, tensor, axis: int) -> None:
+    """Replace a float constant by an int8 one and the node that makes floats of it, which keeps the constant's name."""
+    from onnx import helper, numpy_helper
+
+    name, values = tensor.name, numpy_helper.to_array(tensor)
+    largest = np.abs(values).max(axis=tuple(one for one in range(values.ndim) if one != axis), keepdims=True)
+    scales = np.where(largest, largest / 127, 1).astype(np.float32)
+    tensor.CopyFrom(numpy_helper.from_array(np.rint(values / scales).astype(np.int8), f"{name}_quantized"))
+    graph.initializer.append(numpy_helper.from_array(scales.ravel(), f"{name}_scale"))
+    node = helper.make_node("DequantizeLinear", [f"{name}_quantized", f"{name}_scale"], [name], name=f"{name}_dequantize", axis=axis)
+    graph.node.insert(0, node)
+
+
+def _require_opset(model) -> None:
+    """DequantizeLinear has scales a channel since opset 13."""
+    version = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if version < 13:
+        raise RefusedError(f"the file has opset {version}; scales for each channel need 13 or more. Convert the model again")
+
+
+@dataclass(frozen=True)
+class WeightOnly4(OnnxRecipe):
+    """Weights of matrix products in 4 bits, one scale for every ``block_size`` of them (MatMulNBits); all else stays float."""
+
+    name: ClassVar[str] = "weight_only_wi4_afp32"
+    operators: ClassVar[tuple[str, ...]] = ("MatMul", "Gemm")
+
+    block_size: int = 32
+
+    def quantize(self, source: Path, target: Path, scratch: Path, samples: Samples | None) -> dict:
+        import onnx
+        from onnxruntime.quantization.onnx_model import ONNXModel
+
+        model = ONNXModel(onnx.load(prepared(source, scratch)))
+        model.replace_gemm_with_matmul()
+        with _logging_kept():
+            from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+            logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer").setLevel(logging.WARNING)
+            quantizer = MatMulNBitsQuantizer(model.model, bits=4, block_size=self.block_size, is_symmetric=True)
+            quantizer.process()
+        found = Counter(node.op_type for node in quantizer.model.model.graph.node)
+        if not found["MatMulNBits"]:
+            raise RefusedError(f"no MatMul or Gemm of {source.name} has constant weights; 4 bits are for these. Use weight_only_wi8_afp32")
+        onnx.save(quantizer.model.model, target)
+        left = {name: found[name] for name in (*quantized.ONNX_OPERATORS, *quantized.ONNX_RECURRENT, "Gather") if found[name]}
+        float_ones = {"float": ", ".join(f"{count} {name}" for name, count in left.items())} if left else {}
+        return {"weights": f"{found['MatMulNBits']} matrices in 4 bits, blocks of {self.block_size}"} | float_ones
+
+
+@contextlib.contextmanager
+def _logging_kept() -> Iterator[None]:
+    """The module sets level and handlers of the root logger when it is imported: put them back."""
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.handlers[:] = handlers
