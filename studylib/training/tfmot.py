@@ -1,0 +1,88 @@
+"""Pruning, clustering and quantization-aware training, alone or in this order, with tensorflow-model-optimization."""
+
+import contextlib
+import io
+
+from studylib.errors import RefusedError
+from studylib.training import clustering, evidence, lessons, pruning, quantization_aware
+from studylib.training.job import Job, say
+from studylib.training.legacy_keras import Twin, translate
+from studylib.training.schooling import Schooling
+from studylib.zoo import Samples
+
+# On so many samples the legacy model must answer as the source does before anything is changed.
+_COMPARED = 8
+
+
+def run(job: Job) -> dict:
+    """Change and teach the model as ``job.options`` say; returns notes with the evidence of what was reached.
+
+    Options: those of `pruning.prune` and `clustering.cluster`, None where that stage is left out; ``quantize``: whether
+    quantization-aware training follows; ``learning_rate``, ``epochs`` (of each stage), ``batch``. Writes ``model.keras``
+    (Keras 3), or for ``quantize`` the folder ``saved_model``. Raises `RefusedError`.
+    """
+    import keras
+    import tensorflow as tf
+    import tf_keras
+
+    keras.utils.set_random_seed(job.seed)
+    tf_keras.utils.set_random_seed(job.seed)
+    tf.config.experimental.enable_op_determinism()
+    source, samples = _opened(job), Samples.load(job.samples)
+    inputs = lessons.inputs_of(source, samples)
+    say("translating to legacy Keras")
+    twin = translate(source, [values[:_COMPARED] for values in inputs])
+    if job.options["quantize"]:
+        quantization_aware.refuse_unknown(twin.model)
+    taught = lessons.lessons(tf_keras, twin.model, samples)
+    options = job.options
+    schooling = Schooling(taught, options["learning_rate"], options["epochs"], options["batch"], job.seed, job.unfinished)
+    model, notes = _changed(twin.model, options, schooling)
+    notes = {"taught": taught.taught, "batch_normalization": _words(schooling)} | notes
+    if options["quantize"]:
+        _export(model, source, samples, job)
+        return notes
+    twin.take_back(model)
+    source.save(job.target / "model.keras")
+    return notes | _evidence(twin)
+
+
+def _opened(job: Job):
+    import keras
+
+    try:
+        return keras.models.load_model(job.source, compile=False)
+    except (ValueError, TypeError, KeyError, AttributeError, OSError, NotImplementedError) as error:
+        raise RefusedError(f"{job.source.name} cannot be read by Keras {keras.__version__}: {' '.join(str(error).split())[:300]}") from None
+
+
+def _changed(model, options: dict, schooling: Schooling) -> tuple[object, dict]:
+    notes = {}
+    if clustering.keeps_zeros(options):
+        model, notes["pruning"] = pruning.prune(model, options, schooling)
+    if options.get("clusters"):
+        model, notes["clustering"] = clustering.cluster(model, options, schooling)
+    if options["quantize"]:
+        model, notes["quantization_aware_training"] = quantization_aware.quantize(model, options, schooling)
+    return model, notes
+
+
+def _words(schooling: Schooling) -> str:
+    if schooling.learns_statistics:
+        return "learned along"
+    return f"kept as it was: {len(schooling.lessons)} samples are too few for statistics"
+
+
+def _evidence(twin: Twin) -> dict:
+    """Zeros and distinct values of the kernels that are written, as Keras 3 holds them."""
+    layers = [(layer, weight) for layer in twin.layers.values() for weight in layer.weights if len(weight.shape) > 1]
+    kernels = {f"{layer.name}/{weight.name}": weight.numpy() for layer, weight in layers}
+    return {"sparsity": round(evidence.sparsity(kernels), 4), "kernels": evidence.of_each(kernels)}
+
+
+def _export(model, source, samples: Samples, job: Job) -> None:
+    names = [tensor.name.split(":")[0] for tensor in source.inputs]
+    names = list(samples.inputs) if len(names) == 1 else names
+    kept = source.output if isinstance(source.output, dict) else [f"output_{index}" for index in range(len(source.outputs))]
+    with contextlib.redirect_stdout(io.StringIO()):
+        quantization_aware.export(model, names, sorted(kept) if isinstance(kept, dict) else kept, job.target / "saved_model")
