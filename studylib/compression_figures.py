@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from studylib import compression, drawing, stats
+from studylib import compression, drawing, sensitivity, stats
 from studylib.results import Results
 
 # One colour for each kind of technique in every figure of every study.
@@ -16,6 +16,8 @@ _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 _QUALITY = {"correct": "top-1 accuracy, %", "agreeing": "agreement with the source model, %", "sqnr": "SQNR against the source model, dB"}
 # A network has hundreds of layers; those that matter are at the top.
 _SHOWN_LAYERS = 25
+# Beyond this a layer does no harm that anybody could see.
+_MOST_DB = 80
 
 
 def trade_off(results: Results):
@@ -40,6 +42,34 @@ def trade_off(results: Results):
         "accuracy and agreement: exact binomial, where samples are independent)."
     )
     return figure, "trade-off", title, caption, "Scatter plot. " + " ".join(alt)
+
+
+def sensitivities(results: Results):
+    """How much each layer costs when only it is quantized, the most sensitive first, one panel for each model and format."""
+    title = "Sensitivity of every layer"
+    frame = sensitivity.layers(results)
+    if frame.empty:
+        return None, "sensitivity", title, "", ""
+    panels = [part.head(_SHOWN_LAYERS).iloc[::-1] for _, part in frame.groupby(["model", "format"], sort=False)]
+    told = []
+    with drawing.styled():
+        figure, axes_list = drawing.stacked([len(part) for part in panels])
+        for axes, part in zip(axes_list, panels, strict=True):
+            kept = [name == "fp32" for name in part.chosen]
+            colours = ["#de8f05" if floating else "#0173b2" for floating in kept]
+            axes.barh(range(len(part)), part["alone quantized, dB"].clip(upper=_MOST_DB), color=colours, height=0.7)
+            axes.set_yticks(range(len(part)), [f"{row.operator} {row.layer[-40:]}" for row in part.itertuples()], fontsize=6)
+            of = frame[(frame.model == part.model.iloc[0]) & (frame.format == part.format.iloc[0])]
+            shown = f", the {len(part)} most sensitive of {len(of)} layers" if len(of) > len(part) else ""
+            axes.set(title=f"{part.model.iloc[0]}, {part.format.iloc[0]}{shown}", ylim=(-0.6, len(part) - 0.4))
+            axes.grid(axis="y", visible=False)
+            worst = part.iloc[-1]
+            told.append(f"{worst.model} {worst.format}: {worst.layer} ({worst.operator}) with {worst['alone quantized, dB']:.1f} dB.")
+        axes_list[-1].set_xlabel("SQNR when only this layer is quantized, dB (short bars are the sensitive layers)")
+        marks = [Line2D([], [], color=colour, marker="s", linestyle="") for colour in ("#0173b2", "#de8f05")]
+        axes_list[0].legend(marks, ["quantized by the adaptive recipe", "left in float"], fontsize=7, loc="lower right")
+    caption = "Measured on held-back samples, never on those that calibrate."
+    return figure, "sensitivity", title, caption, "Bar chart. The most sensitive layer of " + " Of ".join(told)
 
 
 def _panel(axes, part: list, ends: list) -> None:

@@ -19,6 +19,7 @@ LAYERS = (
         "tables",
         "formats",
         "compression",
+        "sensitivity",
         "why",
         "drawing",
         "format_figures",

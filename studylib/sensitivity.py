@@ -1,0 +1,82 @@
+"""Which layers suffer from quantization, and how the search for an adaptive recipe went: tables of what the searches kept."""
+
+import pandas as pd
+
+from studylib import tables
+from studylib.results import Results
+
+COLUMNS = ("model", "format", "layer", "operator", "parameters")
+
+
+def layers(results: Results) -> pd.DataFrame:
+    """Every layer, the most sensitive first: what is lost when only it is quantized, and what is won back when only it stays float."""
+    rows = []
+    for search in results.searches().values():
+        everything = search.get("all_quantized") or {}
+        for one in search.get("sensitivity") or []:
+            alone, rest = one["alone_quantized"], one["alone_float"]
+            rows.append(
+                {
+                    "model": search["model"],
+                    "format": search["format"],
+                    "layer": one["layer"],
+                    "operator": one["operator"],
+                    "parameters": one["parameters"],
+                    "alone quantized, dB": alone["sqnr_db"],
+                    "loss": _points(alone["loss"]),
+                    "alone float, dB": rest["sqnr_db"],
+                    "won back, dB": rest["sqnr_db"] - everything["sqnr_db"] if "sqnr_db" in everything else float("nan"),
+                    "chosen": search["layers"].get(one["layer"], "fp32"),
+                }
+            )
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*COLUMNS, "chosen"])
+
+
+def searches(results: Results) -> pd.DataFrame:
+    """Every step of every search, in order: how many layers were quantized, what that cost, how fast it was against fp32."""
+    rows = []
+    for search in results.searches().values():
+        for number, step in enumerate(search["steps"], 1):
+            rows.append(
+                {
+                    "model": search["model"],
+                    "format": search["format"],
+                    "step": number,
+                    "what": step["what"],
+                    "quantized": step["quantized"],
+                    "sqnr_db": step["sqnr_db"],
+                    "loss": _points(step["loss"]),
+                    "speed-up over fp32": _ratio(step),
+                    "chosen": "●" if step["digest"] == search["digest"] else "",
+                }
+            )
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["model", "format", "step", "what"])
+
+
+def verdicts(results: Results) -> pd.DataFrame:
+    """What each search found, against which budget, and why it stopped."""
+    rows = [
+        {
+            "model": search["model"],
+            "format": search["format"],
+            "budget": search["facts"]["budget_words"],
+            "within budget": "yes" if search["facts"]["within_budget"] else "OVER BUDGET",
+            "layers": len(search["layers"]),
+            "found": search["facts"]["why"],
+            "steps": len(search["steps"]),
+            "stopped by": search["facts"]["stopped_by"],
+        }
+        for search in results.searches().values()
+    ]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["model", "format", "budget", "found"])
+
+
+def _points(loss: float | None) -> str:
+    return "" if loss is None else f"{100 * loss:.1f} points"
+
+
+def _ratio(step: dict) -> str:
+    if step.get("ratio") is None:
+        return "not timed"
+    interval = "" if step.get("ratio_low") is None else f" [{tables.digits(step['ratio_low'])}, {tables.digits(step['ratio_high'])}]"
+    return f"{tables.digits(step['ratio'])}x{interval}, {step['rounds']} rounds"
