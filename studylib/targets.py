@@ -78,34 +78,15 @@ class Making:
     def jobs(self, wanted: list[tuple[Hops, bool]]) -> list[dict]:
         """What to make for the ways ``wanted`` (and whether only the matrix of formats needs each), in the order of need."""
         jobs = {job["key"]: job for job in self._first(wanted)}
-        described = [(self.sources.model_key, "fp32", self.model.source_format, [], False)]
         for hops, matrix in wanted:
             way = self.way(hops)
             keys = self.keys(way)
-            for length, recipe in enumerate(way, 1):
-                if keys[length] in jobs:
-                    continue
-                steps = _steps(way[:length])
-                made = reduce(composed, (step.name for step in way[:length]))
-                label = f"{self.name} {made} {recipe.target} from {recipe.source_format}"
-                lessons = self._lessons(recipe, keys[length - 1])
-                needs = [self.sources.model_key, self.sources.reference_key(self.n), *([lessons] if lessons else []), *keys[1:length]]
-                facts = {"recipe": made, "key": keys[length], "steps": steps, "needs": needs, "label": label, "matrix": matrix}
-                if recipe.learns_from == "search":
-                    search = {"kind": "search", "key": lessons, "steps": steps[:-1], "needs": needs[:2] + keys[1:length]}
-                    weight = 1 + self.search["seconds"] / _SECONDS
-                    jobs[lessons] = search | {
-                        "recipe": made,
-                        "format": recipe.target,
-                        "label": f"{label}: search",
-                        "weight": weight,
-                        "about": keys[length],
-                    }
-                weight = _TRAINING if recipe.learns_from == "training" else 1
-                jobs[keys[length]] = {"kind": "recipe", "weight": weight} | facts
-                described.append((keys[length], made, recipe.target, steps, matrix))
+            for length in range(1, len(way) + 1):
+                if keys[length] not in jobs:
+                    jobs |= {job["key"]: job for job in self._step(way[:length], keys[: length + 1], matrix)}
+        made = [job for job in jobs.values() if job["kind"] in ("source", "recipe")]
         jobs |= {job["key"]: job for job in self._references(wanted)}
-        jobs |= {job["key"]: job for job in self._descriptions(described)}
+        jobs |= {job["key"]: job for source in made for job in self._descriptions(source)}
         return [self._common | job for job in jobs.values()]
 
     # --- inside ------------------------------------------------------------------------------------------------------
@@ -113,13 +94,27 @@ class Making:
     @property
     def _common(self) -> dict:
         counts = {"calibration": self.counts["calibration"], "training": self.counts["training"], "n": self.n}
-        rest = {"needs": [], "steps": [], "matrix": False, "search": self.search, "weight": 1}
+        rest = {"needs": [], "steps": [], "matrix": False, "search": self.search, "weight": 1, "lessons": None}
         return {"model": facts_of(self.model), "seed": self.seed} | counts | rest
+
+    def _step(self, way: list[Recipe], keys: list[str], matrix: bool) -> list[dict]:
+        """The job of the last recipe on ``way``, after the search that it needs, if it needs one."""
+        recipe, made = way[-1], reduce(composed, (step.name for step in way))
+        lessons = self._lessons(recipe, keys[-2])
+        needs = [self.sources.model_key, self.sources.reference_key(self.n), *([lessons] if lessons else []), *keys[1:-1]]
+        common = {"recipe": made, "format": recipe.target, "matrix": matrix}
+        label = f"{self.name} {made} {recipe.target} from {recipe.source_format}"
+        weight = _TRAINING if recipe.learns_from == "training" else 1
+        job = {"kind": "recipe", "key": keys[-1], "steps": _steps(way), "needs": needs, "label": label, "weight": weight, "lessons": lessons}
+        if recipe.learns_from != "search":
+            return [common | job]
+        before = {"kind": "search", "key": lessons, "steps": _steps(way[:-1]), "needs": [*needs[:2], *keys[1:-1]], "about": keys[-1]}
+        return [common | before | {"label": f"{label}: search", "weight": 1 + self.search["seconds"] / _SECONDS}, common | job]
 
     def _lessons(self, recipe: Recipe, parent: str) -> str | None:
         """The key of the samples that a recipe learns from, or of the search that it applies."""
         if recipe.learns_from == "search":
-            return search_key(parent, [self._samples_key(kind) for kind in self.counts], self.search | recipe.searched())
+            return search_key(parent, [self._samples_key(kind) for kind in self.counts], self.search)
         return self._samples_key(recipe.learns_from) if recipe.learns_from else None
 
     def _samples_key(self, kind: str) -> str:
@@ -135,9 +130,10 @@ class Making:
             {"split": "train", "n": self.counts[kind], "key": self._samples_key(kind), "label": f"{self.name}, {kind} samples"}
             for kind in kinds
         ]
+        float32 = {"recipe": "fp32", "format": self.model.source_format}
         samples = [{"split": "test", "key": test, "label": f"{self.name}, test samples"}, *train]
         return [
-            {"kind": "source", "key": source, "label": f"{self.name}, the model itself", "weight": _SOURCE},
+            {"kind": "source", "key": source, "label": f"{self.name}, the model itself", "weight": _SOURCE} | float32,
             *({"kind": "samples"} | opened | one for one in samples),
             {"kind": "reference", "key": reference, "needs": [source, test], "label": f"{self.name}, reference outputs"},
         ]
@@ -162,23 +158,22 @@ class Making:
             found.append(facts | {"recipe": base, "label": f"{self.name} {base}, reference outputs"})
         return found
 
-    def _descriptions(self, described: list[tuple]) -> list[dict]:
-        test, found = self.sources.samples_key("test", self.n), []
-        for key, recipe, format, steps, matrix in described:
-            facts = {"recipe": recipe, "steps": steps, "matrix": matrix}
-            if format in inside.FORMATS:
-                label = f"{self.name} {recipe} {format}, what is inside"
-                found.append(facts | {"kind": "inside", "key": inside_key(key), "about": key, "needs": [key, test], "label": label})
-            if not matrix and steps:
-                label = f"{self.name} {recipe} {format}, packed"
-                found.append(facts | {"kind": "packed", "key": packed_key(key), "about": key, "needs": [key], "label": label})
-        return found
+    def _descriptions(self, made: dict) -> list[dict]:
+        """What to find out of an artifact once it is made."""
+        common = {name: made[name] for name in ("recipe", "steps", "matrix", "lessons") if name in made} | {"about": made["key"]}
+        name, found = f"{self.name} {made['recipe']} {made['format']}", []
+        if made["format"] in inside.FORMATS:
+            needs = [made["key"], self.sources.samples_key("test", self.n)]
+            found.append({"kind": "inside", "key": inside_key(made["key"]), "needs": needs, "label": f"{name}, what is inside"})
+        if made["kind"] == "recipe" and not made["matrix"]:
+            found.append({"kind": "packed", "key": packed_key(made["key"]), "needs": [made["key"]], "label": f"{name}, packed"})
+        return [common | job for job in found]
 
 
 def search_key(parent: str, lessons: list[str], options: dict) -> str:
     """The key of a search for an adaptive recipe: its outcome depends on this host's speed, which ``options`` name."""
     here = Path(__file__).parent
-    return derived_key("search", options, (parent, *lessons), tuple(sorted((here / "adaptive").glob("*.py"))))
+    return derived_key("search", options, (parent, *lessons), tuple(sorted((here / "recipes" / "adaptive").glob("*.py"))))
 
 
 def _steps(way: list[Recipe]) -> list[list[str]]:

@@ -54,6 +54,7 @@ def make(target: dict, store: Store):
     from studylib.descriptions import describe, packed
     from studylib.own import find_model
     from studylib.recipes import find_recipe
+    from studylib.searching import searched
     from studylib.sources import Sources
     from studylib.zoo import Samples
 
@@ -63,16 +64,24 @@ def make(target: dict, store: Store):
     artifact = sources.source(store) if target["steps"] or target["kind"] != "reference" else None
     for step in target["steps"]:
         recipe = find_recipe(*step, sources.model.trust, target["seed"])
-        lessons = sources.samples("train", target[recipe.learns_from], store) if recipe.learns_from else None
-        artifact = recipe(artifact, store, lessons)
+        artifact = recipe(artifact, store, _lessons(recipe, sources, target, store))
     if target["kind"] == "reference":
         return sources.reference(target["n"], store, artifact)
+    if target["kind"] == "search":
+        return searched(artifact, target, sources, store)
     if target["kind"] == "packed":
         return packed(artifact, store)
     if target["kind"] == "inside":
         query = Samples.load(sources.samples("test", target["n"], store).path).batch(0, 1)
         return describe(artifact, {name: values.shape for name, values in query.items()}, store, sources.model.trust)
     return artifact
+
+
+def _lessons(recipe, sources, target: dict, store: Store):
+    """What a recipe learns from: samples of the training split, or the search that was made before."""
+    if recipe.learns_from == "search":
+        return store.get(target["lessons"])
+    return sources.samples("train", target[recipe.learns_from], store) if recipe.learns_from else None
 
 
 def evaluate(job: dict) -> dict:

@@ -17,7 +17,7 @@ class Recipe(ABC):
     """Called with an artifact and a store, gives the new artifact, built only when the store does not hold it.
 
     ``name``: the recipe's name in the table. ``target``: format it writes. ``source_format``: format it reads.
-    ``learns_from``: which samples it needs: none (""), ``calibration``, ``training``. ``packages``: whose versions decide
+    ``learns_from``: what it needs beside: nothing (""), ``calibration`` or ``training`` samples, a ``search``. ``packages``: whose versions decide
     the result. ``helpers``: files beside its own that decide it too. ``float_result``: whether what it writes still
     computes in float32, as with ``fp32``, so that other recipes may go on from it. Fields are its configuration; nothing else is.
     """
@@ -55,7 +55,7 @@ class Recipe(ABC):
         return derived_key(self._made_by, asdict(self), parents, sources, self.packages)
 
     def __call__(self, artifact: Artifact, store: Store, lessons: Artifact | None = None) -> Artifact:
-        """The artifact this recipe makes. ``lessons``: the samples it needs. Raises `RefusedError` with the reason of `why_not`."""
+        """The artifact this recipe makes. ``lessons``: what it learns from. Raises `RefusedError` with the reason of `why_not`."""
         reason = self.why_not(artifact)
         if reason is None and self.learns_from and lessons is None:
             reason = f"{self.name} needs {self.learns_from} samples; give real training samples"
@@ -72,17 +72,16 @@ class Recipe(ABC):
         }
 
         def write(folder: Path) -> Path:
-            samples = Samples.load(lessons.path) if self.learns_from else None
-            written = self.begin(artifact.path, folder, samples, store.unfinished(key))
+            written = self.begin(artifact.path, folder, lessons and lessons.path, store.unfinished(key))
             path, notes = written if isinstance(written, tuple) else (written, {})
             step.update({"notes": notes} if notes else {})
             return path
 
         return store.make(key, facts, write)
 
-    def begin(self, source: Path, folder: Path, samples: Samples | None, unfinished: Path) -> Path | tuple[Path, dict]:
-        """`write`; a recipe that takes long keeps in ``unfinished`` what a killed process shall not have to do again."""
-        return self.write(source, folder, samples)
+    def begin(self, source: Path, folder: Path, lessons: Path | None, unfinished: Path) -> Path | tuple[Path, dict]:
+        """`write` from what lies in ``lessons``; one that takes long keeps in ``unfinished`` what it shall not have to do again."""
+        return self.write(source, folder, Samples.load(lessons) if self.learns_from else None)
 
     @abstractmethod
     def write(self, source: Path, folder: Path, samples: Samples | None) -> Path | tuple[Path, dict]:

@@ -43,15 +43,13 @@ class Retrained(Recipe):
     def result(self, folder: Path) -> Path:
         """What the technique wrote into ``folder``."""
 
-    def begin(self, source: Path, folder: Path, samples: Samples | None, unfinished: Path) -> tuple[Path, dict]:
-        with tempfile.TemporaryDirectory(prefix="studylib-training-") as scratch:
-            lessons = samples.save(Path(scratch))
-            notes = train(Job(self.technique, source, lessons, folder, unfinished, self.seed, self.options()))
+    def begin(self, source: Path, folder: Path, lessons: Path | None, unfinished: Path) -> tuple[Path, dict]:
+        notes = train(Job(self.technique, source, lessons, folder, unfinished, self.seed, self.options()))
         return self.result(folder), notes
 
     def write(self, source: Path, folder: Path, samples: Samples | None) -> tuple[Path, dict]:
-        with tempfile.TemporaryDirectory(prefix="studylib-training-") as unfinished:
-            return self.begin(source, folder, samples, Path(unfinished))
+        with tempfile.TemporaryDirectory(prefix="studylib-training-") as scratch:
+            return self.begin(source, folder, samples.save(Path(scratch)), Path(scratch) / "unfinished")
 
 
 def train(job: Job) -> dict:
