@@ -1,6 +1,7 @@
 """Post-training quantization of ``.tflite`` files themselves. Source: ``ai-edge-quantizer``, LiteRT's own.
 
-It has what the TensorFlow converter lacks, weights alone in 8 and 4 bits, and needs no more than the file.
+It has what the TensorFlow converter lacks, weights alone in 8 and 4 bits, and it needs nothing but the file: where a
+``.tflite`` is all that there is, every recipe is made here.
 """
 
 import contextlib
@@ -24,9 +25,10 @@ class _FileRecipe(Recipe):
     source_format: ClassVar[str] = "tflite"
     packages: ClassVar[tuple[str, ...]] = ("ai-edge-quantizer", "ai-edge-litert")
     helpers: ClassVar[tuple[str, ...]] = ("to_litert.py", "quantized.py", "calibration_check.py")
+    operators: ClassVar[tuple[str, ...]] = quantized.LITERT_OPERATORS
 
     def write(self, source: Path, folder: Path, samples: Samples | None) -> tuple[Path, dict]:
-        quantized.require_float_litert(source.read_bytes(), source.name, quantized.LITERT_OPERATORS)
+        quantized.require_float_litert(source.read_bytes(), source.name, self.operators)
         notes = calibration_check.check(samples, calibration_check.litert_inputs(source)) if self.learns_from else {}
         content = _quantized(source, self.settings(), samples)
         require_a_run(content)
@@ -40,20 +42,32 @@ class _FileRecipe(Recipe):
 
 
 def _quantized(source: Path, settings, samples: Samples | None) -> bytes:
-    from ai_edge_litert.interpreter import Interpreter
     from ai_edge_quantizer.quantizer import Quantizer
 
     # It reports to the terminal, in words that are about the file and not about the study.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         quantizer = Quantizer(str(source), settings.get_quantization_recipe())
-        ranges = None
-        if quantizer.need_calibration:
-            signature = next(iter(Interpreter(model_path=str(source)).get_signature_list()))
-            ranges = quantizer.calibrate({signature: (samples.batch(index, 1) for index in range(len(samples)))})
         try:
+            ranges = _ranges(source, settings, samples) if quantizer.need_calibration else None
             return bytes(quantizer.quantize(ranges).quantized_model)
         except (ValueError, RuntimeError) as error:
             raise RefusedError(f"ai-edge-quantizer refused {source.name}: {' '.join(str(error).split())[:300]}") from None
+
+
+def _ranges(source: Path, settings, samples: Samples) -> dict:
+    """The extremes of every tensor, sample by sample.
+
+    The quantizer's own ``calibrate`` lists all samples to count them, and lets each new one move the range by a twentieth only.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+    from ai_edge_quantizer.calibrator import Calibrator
+    from ai_edge_quantizer.utils.qsv_utils import min_max_update
+
+    signature = next(iter(Interpreter(model_path=str(source)).get_signature_list()))
+    calibrator = Calibrator(source.read_bytes(), qsv_update_func=min_max_update)
+    for index in range(len(samples)):
+        calibrator.calibrate({signature: [samples.batch(index, 1)]}, settings)
+    return calibrator.get_model_qsvs()
 
 
 def _weights(content: bytes) -> dict:
@@ -69,13 +83,36 @@ def _weights(content: bytes) -> dict:
 
 
 @dataclass(frozen=True)
+class Float16(_FileRecipe):
+    """Weights stored as float16, made float32 before they are used."""
+
+    name: ClassVar[str] = "fp16"
+    operators: ClassVar[tuple[str, ...]] = ()
+
+    def settings(self):
+        from ai_edge_quantizer.algorithm_manager import AlgorithmName
+
+        return _manager("weight_only", num_bits=16, algorithm_key=AlgorithmName.FLOAT_CASTING)
+
+
+@dataclass(frozen=True)
+class DynamicRange(_FileRecipe):
+    """Weights int8 with one scale a channel; activations stay float and are scaled while running."""
+
+    name: ClassVar[str] = "dynamic_wi8_afp32"
+
+    def settings(self):
+        return _manager("dynamic", num_bits=8)
+
+
+@dataclass(frozen=True)
 class WeightOnly8(_FileRecipe):
     """Weights int8 with one scale a channel, made float again before they are used (DEQUANTIZE)."""
 
     name: ClassVar[str] = "weight_only_wi8_afp32"
 
     def settings(self):
-        return _manager(8)
+        return _manager("weight_only", num_bits=8)
 
 
 @dataclass(frozen=True)
@@ -85,21 +122,36 @@ class WeightOnly4(_FileRecipe):
     name: ClassVar[str] = "weight_only_wi4_afp32"
 
     def settings(self):
-        manager = _manager(4)
-        for operation in ("DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE"):
-            _add(manager, operation, 8)
+        from ai_edge_quantizer.qtyping import TFLOperationName
+
+        manager = _manager("weight_only", num_bits=4)
+        for operation in (TFLOperationName.DEPTHWISE_CONV_2D, TFLOperationName.CONV_2D_TRANSPOSE):
+            manager.add_weight_only_config(regex=".*", operation_name=operation, num_bits=8)
         return manager
 
 
-def _manager(bits: int):
+@dataclass(frozen=True)
+class Static(_FileRecipe):
+    """Weights int8, activations integers of ``activation_bits`` with scales from calibration samples, inputs and outputs too."""
+
+    learns_from: ClassVar[str] = "calibration"
+
+    activation_bits: int = 8
+
+    @property
+    def name(self) -> str:
+        return f"static_wi8_ai{self.activation_bits}"
+
+    def settings(self):
+        return _manager("static", weight_num_bits=8, activation_num_bits=self.activation_bits)
+
+
+def _manager(kind: str, **configuration):
+    """A recipe manager of the quantizer with one configuration for every operator that has it."""
+    from ai_edge_quantizer.qtyping import TFLOperationName
     from ai_edge_quantizer.recipe_manager import RecipeManager
 
     manager = RecipeManager()
-    _add(manager, "ALL_SUPPORTED", bits)
+    add = getattr(manager, f"add_{kind}_config")
+    add(regex=".*", operation_name=TFLOperationName.ALL_SUPPORTED, **configuration)
     return manager
-
-
-def _add(manager, operation: str, bits: int) -> None:
-    from ai_edge_quantizer.qtyping import TFLOperationName
-
-    manager.add_weight_only_config(regex=".*", operation_name=TFLOperationName[operation], num_bits=bits)

@@ -153,7 +153,9 @@ def quantize_qdq(
     """
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-    options = {"ActivationSymmetric": symmetric}
+    # The standard's own QuantizeLinear has these types since opset 21; before, ONNX Runtime's operator of that name has.
+    contrib = {activation_bits, weight_bits} != {8} and _opset(model) < 21
+    options = {"ActivationSymmetric": symmetric, "UseQDQContribOps": contrib}
     types = _quant_type(weight_bits, False), _quant_type(activation_bits, unsigned_activations)
     _quantize(QDQQuantizer, model, target, nodes, (per_channel, reduce_range, *types, _copied(ranges)), options)
 
@@ -177,6 +179,12 @@ def quantize_qoperator(
     types = _quant_type(8, False), _quant_type(8, unsigned_activations)
     static = QuantizationMode.QLinearOps, True
     _quantize(ONNXQuantizer, model, target, nodes, (per_channel, reduce_range, *static, *types, _copied(ranges)), options)
+
+
+def _opset(model: Path) -> int:
+    import onnx
+
+    return next(one.version for one in onnx.load(model, load_external_data=False).opset_import if one.domain in ("", "ai.onnx"))
 
 
 def _copied(ranges):
