@@ -69,33 +69,35 @@ class _Walk:
 
     def follow(self, call: Call) -> None:
         given = [self.carried[tensor] for tensor in call.sources]
-        made = self._made(call, given)
-        if made is None or len(call.results) != 1:
-            reason = kinds.why_entangled(call) if kinds.is_known(call.operation) else None
-            reason = f"{call.name} ({type(call.operation).__name__}): {reason or 'a layer whose channels are not known'}"
+        made = self._made(call, given) if len(call.results) == 1 else None
+        if made is None:
+            reason = kinds.why_untouchable(call) or "what it does to channels is not known"
+            reason = f"{_named(call)}: {reason}"
             self.pins.extend((ids, reason) for ids in given)
-            self.carried.update({tensor: self.issue(call.output_shape, reason) for tensor in call.results})
-            return
-        if call.name in self.outputs:  # a layer that is used again has one set of weights
+            made = self.issue(call.output_shape, reason)
+        elif reason := kinds.why_outputs_stay(call.operation):
+            self.pins.append((made, f"{_named(call)}: {reason}"))
+        if given and call.name in self.outputs:  # a layer that is used again has one set of weights
             self._tie(self.inputs[call.name], given[0])
             self._tie(self.outputs[call.name], made)
-        self.inputs[call.name], self.outputs[call.name] = given[0], made
-        self.carried[call.results[0]] = made
+        elif given:
+            self.inputs[call.name], self.outputs[call.name] = given[0], made
+        self.carried.update(dict.fromkeys(call.results, made))
 
     def _made(self, call: Call, given: list[np.ndarray]) -> np.ndarray | None:
         """The identifiers of a call's output, or None when they cannot be told."""
-        kind = kinds.kind_of(call.operation)
-        if not given or kinds.why_entangled(call) or not call.plain:
+        kind, alone = kinds.kind_of(call.operation), len(given) == 1
+        if not call.plain or kinds.why_untouchable(call):
             return None
-        if kind in kinds.MIXING:
+        if kind in kinds.MIXING and alone:
             return self.issue(call.output_shape)
-        if kind in kinds.DEPTHWISE:
-            return given[0].repeat(call.output_shape[-1] // len(given[0]))
-        if kinds.is_plain(call.operation) or kind in kinds.NORMALISING:
-            return given[0] if len(given) == 1 else None
-        if kind in ("Flatten", "Reshape"):
+        if kind in kinds.DEPTHWISE and alone:
+            return given[0].repeat(call.operation.depth_multiplier)
+        if kind in (*kinds.PLAIN, *kinds.NORMALISING) and alone:
+            return given[0]
+        if kind in ("Flatten", "Reshape") and alone:
             return _reshaped(given[0], call)
-        if kinds.is_merging(call.operation):
+        if kind in kinds.MERGING:
             return self._merged(given, call)
         if kind == "Concatenate":
             return self._concatenated(given, call)
@@ -114,7 +116,10 @@ class _Walk:
         return self._merged(given, call)
 
     def _tie(self, one: np.ndarray, other: np.ndarray) -> None:
-        self.ties.append((one, other))
+        if len(one) != len(other):
+            self.pins += [(one, "layers of another width use the same weights"), (other, "layers of another width use the same weights")]
+        else:
+            self.ties.append((one, other))
 
     def settle(self, graph: Graph) -> Channels:
         """Identifiers that are tied become one unit."""
@@ -130,6 +135,10 @@ class _Walk:
                 untouchable.setdefault(int(index), reason)
         named = [{name: unit[ids] for name, ids in side.items()} for side in (self.inputs, self.outputs)]
         return Channels(graph, *named, untouchable, int(count))
+
+
+def _named(call: Call) -> str:
+    return f"{call.name} ({type(call.operation).__name__})"
 
 
 def _reshaped(ids: np.ndarray, call: Call) -> np.ndarray | None:

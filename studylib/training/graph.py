@@ -47,7 +47,8 @@ def functional(model):
     # A subclass may hold a graph and still run code of its own around it.
     if type(model).__name__ != "Functional" or not type(model).__module__.startswith("keras."):
         raise RefusedError(
-            f"the model '{model.name}' is a {type(model).__name__} with code of its own, not a graph of layers; build it as a functional model"
+            f"the model '{model.name}' is a {type(model).__name__} with code of its own, not a graph of layers; "
+            "build it as a functional model"
         )
     return model
 
@@ -70,7 +71,8 @@ def find_graph(model, shapes: dict[str, tuple] | None = None) -> Graph:
         result = operation(*args, **kwargs)
         given, made = keras.tree.flatten((args, kwargs)), keras.tree.flatten(result)
         read = [value for value in given if keras.backend.is_keras_tensor(value)]
-        plain = all(value is None or isinstance(value, bool | int | float | str) for value in given if not keras.backend.is_keras_tensor(value))
+        others = [value for value in given if not keras.backend.is_keras_tensor(value)]
+        plain = all(value is None or isinstance(value, bool | int | float | str) for value in others)
         sources, results = tuple(map(number, read)), tuple(map(number, made))
         calls.append(Call(operation, sources, results, tuple(tuple(t.shape) for t in read), tuple(made[0].shape), plain))
         return result

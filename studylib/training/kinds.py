@@ -10,17 +10,22 @@ from dataclasses import dataclass
 import numpy as np
 
 # Layers and functions that treat every channel by itself and hold no weights.
-_PLAIN = (
-    "ReLU", "LeakyReLU", "ELU", "Activation", "Identity", "ActivityRegularization", "Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise",
-    *(f"{kind}{rank}D" for rank in (1, 2, 3) for kind in (
-        "SpatialDropout", "MaxPooling", "AveragePooling", "GlobalMaxPooling", "GlobalAveragePooling", "ZeroPadding", "Cropping", "UpSampling",
-    )),
+_BY_RANK = (
+    "SpatialDropout", "MaxPooling", "AveragePooling", "GlobalMaxPooling", "GlobalAveragePooling", "ZeroPadding", "Cropping", "UpSampling",
 )  # fmt: skip
+PLAIN = (
+    "ReLU", "LeakyReLU", "ELU", "Activation", "Identity", "ActivityRegularization",
+    "Dropout", "AlphaDropout", "GaussianDropout", "GaussianNoise",
+    *(f"{kind}{rank}D" for kind in _BY_RANK for rank in (1, 2, 3)),
+)  # fmt: skip
+NORMALISING = ("BatchNormalization", "PReLU")
+MERGING = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
+# What `keras.ops` and the operators of Python leave in a graph under the same names and with the same meaning.
+_OPERATIONS = ("Add", "Subtract", "Multiply", "Maximum", "Minimum", "Concatenate")
 _ELEMENTWISE = {
-    "linear", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "swish", "mish", "tanh", "sigmoid", "softplus", "softsign",
-    "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "exponential", "squareplus", "log_sigmoid",
+    "linear", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "swish", "mish", "tanh", "sigmoid", "log_sigmoid",
+    "softplus", "softsign", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "exponential", "squareplus",
 }  # fmt: skip
-_MERGING = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
 
 
 @dataclass(frozen=True)
@@ -38,39 +43,33 @@ class Mixing:
 
 def kind_of(operation) -> str:
     """The class name of a layer or operation that Keras itself brings, or "" for any other."""
-    return type(operation).__name__ if type(operation).__module__.startswith("keras.") else ""
+    import keras
+
+    name = type(operation).__name__
+    known = isinstance(operation, keras.layers.Layer) or name in _OPERATIONS
+    return name if known and type(operation).__module__.startswith("keras.") else ""
 
 
-def is_known(operation) -> bool:
-    """Whether its kind is in the tables here."""
-    return kind_of(operation) in (*_PLAIN, *_MERGING, *MIXING, *DEPTHWISE, *NORMALISING, "Flatten", "Reshape", "Concatenate")
-
-
-def is_plain(operation) -> bool:
-    """Whether it treats every channel of its one input by itself, without weights."""
-    return kind_of(operation) in _PLAIN
-
-
-def is_merging(operation) -> bool:
-    """Whether it computes channel ``i`` from channel ``i`` of each of its inputs."""
-    return kind_of(operation) in _MERGING
-
-
-def why_entangled(call) -> str | None:
-    """Why channels of a layer of a known kind cannot be told apart after all, in words, or None."""
+def why_untouchable(call) -> str | None:
+    """Why no channel of a layer of a known kind may be removed, neither before nor after it, in words, or None."""
     operation = call.operation
-    activation = getattr(operation, "activation", None)
-    if activation is not None and getattr(activation, "__name__", "") not in _ELEMENTWISE:
-        return f"its activation {getattr(activation, '__name__', activation)} reads all channels at once"
     if getattr(operation, "data_format", None) == "channels_first":
         return "its channels come first"
     if getattr(operation, "groups", 1) not in (1, None):
-        return "it is a grouped convolution"
+        return "a grouped convolution"
     if getattr(operation, "quantization_mode", None):
         return "it is quantized"
     if kind_of(operation) == "BatchNormalization" and operation.axis not in (-1, len(call.output_shape) - 1):
         return f"it normalises axis {operation.axis}, not the channels"
     return None
+
+
+def why_outputs_stay(operation) -> str | None:
+    """Why its outputs must all stay although its inputs need not, in words, or None."""
+    activation = getattr(operation, "activation", None)
+    if activation is None or getattr(activation, "__name__", "") in _ELEMENTWISE:
+        return None
+    return f"its activation {getattr(activation, '__name__', activation)} reads all channels at once"
 
 
 def _positions(shape: tuple) -> int:
@@ -79,7 +78,7 @@ def _positions(shape: tuple) -> int:
 
 
 def _convolution(call) -> list[tuple]:
-    return [(_positions(call.output_shape) * math.prod(call.operation.kernel_size), True, True)]
+    return [(_positions(call.output_shape) * math.prod(call.operation.kernel_size) / call.operation.groups, True, True)]
 
 
 def _transposed(call) -> list[tuple]:
@@ -105,7 +104,6 @@ MIXING: dict[str, Mixing] = {
     **{f"SeparableConv{rank}D": _SEPARABLE for rank in (1, 2)},
     "Dense": Mixing("units", ((-2, -1), (None, -1)), _dense),
 }
-NORMALISING = ("BatchNormalization", "PReLU")
 DEPTHWISE = ("DepthwiseConv1D", "DepthwiseConv2D")
 
 
