@@ -47,7 +47,7 @@ def fisher(model, channels: Channels, lessons: Lessons, samples: int, seed: int)
             loss = _loss(tf, lessons, outputs, lesson)
         gradients = tape.gradient(loss, activations, unconnected_gradients="zero")
         # Over all places of a channel: the loss's slope when the whole channel is scaled, shape (batch, channels).
-        return [tf.einsum("b...c,b...c->bc", *pair) for pair in zip(activations, gradients, strict=True)]
+        return [tf.reduce_sum(a * g, list(range(1, len(a.shape) - 1))) for a, g in zip(activations, gradients, strict=True)]
 
     found = np.zeros(channels.count)
     for start in range(0, samples, _BATCH):
