@@ -1,0 +1,62 @@
+"""Smaller models of the same kind: channels and blocks removed by measured importance, and students of half the width."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from studylib.recipes.retrained import Retrained
+
+_HOME = "../training/"
+_SHARED = tuple(
+    _HOME + name
+    for name in (
+        "teaching.py", "lessons.py", "resuming.py", "job.py", "graph.py", "channels.py", "kinds.py", "costs.py", "choice.py", "surgery.py",
+    )
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Slimmed(Retrained):
+    """What pruning and distillation have in common: how long and how fast the smaller model is taught."""
+
+    packages: ClassVar[tuple[str, ...]] = ("keras", "tensorflow", "numpy", "scipy")
+
+    epochs: int = 10
+    batch: int = 32
+    learning_rate: float = 1e-3
+
+    def result(self, folder: Path) -> Path:
+        return folder / "model.keras"
+
+    def options(self) -> dict:
+        return {"epochs": self.epochs, "batch": self.batch, "learning_rate": self.learning_rate}
+
+
+@dataclass(frozen=True)
+class PrunedChannels(_Slimmed):
+    """Whole channels removed, always those that cost least for what they save, until ``share`` of the MACs is left; then taught again.
+
+    Layers of unknown kinds stay whole with all they touch; the notes name them. Source: Theis et al. (2018), Fisher pruning;
+    Fang et al. (2023), dependency graph.
+    """
+
+    name: ClassVar[str] = "pruned_channels50"
+    technique: ClassVar[str] = "structured"
+    helpers: ClassVar[tuple[str, ...]] = (*_SHARED, _HOME + "structured.py", _HOME + "importance.py", _HOME + "blocks.py")
+    blocks: ClassVar[bool] = False
+
+    share: float = 0.5
+
+    def options(self) -> dict:
+        return super().options() | {"share": self.share, "blocks": self.blocks}
+
+
+@dataclass(frozen=True)
+class PrunedBlocks(PrunedChannels):
+    """As `PrunedChannels`, with whole residual branches among what may be removed."""
+
+    name: ClassVar[str] = "pruned_blocks"
+    blocks: ClassVar[bool] = True
+
+
+SLIMMED: dict[str, Retrained] = {recipe.name: recipe for recipe in (PrunedChannels(), PrunedBlocks())}

@@ -1,0 +1,46 @@
+"""What structured pruning and distillation share: reading the source model, and teaching a smaller one."""
+
+from pathlib import Path
+
+from studylib.errors import RefusedError
+from studylib.training.graph import functional
+from studylib.training.job import Job
+from studylib.training.lessons import Lessons
+from studylib.training.resuming import fit
+from studylib.zoo import Samples
+
+
+def source_model(path: Path):
+    """The Keras model in a file, as a graph of layers. Raises `RefusedError` when it cannot be read or is none."""
+    import keras
+
+    try:
+        return functional(keras.models.load_model(path, compile=False))
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise RefusedError(f"{path.name} cannot be read by keras {keras.__version__}: {' '.join(str(error).split())[:300]}") from None
+
+
+def shapes_of(samples: Samples) -> dict[str, tuple]:
+    """The shape of one sample by input, for axes that a model leaves open."""
+    return {name: tuple(values.shape[1:]) for name, values in samples.inputs.items()}
+
+
+def taught(model, lesson: Lessons, job: Job, stage: str) -> list[float]:
+    """Teach ``model`` in place and return the loss of every epoch; a killed training goes on where it was."""
+    import keras
+
+    compiled = lesson.compiled(keras, model, optimizer(job, len(lesson)))
+    return fit(keras, compiled, lesson.inputs, lesson.answers, stage=stage, **schedule(job))
+
+
+def optimizer(job: Job, samples: int):
+    """Adam, its learning rate falling to nothing as half a cosine over the whole training."""
+    import keras
+
+    steps = max(1, -(-samples // job.options["batch"]) * job.options["epochs"])
+    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(job.options["learning_rate"], steps))
+
+
+def schedule(job: Job) -> dict:
+    """How long, from what seed and with which checkpoints a training goes, for `resuming.fit`."""
+    return {"epochs": job.options["epochs"], "batch": job.options["batch"], "seed": job.seed, "unfinished": job.unfinished}
