@@ -71,9 +71,13 @@ class Surgeon(ABC):
     def open(self, path: Path, threads: int) -> Run:
         """The file as a function from inputs by name to outputs by name."""
 
-    def layer_times(self, path: Path, queries: list[dict], threads: int, names: list[str]) -> dict[str, float] | None:
-        """Seconds that each layer takes of one query, with conversions around it; None where the runtime does not tell."""
+    def layer_times(self, model: Calibrated, path: Path, queries: list[dict], threads: int) -> dict[str, float] | None:
+        """Seconds that each layer of ``model`` takes of one query of its file ``path``; None where the runtime does not tell."""
         return None
+
+    def work(self, model: Calibrated) -> dict[str, float]:
+        """How much each layer computes, in any unit."""
+        return {layer.name: float(max(1, layer.parameters)) for layer in model.layers}
 
 
 def check_samples(samples: Samples, what: str) -> None:
@@ -93,6 +97,18 @@ def check_assignment(assignment: dict[str, str], layers: tuple[Layer, ...] | lis
         if precision not in known[name].precisions:
             allowed = ", ".join(known[name].precisions)
             raise InputError(f"Layer '{name}' ({known[name].operator}) cannot be {precision} in this format; it can be {allowed}.")
+
+
+def short_names(names: list[str]) -> list[str]:
+    """Paths without the scopes that all of them share (the model's own name); alike ones are numbered."""
+    parts = [name.split("/") for name in names]
+    while len({path[0] for path in parts}) == 1 and all(len(path) > 1 for path in parts):
+        parts = [path[1:] for path in parts]
+    found: list[str] = []
+    for name in ("/".join(path) for path in parts):
+        twins = sum(other == name or other.startswith(f"{name}#") for other in found)
+        found.append(f"{name}#{twins + 1}" if twins else name)
+    return found
 
 
 def uniform(layers, precision: str) -> dict[str, str]:

@@ -57,16 +57,19 @@ class LiteRTSurgeon(Surgeon):
         target.write_bytes(_quantized(path, scopes, {operator.name: operator.kind for operator in operators}, ranges))
         return target
 
+    def work(self, model: Calibrated) -> dict[str, float]:
+        return {layer.name: max(1.0, work) for layer, work in _read(model.path)[0].values()}
+
     def open(self, path: Path, threads: int) -> Run:
         return RUNTIMES["litert"].open(path, Options(threads=threads)).run
 
 
-def _read(path: Path) -> tuple[dict[str, tuple[Layer, str]], list[Operator]]:
+def _read(path: Path) -> tuple[dict[str, tuple[Layer, float]], list[Operator]]:
     """Layers by the scope that ai-edge-quantizer matches, and all operators of the main graph, named by their scopes."""
     from ai_edge_quantizer.utils import tfl_flatbuffer_utils as flatbuffer
 
     model = flatbuffer.read_model(str(path))
-    found: dict[str, tuple[Layer, str]] = {}
+    found: dict[str, tuple[Layer, float]] = {}
     operators, taken = [], set()
     for index, graph in enumerate(model.subgraphs):
         for operator in graph.operators:
@@ -80,7 +83,7 @@ def _read(path: Path) -> tuple[dict[str, tuple[Layer, str]], list[Operator]]:
                 operators.append(Operator(scope, kind, inputs, tuple(_text(graph.tensors[place]) for place in operator.outputs)))
             if kind in _LAYERS and scope not in found and _is_float(graph, operator):
                 layer = _layer(_unique(_short(scope), taken), kind, reads, constant, inner=index > 0)
-                found[scope] = (layer, kind)
+                found[scope] = (layer, _work(graph, operator, kind))
     found = {scope: entry for scope, entry in found.items() if len(entry[0].precisions) > 1}
     if not found:
         raise RefusedError(f"{Path(path).name} has no operator that can be quantized ({', '.join(_LAYERS)} in float32)")
@@ -101,6 +104,13 @@ def _layer(name: str, kind: str, reads: list, constant: list[bool], inner: bool)
     weights = int(np.prod(reads[1].shape)) if constant[1] else 0
     dynamic = (DYNAMIC,) if kind in _DYNAMIC and weights >= _DYNAMIC_WEIGHTS else ()
     return Layer(name, kind, parameters, (FLOAT, *dynamic, *(() if inner else (STATIC,))))
+
+
+def _work(graph, operator, kind: str) -> float:
+    """Multiply-accumulates of one sample, unknown sizes taken as one."""
+    outputs, weights = ([max(1, size) for size in graph.tensors[place].shape] for place in (operator.outputs[0], operator.inputs[1]))
+    channels = weights[-1] if kind == "DEPTHWISE_CONV_2D" else weights[0]
+    return float(np.prod(outputs) * np.prod(weights) / channels)
 
 
 def _text(tensor) -> str:
