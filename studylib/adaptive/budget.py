@@ -1,0 +1,151 @@
+"""What a mixed model may lose, and what one has lost on held-back samples."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from studylib import quality
+from studylib.adaptive.layers import Run, check_samples
+from studylib.errors import InputError, RefusedError
+from studylib.sources import stacked
+from studylib.zoo import Samples
+
+# The least SQNR where outputs are no scores of classes.
+_SQNR_DB = 20.0
+_RESAMPLES = 1000
+# Share of the allowed loss that a search aims at: held-back samples are few, and the best of many candidates was lucky on them.
+_AIM = 0.5
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The largest loss of accuracy (0.01 is one point) and the least SQNR in dB; None does not apply, both given both hold.
+
+    With labels the loss is of accuracy; for scores without labels it is the share of answers that are no longer the
+    source model's; for other outputs it has no meaning and 20 dB of SQNR stand for it.
+    """
+
+    max_accuracy_loss: float | None = 0.01
+    min_sqnr_db: float | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """``sqnr_db`` with the low end of its 95 % interval, and ``loss`` (a share, 0.01 is one point) of ``answers``.
+
+    ``lost`` counts answers that were right, or were the source model's, and are not any more; ``loss`` is None without scores.
+    """
+
+    sqnr_db: float
+    sqnr_low_db: float
+    loss: float | None
+    lost: int
+    answers: int
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A budget made definite for one model. ``measure``: accuracy, agreement or none of them."""
+
+    measure: str | None
+    loss: float | None
+    sqnr_db: float | None
+
+    def holds(self, found: Judgement) -> bool:
+        """Whether the budget holds as measured."""
+        return self._loss_holds(found.loss) and (self.sqnr_db is None or found.sqnr_db >= self.sqnr_db)
+
+    def holds_safely(self, found: Judgement) -> bool:
+        """Whether it holds with the margin: half the loss, gains not set against it; the low end of the SQNR's interval."""
+        if self.loss is not None and found.lost > math.floor(_AIM * self.loss * found.answers):
+            return False
+        return self._loss_holds(found.loss) and (self.sqnr_db is None or found.sqnr_low_db >= self.sqnr_db)
+
+    def _loss_holds(self, loss: float | None) -> bool:
+        return self.loss is None or (loss is not None and loss <= self.loss)
+
+    def words(self, answers: int) -> str:
+        parts = []
+        if self.loss is not None:
+            most = max(0, math.floor(_AIM * self.loss * answers))
+            parts.append(f"at most {100 * self.loss:g} points of {self.measure}, as a margin at most {most} of {answers} held-back answers lost")
+        if self.sqnr_db is not None:
+            parts.append(f"at least {self.sqnr_db:g} dB SQNR, also at the low end of its 95 % interval over held-back samples")
+        return "; ".join(parts)
+
+
+def limit(budget: Budget, labels: np.ndarray | None, task: str) -> Limit:
+    """Which part of ``budget`` applies. Raises `InputError` when it allows anything."""
+    if budget.max_accuracy_loss is None and budget.min_sqnr_db is None:
+        raise InputError("The budget allows any loss; give max_accuracy_loss (0.01 is one point), min_sqnr_db, or both.")
+    measure = None
+    if budget.max_accuracy_loss is not None and task in quality.SCORED_TASKS:
+        measure = "accuracy" if labels is not None and task == "classification" else "agreement"
+    if measure is None:
+        return Limit(None, None, _SQNR_DB if budget.min_sqnr_db is None else budget.min_sqnr_db)
+    return Limit(measure, budget.max_accuracy_loss, budget.min_sqnr_db)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Runs held-back samples and compares with the source model's outputs, arrays (n, …) as `studylib.sources.answer` gives."""
+
+    samples: Samples
+    reference: dict[str, np.ndarray]
+    task: str
+    seed: int = 0
+
+    def __post_init__(self):
+        check_samples(self.samples, "held-back")
+        for name, values in self.reference.items():
+            if len(values) != len(self.samples):
+                raise InputError(f"The reference '{name}' has {len(values)} answers for {len(self.samples)} held-back samples; give one each.")
+
+    def first(self, n: int) -> "Judge":
+        """The same with the first ``n`` samples only."""
+        labels = None if self.samples.labels is None else self.samples.labels[:n]
+        samples = Samples({name: values[:n] for name, values in self.samples.inputs.items()}, labels, self.samples.batch_axes)
+        return Judge(samples, {name: values[:n] for name, values in self.reference.items()}, self.task, self.seed)
+
+    def __call__(self, run: Run) -> Judgement:
+        outputs = stacked(run, self.samples)
+        found = quality.metrics(outputs, self.reference, self.samples.labels, self.task)
+        low = min(self._low(mine, wanted) for _, mine, wanted in quality.matched(outputs, self.reference))
+        if "correct" in found:
+            before = np.asarray(quality.metrics(self.reference, self.reference, self.samples.labels, self.task)["correct"])
+            now = np.asarray(found["correct"])
+            return Judgement(found["sqnr"], low, float(before.mean() - now.mean()), int((before & ~now).sum()), len(now))
+        if "agreeing" in found:
+            agreeing = np.asarray(found["agreeing"])
+            return Judgement(found["sqnr"], low, float(1 - agreeing.mean()), int((~agreeing).sum()), len(agreeing))
+        return Judgement(found["sqnr"], low, None, 0, 0)
+
+    def _low(self, outputs: np.ndarray, reference: np.ndarray) -> float:
+        """The low end of the SQNR's 95 % interval: samples drawn again and again (bootstrap), dB."""
+        if not np.isfinite(outputs).all():
+            return -math.inf
+        noise = ((outputs - reference) ** 2).reshape(len(reference), -1).sum(1)
+        signal = (reference**2).reshape(len(reference), -1).sum(1)
+        if not noise.any():
+            return math.inf
+        if not signal.any():
+            return -math.inf
+        counts = np.random.default_rng(self.seed).multinomial(len(noise), np.full(len(noise), 1 / len(noise)), size=_RESAMPLES)
+        with np.errstate(divide="ignore"):
+            return float(np.quantile(10 * np.log10(counts @ signal / np.maximum(counts @ noise, 1e-300)), 0.025))
+
+
+def check_apart(calibration: Samples, held_back: Samples) -> None:
+    """Raise `RefusedError` when a held-back sample is a calibration sample: a loss measured on it would look too small."""
+    seen = {_content(calibration, index) for index in range(len(calibration))}
+    same = [index for index in range(len(held_back)) if _content(held_back, index) in seen]
+    if same:
+        raise RefusedError(
+            f"{len(same)} of {len(held_back)} held-back samples are calibration samples as well (first: number {same[0]}); "
+            "the loss must be measured on others, give samples that calibration has not seen"
+        )
+
+
+def _content(samples: Samples, index: int) -> bytes:
+    return b"".join(np.ascontiguousarray(samples.inputs[name][index]).tobytes() for name in sorted(samples.inputs))

@@ -1,0 +1,125 @@
+"""Candidates of a search: written, judged on held-back samples and raced against fp32, each of it a step in the trace."""
+
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from studylib.adaptive.assignment import digest
+from studylib.adaptive.budget import Judge, Judgement, Limit
+from studylib.adaptive.latency import race, ratio
+from studylib.adaptive.layers import FLOAT, Calibrated, Run, Surgeon
+from studylib.adaptive.trace import Trace
+from studylib.stats import MINIMUM_ROUNDS
+
+_QUERIES = 8
+
+
+@dataclass
+class Candidates:
+    """Makes steps. A step that the trace knows already is read from there, files and sessions are then not even opened."""
+
+    surgeon: Surgeon
+    model: Calibrated
+    judge: Judge
+    limit: Limit
+    trace: Trace
+    threads: int
+    seed: int
+    scratch: Path
+    on_step: object = None
+    spent_s: float = 0.0
+    _open: dict[str, Run] = field(default_factory=dict, repr=False)
+    _judged: dict[str, Judgement] = field(default_factory=dict, repr=False)
+
+    def judged(self, what: str, layers: dict[str, str]) -> dict:
+        """The step that says what an assignment loses."""
+        return self._step("judged", what, layers, (), lambda: {})
+
+    def raced(self, what: str, layers: dict[str, str], against: tuple[dict[str, str], ...] = (), rounds: int = MINIMUM_ROUNDS) -> dict:
+        """As `judged`, with ``ratio``: fp32's latency by this one's, measured in turns.
+
+        ``against``: other assignments' latency by this one's, by digest; ``rivals``: fp32's by theirs.
+        """
+
+        def measured() -> dict:
+            rivals = {digest(other): other for other in ({}, *against)}
+            names = list(dict.fromkeys((*rivals, digest(layers))))
+            runs = {name: self._run(rivals.get(name, layers)) for name in names}
+            times = race(runs, self._queries(), rounds, self.seed + len(self.trace.steps))
+            mine, fp32 = digest(layers), digest({})
+            compared = {name: asdict(ratio(times, fp32, name, self.seed)) for name in names}
+            timed = {"latency_s": float(np.median(times[mine])), "ratio": compared[mine]["ratio"], "rounds": rounds}
+            timed |= {"ratio_low": compared[mine]["low"], "ratio_high": compared[mine]["high"], "verdict": compared[mine]["verdict"]}
+            rivals.pop(fp32)
+            beaten = {name: asdict(ratio(times, name, mine, self.seed)) for name in rivals}
+            return timed | {"against": beaten, "rivals": {name: compared[name] for name in rivals}}
+
+        return self._step("raced", what, layers, against, measured)
+
+    def profiled(self, assignments: dict[str, dict[str, str]]) -> dict[str, dict[str, float]] | None:
+        """Seconds of each layer under each of ``assignments``, by their names; None where the runtime does not tell."""
+
+        def measured() -> dict | None:
+            queries, found = self._queries(), {}
+            for name, layers in assignments.items():
+                target = self.surgeon.apply(self.model, layers, self.scratch / f"profile.{self.surgeon.format}")
+                found[name] = self.surgeon.layer_times(self.model, target, queries, self.threads)
+                target.unlink()
+            return found if all(found.values()) else None
+
+        known = self.trace.known("profiled")
+        if known is None:
+            begun = time.perf_counter()
+            times = measured()
+            known = {"step": len(self.trace.steps) + 1, "key": "profiled", "what": "time of each layer", "times": times}
+            known["seconds"] = time.perf_counter() - begun
+            self.trace.add(known)
+        self.spent_s += known["seconds"]
+        return known["times"]
+
+    def safe(self, step: dict) -> bool:
+        """Whether the step's assignment is within the budget with its margin."""
+        return self.limit.holds_safely(Judgement(**step["judgement"]))
+
+    def forget(self) -> None:
+        """Forget judgements, after another judge was set."""
+        self._judged.clear()
+
+    def keep(self, *wanted: dict[str, str]) -> None:
+        """Close every session but fp32's and those of ``wanted``."""
+        names = {digest({}), *map(digest, wanted)}
+        for name in [name for name in self._open if name not in names]:
+            del self._open[name]
+
+    def _step(self, kind: str, what: str, layers: dict[str, str], against: tuple, measured) -> dict:
+        layers = {name: precision for name, precision in layers.items() if precision != FLOAT}
+        key = f"{kind} {digest(layers)} {' '.join(map(digest, against))}".strip()
+        found = self.trace.known(key)
+        if found is None:
+            begun = time.perf_counter()
+            judgement = self._judged.get(digest(layers)) or self.judge(self._run(layers))
+            counts = {precision: list(layers.values()).count(precision) for precision in sorted(set(layers.values()))}
+            step = {"step": len(self.trace.steps) + 1, "key": key, "what": what, "digest": digest(layers), "quantized": len(layers)}
+            step |= {"counts": counts, "layers": layers, "judgement": asdict(judgement)}
+            step |= {"sqnr_db": judgement.sqnr_db, "loss": judgement.loss, "within_budget": self.limit.holds_safely(judgement)}
+            found = step | measured() | {"seconds": time.perf_counter() - begun}
+            self.trace.add(found)
+        self._judged[digest(layers)] = Judgement(**found["judgement"])
+        self.spent_s += found["seconds"]
+        if self.on_step:
+            self.on_step(found)
+        return found
+
+    def _queries(self) -> list[dict]:
+        return [self.judge.samples.batch(index, 1) for index in range(min(_QUERIES, len(self.judge.samples)))]
+
+    def _run(self, layers: dict[str, str]) -> Run:
+        name = digest(layers)
+        if name not in self._open:
+            target = self.scratch / f"{name}.{self.surgeon.format}"
+            self._open[name] = self.surgeon.open(self.surgeon.apply(self.model, layers, target), self.threads)
+            # An opened file needs its name no longer, and a search makes hundreds.
+            target.unlink()
+        return self._open[name]

@@ -1,0 +1,171 @@
+"""The course of a search: the uniform assignments, what each layer wins and costs, repairs, moves, and the last race."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from studylib.adaptive import profits
+from studylib.adaptive.assignment import digest
+from studylib.adaptive.budget import Judgement
+from studylib.adaptive.candidates import Candidates
+from studylib.adaptive.layers import DYNAMIC, FLOAT, STATIC, uniform
+from studylib.adaptive.moves import propose, without_worst
+
+# Shares of the time limit: one look at the held-back samples, the layers one by one, what is kept for the last race.
+_JUDGING, _ALONE, _LAST = 1 / 100, 0.35, 0.1
+_FEWEST_SAMPLES = 8
+_LAST_ROUNDS = 15
+# A search that finds nothing better in so many moves has looked around enough.
+_PATIENCE = 40
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a search came to. ``ratio``: fp32's latency by this one's, with interval and rounds."""
+
+    layers: dict[str, str]
+    judgement: Judgement
+    within_budget: bool
+    faster: bool
+    ratio: dict
+    why: str
+    stopped_by: str
+
+
+class Course:
+    """Runs a search; every decision hangs on recorded steps only, so that a resumed search takes the same course."""
+
+    def __init__(self, candidates: Candidates, time_limit_s: float):
+        self.candidates, self.time_limit_s = candidates, time_limit_s
+        self.order = [layer.name for layer in candidates.model.layers]
+        self.stopped_by = "no better one found"
+
+    def run(self) -> Ended:
+        c = self.candidates
+        whole = c.judge
+        c.judge = whole.first(min(_FEWEST_SAMPLES, len(whole.samples)))
+        first = c.raced("fp32, a first look", {})
+        affordable = int(self.time_limit_s * _JUDGING / max(first["latency_s"], 1e-7))
+        c.judge = whole.first(int(np.clip(affordable, _FEWEST_SAMPLES, len(whole.samples))) if len(whole.samples) else 0)
+        c.forget()
+        uniforms = self._uniforms()
+        if not c.safe(uniforms[FLOAT]) and not any(map(c.safe, uniforms.values())):
+            return self._hopeless(uniforms)
+        current = self._start(uniforms)
+        current = self._moves(current) if current is not None else {}
+        return self._last(uniforms, current)
+
+    def _uniforms(self) -> dict[str, dict]:
+        layers = self.candidates.model.layers
+        chosen = {FLOAT: {}} | {precision: uniform(layers, precision) for precision in (DYNAMIC, STATIC)}
+        return {precision: self.candidates.raced(f"all {precision}", assignment) for precision, assignment in chosen.items()}
+
+    def _start(self, uniforms: dict[str, dict]) -> dict[str, str] | None:
+        """The fastest of the first repaired assignments; None when no precision promises to save time anywhere."""
+        c = self.candidates
+        gains = profits.gains(c, uniforms)
+        self.useful = {name: [precision for precision, gain in gains.get(name, {}).items() if gain > 0] for name in self.order}
+        if not any(self.useful.values()):
+            self.stopped_by = "nothing to gain"
+            return None
+        wanted = [(name, precision) for name in self.order for precision in self.useful[name]]
+        noise = profits.noises(c, wanted, _ALONE * self.time_limit_s)
+        self.value = {name: {p: gains[name][p] / max(noise[name][p], 1e-12) for p in self.useful[name]} for name in self.order}
+        fastest = {name: max(own, key=lambda p, n=name: gains[n][p]) for name, own in self.useful.items() if own}
+        bases = [fastest, *({name: p for name in self.order if p in self.useful[name]} for p in (STATIC, DYNAMIC))]
+        found: dict[str, dict] = {}
+        for base in bases:
+            by_noise = {name: noise[name][precision] for name, precision in base.items()}
+            by_value = {name: by_noise[name] / gains[name][precision] for name, precision in base.items()}
+            for cost in (by_value, by_noise):
+                if base and self._left() > 0:
+                    repaired = self._repaired(base, cost)
+                    found[digest(repaired)] = repaired
+        steps = [(assignment, c.raced("repaired", assignment)) for assignment in found.values()]
+        return max(steps, key=lambda pair: pair[1]["ratio"])[0] if steps else {}
+
+    def _repaired(self, base: dict[str, str], cost: dict[str, float]) -> dict[str, str]:
+        """``base`` with as few of its most costly layers back in float as bring it within the budget (bisection)."""
+        fewest, most = -1, len(base)
+        while most - fewest > 1:
+            count = (fewest + most) // 2
+            step = self.candidates.judged(f"{count} of {len(base)} layers back to float", without_worst(base, cost, count))
+            if self.candidates.safe(step):
+                most = count
+            else:
+                fewest = count
+            self.candidates.keep()
+        return without_worst(base, cost, most)
+
+    def _moves(self, current: dict[str, str]) -> dict[str, str]:
+        c, rng, seen, failures = self.candidates, np.random.default_rng(self.candidates.seed), {digest({}), digest(current)}, 0
+        for _ in range(100 * _PATIENCE):
+            if failures >= _PATIENCE:
+                return current
+            if self._left() <= 0:
+                self.stopped_by = "time limit"
+                return current
+            words, changed = propose(current, self.order, self.useful, self.value, rng)
+            if digest(changed) in seen:
+                continue
+            seen.add(digest(changed))
+            failures += 1
+            c.keep(current)
+            if not c.safe(c.judged(words, changed)):
+                continue
+            step = c.raced(words, changed, (current,))
+            compared = step["against"].get(digest(current)) or {"low": step["ratio_low"]}
+            if compared["low"] is not None and compared["low"] > 1:
+                current, failures = changed, 0
+        return current
+
+    def _last(self, uniforms: dict[str, dict], current: dict[str, str]) -> Ended:
+        """All that is left in one long race: fp32, the uniform assignments within the budget, and the one found."""
+        c = self.candidates
+        safe = {step["digest"]: step for step in uniforms.values() if step["layers"] and c.safe(step)}
+        entries = [layers for layers in (current, *(step["layers"] for step in safe.values())) if layers]
+        if not entries:
+            return self._ended(uniforms[FLOAT], uniforms)
+        race = c.raced("the last race", entries[0], tuple(entries[1:]), _LAST_ROUNDS)
+        mine = {name: race[name] for name in ("ratio", "ratio_low", "ratio_high", "rounds", "verdict")}
+        timed = {race["digest"]: race | mine}
+        for name, found in race["rivals"].items():
+            measured = {"ratio": found["ratio"], "ratio_low": found["low"], "ratio_high": found["high"], "rounds": found["n"]}
+            timed[name] = safe[name] | measured | {"verdict": found["verdict"]}
+        fast = {name: step for name, step in timed.items() if step["verdict"] == "faster"}
+        simple = max((step for name, step in fast.items() if name in safe), key=lambda step: step["ratio"], default=uniforms[FLOAT])
+        found = fast.get(digest(current))
+        # A tie goes to the simpler of the two.
+        better = found and all(race["against"][name]["verdict"] == "faster" for name in safe if name != race["digest"])
+        return self._ended(found if better else simple, uniforms)
+
+    def _ended(self, best: dict, uniforms: dict[str, dict]) -> Ended:
+        judgement = Judgement(**best["judgement"])
+        faster = best["verdict"] == "faster" and bool(best["layers"])
+        ratio = {name: best[name] for name in ("ratio", "ratio_low", "ratio_high", "rounds")}
+        within = self.candidates.limit.holds(judgement)
+        return Ended(best["layers"], judgement, within, faster, ratio, self._why(best, uniforms, faster), self.stopped_by)
+
+    def _why(self, best: dict, uniforms: dict[str, dict], faster: bool) -> str:
+        same = next((precision for precision, step in uniforms.items() if step["digest"] == best["digest"]), None)
+        told = "; ".join(f"all {name} {_words(step)}{'' if self.candidates.safe(step) else ', over the budget'}" for name, step in uniforms.items() if name != FLOAT)
+        if not faster:
+            return f"nothing within the budget was faster than fp32 ({told})"
+        if same:
+            return f"all {same} is within the budget and nothing mixed was faster than it ({told})"
+        return f"{best['quantized']} of {len(self.order)} layers quantized, {_words(best)} ({told})"
+
+    def _hopeless(self, uniforms: dict[str, dict]) -> Ended:
+        best = max(uniforms.values(), key=lambda step: (-(step["loss"] or 0.0), step["sqnr_db"]))
+        self.stopped_by = "nothing meets the budget"
+        ended = self._ended(best, uniforms)
+        why = f"over the budget: no assignment meets it, not even fp32; this one comes nearest ({_words(best)})"
+        return Ended(ended.layers, ended.judgement, False, ended.faster, ended.ratio, why, self.stopped_by)
+
+    def _left(self) -> float:
+        return self.time_limit_s * (1 - _LAST) - self.candidates.spent_s
+
+
+def _words(step: dict) -> str:
+    lost = "" if step["loss"] is None else f", {100 * step['loss']:.1f} points lost"
+    return f"{step['ratio']:.2f} times fp32's speed, {step['sqnr_db']:.1f} dB{lost}"

@@ -1,0 +1,163 @@
+"""Mixed precision in LiteRT files. Source: ``ai-edge-quantizer``, one recipe an operator, chosen by its output tensors.
+
+docs/decisions/0012 tells why it is not the TensorFlow converter here.
+"""
+
+import copy
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from studylib.adaptive.layers import (
+    DYNAMIC, FLOAT, STATIC, Calibrated, Layer, Operator, Run, Surgeon, carried, check_assignment, check_samples,
+)  # fmt: skip
+from studylib.errors import RefusedError
+from studylib.runtimes import RUNTIMES, Options
+from studylib.zoo import Samples
+
+_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "FULLY_CONNECTED", "BATCH_MATMUL")
+# XNNPACK has kernels for these with weights in int8 and activations in float; a dynamic depthwise convolution leaves it.
+_DYNAMIC = ("CONV_2D", "FULLY_CONNECTED")
+# The TensorFlow converter's own limit: smaller weights save nothing and cost a conversion.
+_DYNAMIC_WEIGHTS = 1024
+_CARRIERS = frozenset(
+    "ADD AVERAGE_POOL_2D CONCATENATION HARD_SWISH LOGISTIC MAXIMUM MAX_POOL_2D MEAN MUL PACK PAD PADV2 RELU RESHAPE "
+    "RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR SLICE SPACE_TO_DEPTH SPLIT STRIDED_SLICE SUB SUM TANH TRANSPOSE UNPACK".split()
+)
+# What TensorFlow calls the operation inside a layer's scope, of the many names that a fused operator carries.
+_KERNELS = ("convolution", "depthwise", "conv2d_transpose", "MatMul", "matmul", "einsum")
+
+
+class LiteRTSurgeon(Surgeon):
+    """``.tflite`` files; layers inside loops can only be dynamic, since no range is known in there."""
+
+    format = "tflite"
+
+    def layers(self, path: Path) -> list[Layer]:
+        return [layer for layer, _ in _read(path)[0].values()]
+
+    def calibrated(self, path: Path, samples: Samples, folder: Path) -> Calibrated:
+        check_samples(samples, "calibration")
+        return Calibrated(self.format, Path(path), tuple(self.layers(path)), _ranges(path, samples))
+
+    def apply(self, model: Calibrated | Path, assignment: dict[str, str], target: Path) -> Path:
+        path, ranges = (model.path, model.ranges) if isinstance(model, Calibrated) else (Path(model), None)
+        found, operators = _read(path)
+        check_assignment(assignment, [layer for layer, _ in found.values()])
+        chosen = {name: precision for name, precision in assignment.items() if precision != FLOAT}
+        if STATIC in chosen.values() and ranges is None:
+            raise RefusedError(f"{path.name}: {STATIC} needs calibration samples; calibrate the model first")
+        if not chosen:
+            return Path(shutil.copyfile(path, target))
+        scopes = {scope: chosen[layer.name] for scope, (layer, _) in found.items() if layer.name in chosen}
+        static = {scope for scope, precision in scopes.items() if precision == STATIC}
+        scopes |= dict.fromkeys(carried(operators, static, _CARRIERS), STATIC)
+        target.write_bytes(_quantized(path, scopes, {operator.name: operator.kind for operator in operators}, ranges))
+        return target
+
+    def work(self, model: Calibrated) -> dict[str, float]:
+        return {layer.name: max(1.0, work) for layer, work in _read(model.path)[0].values()}
+
+    def open(self, path: Path, threads: int) -> Run:
+        return RUNTIMES["litert"].open(path, Options(threads=threads)).run
+
+
+def _read(path: Path) -> tuple[dict[str, tuple[Layer, float]], list[Operator]]:
+    """Layers by the scope that ai-edge-quantizer matches, and all operators of the main graph, named by their scopes."""
+    from ai_edge_quantizer.utils import tfl_flatbuffer_utils as flatbuffer
+
+    model = flatbuffer.read_model(str(path))
+    found: dict[str, tuple[Layer, float]] = {}
+    operators, taken = [], set()
+    for index, graph in enumerate(model.subgraphs):
+        for operator in graph.operators:
+            kind = flatbuffer.TFL_OP_CODE_TO_NAME.get(model.operatorCodes[operator.opcodeIndex].builtinCode)
+            kind = str(getattr(kind, "value", kind))
+            scope = flatbuffer.get_op_scope(operator, graph.tensors)
+            reads = [graph.tensors[place] for place in operator.inputs if place >= 0]
+            constant = [_held(model, tensor) for tensor in reads]
+            if index == 0:
+                inputs = tuple(_text(tensor) for tensor, held in zip(reads, constant, strict=True) if not held)
+                operators.append(Operator(scope, kind, inputs, tuple(_text(graph.tensors[place]) for place in operator.outputs)))
+            if kind in _LAYERS and scope not in found and _is_float(graph, operator):
+                layer = _layer(_unique(_short(scope), taken), kind, reads, constant, inner=index > 0)
+                found[scope] = (layer, _work(graph, operator, kind))
+    found = {scope: entry for scope, entry in found.items() if len(entry[0].precisions) > 1}
+    if not found:
+        raise RefusedError(f"{Path(path).name} has no operator that can be quantized ({', '.join(_LAYERS)} in float32)")
+    return found, operators
+
+
+def _held(model, tensor) -> bool:
+    data = model.buffers[tensor.buffer].data
+    return data is not None and len(data) > 0
+
+
+def _is_float(graph, operator) -> bool:
+    return all(graph.tensors[place].type == 0 for place in (*operator.inputs[:2], *operator.outputs) if place >= 0)
+
+
+def _layer(name: str, kind: str, reads: list, constant: list[bool], inner: bool) -> Layer:
+    parameters = sum(int(np.prod(tensor.shape)) for tensor, held in zip(reads, constant, strict=True) if held)
+    weights = int(np.prod(reads[1].shape)) if constant[1] else 0
+    dynamic = (DYNAMIC,) if kind in _DYNAMIC and weights >= _DYNAMIC_WEIGHTS else ()
+    return Layer(name, kind, parameters, (FLOAT, *dynamic, *(() if inner else (STATIC,))))
+
+
+def _work(graph, operator, kind: str) -> float:
+    """Multiply-accumulates of one sample, unknown sizes taken as one."""
+    outputs, weights = ([max(1, size) for size in graph.tensors[place].shape] for place in (operator.outputs[0], operator.inputs[1]))
+    channels = weights[-1] if kind == "DEPTHWISE_CONV_2D" else weights[0]
+    return float(np.prod(outputs) * np.prod(weights) / channels)
+
+
+def _text(tensor) -> str:
+    return tensor.name.decode() if isinstance(tensor.name, bytes) else str(tensor.name)
+
+
+def _short(scope: str) -> str:
+    """``model/relu/Relu6;model/conv/convolution;…`` to ``conv/convolution``: the kernel's own name in its layer."""
+    names = [name for name in scope.split(";") if name]
+    kernels = [name for name in names if name.rsplit("/", 1)[-1].rstrip("0123456789_") in _KERNELS]
+    chosen = (kernels or sorted(names, key=len) or [scope])[0]
+    parts = chosen.split("/")
+    return "/".join(parts[1:]) if len(parts) > 2 else chosen
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    count = 1
+    while (candidate := name if count == 1 else f"{name}#{count}") in taken:
+        count += 1
+    taken.add(candidate)
+    return candidate
+
+
+def _ranges(path: Path, samples: Samples) -> dict:
+    """Least and greatest value of each tensor: the quantizer's own default, a moving average, cuts off what few samples show."""
+    from ai_edge_quantizer import calibrator
+    from ai_edge_quantizer.utils import qsv_utils
+
+    mode = calibrator.CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS
+    interpreter = calibrator.CalibrationInterpreter(str(path), mode, qsv_utils.min_max_update)
+    runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list()), None))
+    for index in range(len(samples)):
+        runner(**samples.batch(index, 1))
+    return interpreter.get_calibration_results()
+
+
+def _quantized(path: Path, scopes: dict[str, str], kinds: dict[str, str], ranges: dict | None) -> bytes:
+    from ai_edge_quantizer import qtyping, quantizer
+
+    work = quantizer.Quantizer(str(path))
+    for scope, precision in scopes.items():
+        # Layers in loops are not among the operators of the main graph, and their scopes are their own.
+        kind = qtyping.TFLOperationName(kinds[scope]) if scope in kinds else qtyping.TFLOperationName.ALL_SUPPORTED
+        exactly = f"^{re.escape(scope)}$"
+        if precision == STATIC:
+            work.add_static_config(exactly, kind, 8, 8)
+        else:
+            work.add_dynamic_config(exactly, kind, 8)
+    calibration = copy.deepcopy(ranges) if work.need_calibration else None
+    return bytes(work.quantize(calibration, enable_progress_bar=False, enable_progress_report=False).quantized_model)
