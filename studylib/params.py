@@ -19,6 +19,8 @@ from studylib.errors import InputError, ParameterError, UnknownNameError, lookup
 SEED = 20170301
 # Instead of a list of recipes: every one there is.
 ALL = "all"
+# The least fidelity of an adaptive recipe where answers mean nothing: random weights.
+RANDOM_SQNR_DB = 20.0
 
 
 @dataclass(frozen=True)

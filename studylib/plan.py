@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from studylib import hardware
-from studylib.params import ALL, StudyParams
+from studylib.params import ALL, RANDOM_SQNR_DB, StudyParams
 from studylib.recipes import RECIPES, names, split_recipe, why_no_chain
 from studylib.records import Conversion, Trial
 from studylib.runtimes import RUNTIMES, split_name
@@ -167,6 +167,7 @@ class Plan:
         choice = self.params.choice
         return {
             "max_accuracy_loss": choice.max_accuracy_loss,
+            "min_sqnr_db": RANDOM_SQNR_DB,
             "seconds": self.params.settings.search_s,
             "threads": self.threads,
             "host": self.host.id,

@@ -44,7 +44,7 @@ def searched(artifact: Artifact, target: dict, sources: Sources, store: Store) -
         _write(found, artifact, calibration, content, folder)
         record = {"model": artifact.model, "format": artifact.format, "digest": found.digest, "layers": found.layers}
         record |= {"facts": found.facts, "sensitivity": ranking, "steps": steps}
-        (content / "search.json").write_text(json.dumps(record), encoding="utf-8")
+        (content / "search.json").write_text(json.dumps(plain(record)), encoding="utf-8")
         return content
 
     return store.make(target["key"], facts, write)
@@ -71,7 +71,9 @@ def _found(artifact: Artifact, target: dict, sources: Sources, store: Store, cal
     return found.assignment, ranking, found.steps
 
 
-def _ranked(artifact: Artifact, calibration: Samples, held_back: Samples, reference: dict, task: str, scratch: Path, seconds: float) -> list:
+def _ranked(
+    artifact: Artifact, calibration: Samples, held_back: Samples, reference: dict, task: str, scratch: Path, seconds: float
+) -> list:
     """The sensitivity of every layer; none where that would take longer than ``seconds``."""
     few = min(_RANKED_ON, len(held_back))
     begun = time.monotonic()
@@ -113,7 +115,8 @@ def apart(samples: Samples, calibration: Samples) -> Samples:
     fresh = [index for index in range(len(samples)) if _bytes(samples, index) not in seen][:_MOST_HELD_BACK]
     if not fresh:
         raise RefusedError(
-            f"all {len(samples)} training samples calibrate, so none is held back to judge a search by; give more data, or leave out adaptive recipes"
+            f"all {len(samples)} training samples calibrate, so none is held back to judge a search by; "
+            "give more data, or leave out adaptive recipes"
         )
     return taken(samples, fresh)
 

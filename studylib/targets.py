@@ -105,7 +105,15 @@ class Making:
         common = {"recipe": made, "format": recipe.target, "matrix": matrix}
         label = f"{self.name} {made} {recipe.target} from {recipe.source_format}"
         weight = _TRAINING if recipe.learns_from == "training" else 1
-        job = {"kind": "recipe", "key": keys[-1], "steps": _steps(way), "needs": needs, "label": label, "weight": weight, "lessons": lessons}
+        job = {
+            "kind": "recipe",
+            "key": keys[-1],
+            "steps": _steps(way),
+            "needs": needs,
+            "label": label,
+            "weight": weight,
+            "lessons": lessons,
+        }
         if recipe.learns_from != "search":
             return [common | job]
         before = {"kind": "search", "key": lessons, "steps": _steps(way[:-1]), "needs": [*needs[:2], *keys[1:-1]], "about": keys[-1]}
@@ -173,7 +181,7 @@ class Making:
 def search_key(parent: str, lessons: list[str], options: dict) -> str:
     """The key of a search for an adaptive recipe: its outcome depends on this host's speed, which ``options`` name."""
     here = Path(__file__).parent
-    return derived_key("search", options, (parent, *lessons), tuple(sorted((here / "recipes" / "adaptive").glob("*.py"))))
+    return derived_key("search", options, (parent, *lessons), (here / "searching.py", *sorted((here / "adaptive").glob("*.py"))))
 
 
 def _steps(way: list[Recipe]) -> list[list[str]]:

@@ -9,7 +9,21 @@ from conftest import ROOT
 LAYERS = (
     ("errors", "stats", "progress"),
     ("params", "hardware", "provenance", "artifact", "arrays", "rows", "records", "results"),
-    ("zoo", "training", "runtimes", "recipes", "scenarios", "quality", "inside", "divergence", "own", "sources", "descriptions"),
+    (
+        "zoo",
+        "training",
+        "runtimes",
+        "recipes",
+        "scenarios",
+        "quality",
+        "inside",
+        "divergence",
+        "own",
+        "sources",
+        "descriptions",
+        "adaptive",
+        "searching",
+    ),
     ("worker", "measure", "compare"),
     ("executors",),
     (
@@ -47,7 +61,7 @@ HEAVY = {
     "coremltools",
     "tensorflow_model_optimization",
 }
-HEAVY_HOMES = {"zoo", "training", "recipes", "runtimes", "inside", "divergence", "own"}
+HEAVY_HOMES = {"zoo", "training", "recipes", "runtimes", "inside", "divergence", "own", "adaptive"}
 
 
 def _files():

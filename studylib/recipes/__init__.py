@@ -6,6 +6,8 @@ A recipe reads ``source_format``; a chain of float conversions leads from the so
 from dataclasses import replace
 
 from studylib.recipes import (
+    adaptive,
+    fake_quant,
     from_torch,
     litert,
     litert_quantizer,
@@ -14,6 +16,7 @@ from studylib.recipes import (
     onnx_weights,
     retrained,
     serving,
+    slimmed,
     to_coreml,
     to_litert,
     to_onnx,
@@ -49,13 +52,15 @@ RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
         "tflite": (litert.StaticInt16(), litert_quantizer.Static(activation_bits=16)),
         "onnx": (onnx.Static(activation_bits=16),),
     },
+    "adaptive_wi8": {"tflite": (adaptive.AdaptiveLiteRT(),), "onnx": (adaptive.AdaptiveOnnx(),)},
+    "wi8_ai8": {"tflite": (fake_quant.FakeQuantToLiteRT(),), "onnx": (fake_quant.FakeQuantToOnnx(),)},
 }
 
 # These only finish what a training began.
 _LAST_STEPS = ("wi8_ai8",)
 
 # What trains a model comes before all others; ``qat_wi8_ai8`` is ``qat`` and then ``wi8_ai8``.
-RETRAINED: dict[str, retrained.Retrained] = {**retrained.RETRAINED}
+RETRAINED: dict[str, retrained.Retrained] = {**retrained.RETRAINED, **slimmed.SLIMMED}
 
 # Why the field has no translation from one format to another, where it is known.
 _NO_PATH = {

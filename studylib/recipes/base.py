@@ -17,9 +17,10 @@ class Recipe(ABC):
     """Called with an artifact and a store, gives the new artifact, built only when the store does not hold it.
 
     ``name``: the recipe's name in the table. ``target``: format it writes. ``source_format``: format it reads.
-    ``learns_from``: what it needs beside: nothing (""), ``calibration`` or ``training`` samples, a ``search``. ``packages``: whose versions decide
-    the result. ``helpers``: files beside its own that decide it too. ``float_result``: whether what it writes still
-    computes in float32, as with ``fp32``, so that other recipes may go on from it. Fields are its configuration; nothing else is.
+    ``learns_from``: what it needs beside: nothing (""), ``calibration`` or ``training`` samples, a ``search``.
+    ``float_result``: whether what it writes still computes in float32, as with ``fp32``, so that other recipes may go on
+    from it. ``packages``: whose versions decide the result. ``helpers``: files beside its own that decide it too. Fields
+    are its configuration; nothing else is.
     """
 
     name: ClassVar[str]
