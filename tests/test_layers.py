@@ -57,6 +57,7 @@ HEAVY = {
     "onnxruntime",
     "openvino",
     "ai_edge_litert",
+    "ai_edge_quantizer",
     "torch",
     "coremltools",
     "tensorflow_model_optimization",

@@ -82,7 +82,7 @@ def _onnx_shape(tensor) -> Shape | None:
     return [axis.dim_value if axis.HasField("dim_value") else None for axis in tensor.shape.dim]
 
 
-def saved_model_inputs(path: Path, signature: str = "serving_default") -> dict[str, Shape | None]:
+def saved_model_inputs(path: Path, signature: str) -> dict[str, Shape | None]:
     """Name and shape of what a query gives to a SavedModel's signature. Reads the graph only."""
     from tensorflow.core.protobuf import saved_model_pb2
 

@@ -1,6 +1,7 @@
 """Post-training quantization to LiteRT. Source: the TensorFlow converter's optimizations, starting from the SavedModel."""
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -8,7 +9,7 @@ from typing import ClassVar
 from studylib.errors import RefusedError
 from studylib.recipes import calibration_check, quantized
 from studylib.recipes.base import Recipe
-from studylib.recipes.to_litert import convert
+from studylib.recipes.to_litert import SIGNATURE, convert, require_signature
 from studylib.zoo import Samples
 
 
@@ -71,7 +72,8 @@ class _Static(_LiteRTRecipe):
     learns_from: ClassVar[str] = "calibration"
 
     def check(self, source: Path, samples: Samples | None) -> dict:
-        notes = calibration_check.check(samples, calibration_check.saved_model_inputs(source))
+        require_signature(source)
+        notes = calibration_check.check(samples, calibration_check.saved_model_inputs(source, SIGNATURE))
         _require_no_loop(source)
         return notes
 
@@ -113,14 +115,27 @@ class StaticInt16(_Static):
 
 
 def _require_no_loop(source: Path) -> None:
-    """Raise `RefusedError` when the SavedModel loops: calibrating a loop ends the converter's whole process, without a word."""
+    """Raise `RefusedError` when what is served loops: calibrating a loop ends the converter's whole process, without a word."""
     from tensorflow.core.protobuf import saved_model_pb2
 
     model = saved_model_pb2.SavedModel.FromString((source / "saved_model.pb").read_bytes())
-    functions = [function for graph in model.meta_graphs for function in graph.graph_def.library.function]
-    loops = [node for function in functions for node in function.node_def if node.op in ("While", "StatelessWhile")]
+    loops = [node.name for node in _served(model.meta_graphs[0]) if node.op in ("While", "StatelessWhile")]
     if loops:
         raise RefusedError(
-            f"the model loops ({len(loops)} × While, the first is {loops[0].name}), and TensorFlow's converter crashes when it "
-            "calibrates a loop. Build the recurrent layer with unroll=True, or use a recipe without calibration: dynamic_wi8_afp32"
+            f"the model loops ({len(loops)} × While, the first is {loops[0]}), and TensorFlow's converter crashes when it calibrates "
+            "a loop. Build the recurrent layer with unroll=True, or use a recipe without calibration: dynamic_wi8_afp32"
         )
+
+
+def _served(graph) -> Iterator:
+    """The nodes that answer the signature: of its functions, and of those that they call."""
+    library = {function.signature.name: function for function in graph.graph_def.library.function}
+    ends = {output.name.split(":")[0] for output in graph.signature_def[SIGNATURE].outputs.values()}
+    waiting = [node for node in graph.graph_def.node if node.name in ends]
+    seen = set()
+    while waiting:
+        node = waiting.pop()
+        yield node
+        called = {one.name for value in node.attr.values() for one in (value.func, *value.list.func)} & set(library)
+        waiting.extend(inner for name in sorted(called - seen) for inner in library[name].node_def)
+        seen |= called

@@ -45,7 +45,7 @@ def require_float_litert(content: bytes, name: str, wanted: tuple[str, ...] = ()
     types = {number: kind for kind, number in vars(schema.TensorType).items()}
     tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors]
     # An integer without a scale is an index or a size.
-    scaled = [tensor for tensor in tensors if tensor.quantization is not None and tensor.quantization.scale is not None]
+    scaled = [tensor for tensor in tensors if tensor.quantization is not None and len(_listed(tensor.quantization.scale))]
     done = Counter(types[tensor.type].lower() for tensor in scaled if types[tensor.type] in _LITERT_INTEGERS)
     if done:
         raise RefusedError(f"{name} is already quantized (tensors: {_told(done)}); start from its float version")
@@ -55,6 +55,11 @@ def require_float_litert(content: bytes, name: str, wanted: tuple[str, ...] = ()
 def require_operators(content: bytes, name: str, wanted: tuple[str, ...]) -> None:
     """Raise `RefusedError` when ``wanted`` names operators and the LiteRT file, of any precision, has none of them."""
     _require(name, wanted, Counter(_litert_operators(_parsed(content, name))))
+
+
+def _listed(values):
+    """Numbers of a parsed file, where it has None for an absent list."""
+    return () if values is None else values
 
 
 def _parsed(content: bytes, name: str):
@@ -76,8 +81,9 @@ def _litert_operators(model) -> list[str]:
 
 def _require(name: str, wanted: tuple[str, ...], found: Counter) -> None:
     if wanted and not set(wanted) & set(found):
+        known = ", ".join(wanted[:4]) + (", …" if len(wanted) > 4 else "")
         raise RefusedError(
-            f"no operator of {name} that integers can be used for ({', '.join(wanted[:4])}, …); found {_told(found)}. "
+            f"no operator of {name} that integers can be used for ({known}); found {_told(found)}. "
             "It computes nothing with weights: keep it in float"
         )
 

@@ -15,7 +15,7 @@ from studylib.errors import RefusedError
 from studylib.recipes.base import Recipe
 from studylib.zoo import Samples
 
-_SIGNATURE = "serving_default"
+SIGNATURE = "serving_default"
 # Tried one after the other for every dynamic axis but the batch: some networks need many values, some take only few.
 _SIZES = (32, 1, 224, 1024, 16384)
 _MOST_VALUES = 2**22
@@ -46,7 +46,7 @@ def convert(source: Path, scratch: Path, configure: Callable = lambda converter:
 
     ``configure(converter)`` sets what a quantization needs. ``scratch``: folder for a copy of the model, removed again.
     """
-    _require_signature(source)
+    require_signature(source)
     try:
         return _converted(source, configure), {}
     except RefusedError as refusal:
@@ -72,12 +72,12 @@ def fix_batch(source: Path, folder: Path) -> None:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(source))
-    serving = loaded.signatures[_SIGNATURE]
+    serving = loaded.signatures[SIGNATURE]
     specs = {name: _of_one(tf, spec, name) for name, spec in serving.structured_input_signature[1].items()}
     module = tf.Module()
     module.loaded = loaded  # owns the variables
     module.serve = tf.function(lambda **inputs: serving(**inputs))
-    tf.saved_model.save(module, str(folder), signatures={_SIGNATURE: module.serve.get_concrete_function(**specs)})
+    tf.saved_model.save(module, str(folder), signatures={SIGNATURE: module.serve.get_concrete_function(**specs)})
     _fix_loops(folder / "saved_model.pb")
 
 
@@ -107,20 +107,20 @@ def _fix_loops(path: Path) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def _require_signature(source: Path) -> None:
+def require_signature(source: Path) -> None:
     """Raise `RefusedError` when nothing in the SavedModel can be served. Reads the graph only, no weights."""
     from tensorflow.core.protobuf import saved_model_pb2
 
     model = saved_model_pb2.SavedModel.FromString((source / "saved_model.pb").read_bytes())
     known = sorted({name for graph in model.meta_graphs for name in graph.signature_def} - {"__saved_model_init_op"})
-    if _SIGNATURE not in known:
-        raise RefusedError(f"{source.name} has no signature {_SIGNATURE}, only {known}; export the model with model.export(folder)")
+    if SIGNATURE not in known:
+        raise RefusedError(f"{source.name} has no signature {SIGNATURE}, only {known}; export the model with model.export(folder)")
 
 
 def _has_dynamic_batch(source: Path) -> bool:
     import tensorflow as tf
 
-    signature = tf.saved_model.load(str(source)).signatures[_SIGNATURE].structured_input_signature[1]
+    signature = tf.saved_model.load(str(source)).signatures[SIGNATURE].structured_input_signature[1]
     return any(spec.shape.rank and spec.shape[0] is None for spec in signature.values())
 
 
@@ -129,7 +129,7 @@ def _converted(source: Path, configure: Callable) -> bytes:
     from tensorflow.lite.python.convert_phase import ConverterError
 
     try:
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(source), signature_keys=[_SIGNATURE])
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(source), signature_keys=[SIGNATURE])
         configure(converter)
         content = converter.convert()
     except ConverterError as error:

@@ -1,0 +1,50 @@
+"""A prepared file answers as its source; every node has a name; what could not be done is told."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+from recipes.onnx_models import answers, convolutional, operators, samples, save
+
+from studylib.errors import RefusedError
+from studylib.recipes.onnx_preparation import preparation_note, prepared
+
+
+def test_it_answers_the_same_and_names_every_node(tmp_path):
+    source = convolutional(tmp_path / "source.onnx")
+    assert {node.name for node in onnx.load(source).graph.node} == {""}
+    path = prepared(source, tmp_path)
+    names = [node.name for node in onnx.load(path).graph.node]
+    assert "" not in names
+    assert len(set(names)) == len(names)
+    np.testing.assert_allclose(answers(path, samples()), answers(source, samples()), rtol=1e-5, atol=1e-5)
+    assert preparation_note(path) is None
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["prepared.onnx", "source.onnx"]
+
+
+def test_batch_normalization_is_folded_into_the_convolution(tmp_path):
+    weights = {"w": np.ones((2, 3, 1, 1), np.float32), **{name: np.full(2, 2, np.float32) for name in "abcd"}}
+    nodes = [("Conv", ["x", "w"], ["c"], {}), ("BatchNormalization", ["c", *"abcd"], ["y"], {})]
+    assert operators(prepared(save(tmp_path / "m.onnx", nodes, weights), tmp_path)) == ["Conv"]
+
+
+def test_equal_names_are_told_apart(tmp_path):
+    path = save(tmp_path / "m.onnx", [("Relu", ["x"], ["r"], {"name": "it"}), ("Exp", ["r"], ["y"], {"name": "it"})], {})
+    assert [node.name for node in onnx.load(prepared(path, tmp_path)).graph.node] == ["it", "it_1"]
+
+
+def test_a_pass_that_fails_is_done_without_and_told(tmp_path):
+    """Shape inference contradicts what the file says of its own output; running it needs no inference."""
+    source = convolutional(tmp_path / "source.onnx")
+    model = onnx.load(source)
+    model.graph.value_info.append(helper.make_tensor_value_info("c0", onnx.TensorProto.FLOAT, [7, 7]))
+    onnx.save(model, source)
+    path = prepared(source, tmp_path)
+    assert preparation_note(path).startswith("not optimized before quantization (")
+    assert operators(path) == operators(source)
+
+
+def test_a_file_that_nothing_reads_is_refused(tmp_path):
+    (tmp_path / "broken.onnx").write_bytes(b"no model at all")
+    with pytest.raises(RefusedError, match=r"ONNX Runtime cannot prepare broken.onnx for quantization: \w+: "):
+        prepared(tmp_path / "broken.onnx", tmp_path)
