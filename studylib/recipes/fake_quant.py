@@ -7,7 +7,7 @@ from typing import ClassVar
 from studylib.errors import RefusedError
 from studylib.recipes import to_onnx
 from studylib.recipes.base import Recipe
-from studylib.recipes.fake_quant_weights import quantize_weights
+from studylib.recipes.fake_quant_weights import drop_clips, quantize_weights
 from studylib.recipes.to_litert import convert
 from studylib.zoo import Samples
 
@@ -70,7 +70,7 @@ class FakeQuantToOnnx(Recipe):
         if path.is_dir():
             raise RefusedError("the model's weights exceed what one ONNX file can hold; use its LiteRT version")
         model = onnx.load(path)
-        notes = quantize_weights(model)
+        notes = {"clips_dropped": drop_clips(model)} | quantize_weights(model)
         onnx.save(model, path)
         return path, notes | {"int8_operators": _int8_operators(path, folder)}
 

@@ -1,7 +1,8 @@
-"""Stores the weights of an ONNX graph as int8 where fake-quantization has already rounded them to 255 steps.
+"""Makes an ONNX graph with fake-quantization one that ONNX Runtime computes in int8.
 
-tf2onnx writes QuantizeLinear/DequantizeLinear pairs for activations, but folds those of weights into float numbers. The
-steps are found again in the numbers, so nothing is rounded a second time. Without this, ONNX Runtime computes in float.
+tf2onnx writes QuantizeLinear/DequantizeLinear pairs for activations, but folds those of weights into float numbers, and
+leaves clipping that quantization does anyway. The steps of weights are found again in the numbers, so nothing is rounded a
+second time. With either of the two left, ONNX Runtime computes in float.
 """
 
 import numpy as np
@@ -31,6 +32,44 @@ def quantize_weights(model) -> dict:
         done.append(node.name)
     _drop_unused(graph)
     return {"int8_weights": len(done), "float_weights": left}
+
+
+def drop_clips(model) -> int:
+    """Remove ``Relu`` and ``Clip`` before a QuantizeLinear that saturates at the same ends; returns how many there were."""
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    readers: dict[str, list] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    outputs = {output.name for output in graph.output}
+    dropped = []
+    for node in [node for node in graph.node if node.op_type in ("Relu", "Clip")]:
+        after = readers.get(node.output[0], [])
+        quantizing = all(reader.op_type == "QuantizeLinear" and _saturates(reader, node, weights) for reader in after)
+        if after and quantizing and node.output[0] not in outputs:
+            for reader in after:
+                reader.input[0] = node.input[0]
+            dropped.append(node)
+    for node in dropped:
+        graph.node.remove(node)
+    return len(dropped)
+
+
+def _saturates(quantizing, clip, weights: dict) -> bool:
+    """Whether what ``clip`` cuts off is cut off by ``quantizing`` too, to within half a step."""
+    from onnx import numpy_helper
+
+    if any(name not in weights for name in quantizing.input[1:]) or len(quantizing.input) < 3:
+        return False
+    scale, zero = (numpy_helper.to_array(weights[name]) for name in quantizing.input[1:3])
+    if scale.size != 1 or any(name and name not in weights for name in clip.input[1:]):
+        return False
+    ends = [numpy_helper.to_array(weights[name]).item() if name else None for name in clip.input[1:]]
+    low, high = (0.0, None) if clip.op_type == "Relu" else (*ends, None, None)[:2]
+    limits = np.iinfo(zero.dtype)
+    least, most = ((limit - zero.item()) * scale.item() for limit in (limits.min, limits.max))
+    return (low is None or least > low - scale / 2) and (high is None or most < high + scale / 2)
 
 
 def _quantize_node(graph, node, weights: dict, input_scale: float) -> None:
@@ -110,7 +149,7 @@ def _input_scale(tensor: str, makers: dict, weights: dict) -> float | None:
     if node is None or node.op_type != "DequantizeLinear" or node.input[1] not in weights:
         return None
     scale = numpy_helper.to_array(weights[node.input[1]])
-    return float(scale) if scale.size == 1 else None
+    return scale.item() if scale.size == 1 else None
 
 
 def _drop_unused(graph) -> None:

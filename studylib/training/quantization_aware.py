@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from studylib.errors import RefusedError
-from studylib.training import evidence
+from studylib.training import evidence, quantization_ranges
 from studylib.training.clustering import keeps_zeros
 from studylib.training.schooling import Schooling
 
@@ -27,6 +27,7 @@ def quantize(model, options: dict, schooling: Schooling) -> tuple[object, dict]:
     with _refusals(), tfmot.quantization.keras.quantize_scope():
         annotated = tfmot.quantization.keras.quantize_annotate_model(model)
         quantized = tfmot.quantization.keras.quantize_apply(annotated, _scheme(options))
+        quantization_ranges.begin(quantized, model, schooling.lessons.inputs, schooling.batch)
     losses = schooling.teach(quantized, "quantization-aware training")
     kernels = quantized_kernels(quantized)
     notes = {"loss": losses, "sparsity_of_quantized_kernels": round(evidence.sparsity(kernels), 4)}
