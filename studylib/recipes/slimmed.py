@@ -61,9 +61,9 @@ class PrunedBlocks(PrunedChannels):
 
 @dataclass(frozen=True)
 class StudentAlone(_Slimmed):
-    """The same architecture with ``width`` of its channels, trained from fresh weights on the labels alone: what distillation is held against.
+    """The same architecture with ``width`` of its channels, trained from fresh weights on the labels alone.
 
-    Refused without labels.
+    Distillation is held against it. Refused without labels.
     """
 
     name: ClassVar[str] = "student_half"
