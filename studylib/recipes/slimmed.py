@@ -59,4 +59,43 @@ class PrunedBlocks(PrunedChannels):
     blocks: ClassVar[bool] = True
 
 
-SLIMMED: dict[str, Retrained] = {recipe.name: recipe for recipe in (PrunedChannels(), PrunedBlocks())}
+@dataclass(frozen=True)
+class StudentAlone(_Slimmed):
+    """The same architecture with ``width`` of its channels, trained from fresh weights on the labels alone.
+
+    Distillation is held against it. Refused without labels.
+    """
+
+    name: ClassVar[str] = "student_half"
+    technique: ClassVar[str] = "distillation"
+    helpers: ClassVar[tuple[str, ...]] = (*_SHARED, _HOME + "distillation.py", _HOME + "student.py")
+    teacher: ClassVar[bool] = False
+
+    epochs: int = 15
+    batch: int = 64
+    learning_rate: float = 4e-3
+    width: float = 0.5
+
+    def options(self) -> dict:
+        return super().options() | {"width": self.width, "teacher": self.teacher}
+
+
+@dataclass(frozen=True)
+class Distilled(StudentAlone):
+    """As `StudentAlone`, same epochs and first weights, taught by the source model, and by labels where there are some.
+
+    ``temperature`` softens the source model's answers; labels count ``label_weight`` of the loss. Source: Hinton et al. (2015),
+    ``keras.distillation.Distiller``.
+    """
+
+    name: ClassVar[str] = "distilled_half"
+    teacher: ClassVar[bool] = True
+
+    temperature: float = 3.0
+    label_weight: float = 0.5
+
+    def options(self) -> dict:
+        return super().options() | {"temperature": self.temperature, "label_weight": self.label_weight}
+
+
+SLIMMED: dict[str, Retrained] = {recipe.name: recipe for recipe in (PrunedChannels(), PrunedBlocks(), Distilled(), StudentAlone())}

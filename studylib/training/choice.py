@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from studylib.errors import RefusedError
+from studylib.training import kinds
 from studylib.training.blocks import Block
 from studylib.training.channels import Channels
 from studylib.training.costs import Costs
@@ -72,6 +73,21 @@ def narrowed(channels: Channels, costs: Costs, width: float) -> Choice:
         kept[group[size:]] = False
     macs = [round(float(costs.macs(np.array(size, float)))) for size in (costs.full, sizes)]
     return Choice(kept, (), *macs)
+
+
+def evidence(model, smaller, channels: Channels, choice: Choice) -> dict:
+    """Notes on what became smaller: MACs of one sample, parameters, and by layer [channels before, after] where they differ."""
+    gone = {name for block in choice.without for name in block.inside}
+    computing = [call.name for call in channels.graph.calls if kinds.kind_of(call.operation) in kinds.MIXING and call.name not in gone]
+    widths = {name: [len(channels.outputs[name]), int(choice.kept[channels.outputs[name]].sum())] for name in computing}
+    return {
+        "macs_before": choice.macs_before,
+        "macs_after": choice.macs_after,
+        "parameters_before": model.count_params(),
+        "parameters_after": smaller.count_params(),
+        "layers": {name: width for name, width in widths.items() if width[0] != width[1]},
+        "untouched": channels.reasons,
+    }
 
 
 def _channel_removals(costs: Costs, ranked: list, importance: np.ndarray, sizes: np.ndarray, step: int) -> list[_Removal]:

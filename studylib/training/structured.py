@@ -7,10 +7,10 @@ import numpy as np
 
 from studylib.artifact import write_text
 from studylib.errors import RefusedError
-from studylib.training import importance, kinds
+from studylib.training import importance
 from studylib.training.blocks import Block, find_blocks
 from studylib.training.channels import Channels, find_channels
-from studylib.training.choice import Choice, choose
+from studylib.training.choice import choose, evidence
 from studylib.training.costs import find_costs
 from studylib.training.graph import find_graph
 from studylib.training.job import Job, say
@@ -61,10 +61,8 @@ def prune(model, lesson: Lessons, shapes: dict, share: float, blocks: bool, seed
     smaller = cut(model, channels, choice.kept, choice.without)
     notes = {
         "importance": f"Fisher information (activation x gradient, squared) on {measured} samples, by multiply-accumulate saved",
-        **_sizes(model, smaller, choice),
-        "layers": _changed(channels, choice),
+        **evidence(model, smaller, channels, choice),
         "blocks_removed": [block.name for block in choice.without],
-        "untouched": channels.reasons,
     }
     return smaller, notes
 
@@ -88,23 +86,6 @@ def _block_prices(model, channels: Channels, lesson: Lessons, blocks: list[Block
         prices[block] = importance.loss_of(cut(model, channels, everything, [block]), lesson, measured) - whole
         say(f"block {index} of {len(blocks)}, {block.name}: the loss grows by {prices[block]:.3g} without it")
     return prices
-
-
-def _sizes(model, smaller, choice: Choice) -> dict:
-    return {
-        "macs_before": choice.macs_before,
-        "macs_after": choice.macs_after,
-        "parameters_before": model.count_params(),
-        "parameters_after": smaller.count_params(),
-    }
-
-
-def _changed(channels: Channels, choice: Choice) -> dict[str, list[int]]:
-    """Layers that compute fewer channels than before: [before, after]."""
-    gone = {name for block in choice.without for name in block.inside}
-    named = [call.name for call in channels.graph.calls if kinds.kind_of(call.operation) in kinds.MIXING and call.name not in gone]
-    sizes = {name: [len(channels.outputs[name]), int(choice.kept[channels.outputs[name]].sum())] for name in named}
-    return {name: pair for name, pair in sizes.items() if pair[0] != pair[1]}
 
 
 def _keep(model, notes: dict, folder: Path) -> None:
