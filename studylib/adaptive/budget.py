@@ -69,7 +69,9 @@ class Limit:
         parts = []
         if self.loss is not None:
             most = max(0, math.floor(_AIM * self.loss * answers))
-            parts.append(f"at most {100 * self.loss:g} points of {self.measure}, as a margin at most {most} of {answers} held-back answers lost")
+            parts.append(
+                f"at most {100 * self.loss:g} points of {self.measure}, as a margin at most {most} of {answers} held-back answers lost"
+            )
         if self.sqnr_db is not None:
             parts.append(f"at least {self.sqnr_db:g} dB SQNR, also at the low end of its 95 % interval over held-back samples")
         return "; ".join(parts)
@@ -100,7 +102,9 @@ class Judge:
         check_samples(self.samples, "held-back")
         for name, values in self.reference.items():
             if len(values) != len(self.samples):
-                raise InputError(f"The reference '{name}' has {len(values)} answers for {len(self.samples)} held-back samples; give one each.")
+                raise InputError(
+                    f"The reference '{name}' has {len(values)} answers for {len(self.samples)} held-back samples; give one each."
+                )
 
     def first(self, n: int) -> "Judge":
         """The same with the first ``n`` samples only."""

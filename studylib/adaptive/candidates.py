@@ -14,6 +14,7 @@ from studylib.adaptive.trace import Trace
 from studylib.stats import MINIMUM_ROUNDS
 
 _QUERIES = 8
+_BRIEF = 8
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Candidates:
     scratch: Path
     on_step: object = None
     spent_s: float = 0.0
+    pinned: tuple[dict[str, str], ...] = ()
     _open: dict[str, Run] = field(default_factory=dict, repr=False)
     _judged: dict[str, Judgement] = field(default_factory=dict, repr=False)
 
@@ -37,10 +39,12 @@ class Candidates:
         """The step that says what an assignment loses."""
         return self._step("judged", what, layers, (), lambda: {})
 
-    def raced(self, what: str, layers: dict[str, str], against: tuple[dict[str, str], ...] = (), rounds: int = MINIMUM_ROUNDS) -> dict:
+    def raced(
+        self, what: str, layers: dict[str, str], against: tuple[dict[str, str], ...] = (), rounds: int = MINIMUM_ROUNDS, brief=False
+    ) -> dict:
         """As `judged`, with ``ratio``: fp32's latency by this one's, measured in turns.
 
-        ``against``: other assignments' latency by this one's, by digest; ``rivals``: fp32's by theirs.
+        ``brief``: judged on few samples where it is slower than fp32. ``against``: other assignments' latency by this one's, by digest; ``rivals``: fp32's by theirs.
         """
 
         def measured() -> dict:
@@ -56,7 +60,7 @@ class Candidates:
             beaten = {name: asdict(ratio(times, name, mine, self.seed)) for name in rivals}
             return timed | {"against": beaten, "rivals": {name: compared[name] for name in rivals}}
 
-        return self._step("raced", what, layers, against, measured)
+        return self._step("raced", what, layers, against, measured, brief)
 
     def profiled(self, assignments: dict[str, dict[str, str]]) -> dict[str, dict[str, float]] | None:
         """Seconds of each layer under each of ``assignments``, by their names; None where the runtime does not tell."""
@@ -87,24 +91,28 @@ class Candidates:
         """Forget judgements, after another judge was set."""
         self._judged.clear()
 
-    def keep(self, *wanted: dict[str, str]) -> None:
-        """Close every session but fp32's and those of ``wanted``."""
-        names = {digest({}), *map(digest, wanted)}
+    def _close(self, *wanted: dict[str, str]) -> None:
+        """Close every session but fp32's, the pinned ones and those of ``wanted``: a large model has room for few."""
+        names = {digest({}), *map(digest, self.pinned), *map(digest, wanted)}
         for name in [name for name in self._open if name not in names]:
             del self._open[name]
 
-    def _step(self, kind: str, what: str, layers: dict[str, str], against: tuple, measured) -> dict:
+    def _step(self, kind: str, what: str, layers: dict[str, str], against: tuple, measured, brief: bool = False) -> dict:
         layers = {name: precision for name, precision in layers.items() if precision != FLOAT}
         key = f"{kind} {digest(layers)} {' '.join(map(digest, against))}".strip()
         found = self.trace.known(key)
         if found is None:
             begun = time.perf_counter()
-            judgement = self._judged.get(digest(layers)) or self.judge(self._run(layers))
+            self._close(layers, *against)
+            timed = measured()
+            # Nobody will want what is slower than fp32: a look at a few samples tells how good it would be.
+            judge = self.judge.first(_BRIEF) if brief and timed["verdict"] == "slower" else self.judge
+            judgement = self._judged.get(digest(layers)) or judge(self._run(layers))
             counts = {precision: list(layers.values()).count(precision) for precision in sorted(set(layers.values()))}
             step = {"step": len(self.trace.steps) + 1, "key": key, "what": what, "digest": digest(layers), "quantized": len(layers)}
             step |= {"counts": counts, "layers": layers, "judgement": asdict(judgement)}
             step |= {"sqnr_db": judgement.sqnr_db, "loss": judgement.loss, "within_budget": self.limit.holds_safely(judgement)}
-            found = step | measured() | {"seconds": time.perf_counter() - begun}
+            found = step | timed | {"seconds": time.perf_counter() - begun}
             self.trace.add(found)
         self._judged[digest(layers)] = Judgement(**found["judgement"])
         self.spent_s += found["seconds"]

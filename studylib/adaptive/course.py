@@ -9,7 +9,7 @@ from studylib.adaptive.assignment import digest
 from studylib.adaptive.budget import Judgement
 from studylib.adaptive.candidates import Candidates
 from studylib.adaptive.layers import DYNAMIC, FLOAT, STATIC, uniform
-from studylib.adaptive.moves import propose, without_worst
+from studylib.adaptive.moves import best_chain, predicted_noise, propose
 
 # Shares of the time limit: one look at the held-back samples, the layers one by one, what is kept for the last race.
 _JUDGING, _ALONE, _LAST = 1 / 100, 0.35, 0.1
@@ -17,6 +17,12 @@ _FEWEST_SAMPLES = 8
 _LAST_ROUNDS = 15
 # A search that finds nothing better in so many moves has looked around enough.
 _PATIENCE = 40
+# What a conversion between float and integers costs, as a share of fp32's latency: not known, so several are tried.
+_SWITCHES = (0.0, 0.01, 0.03)
+# Powers of ten of the weight of noise against time, from nearly none to so much that all stays float.
+_WEIGHTS, _BISECTIONS = (-4.0, 8.0), 10
+# Noise adds up only nearly: what is predicted to have this many times the largest that was within the budget is not tried.
+_TOO_NOISY = 2.0
 
 
 @dataclass(frozen=True)
@@ -58,71 +64,76 @@ class Course:
     def _uniforms(self) -> dict[str, dict]:
         layers = self.candidates.model.layers
         chosen = {FLOAT: {}} | {precision: uniform(layers, precision) for precision in (DYNAMIC, STATIC)}
-        return {precision: self.candidates.raced(f"all {precision}", assignment) for precision, assignment in chosen.items()}
+        return {precision: self.candidates.raced(f"all {precision}", assignment, brief=True) for precision, assignment in chosen.items()}
 
     def _start(self, uniforms: dict[str, dict]) -> dict[str, str] | None:
-        """The fastest of the first repaired assignments; None when no precision promises to save time anywhere."""
+        """The fastest of the first assignments within the budget; None when no precision promises to save time anywhere."""
         c = self.candidates
         gains = profits.gains(c, uniforms)
-        self.useful = {name: [precision for precision, gain in gains.get(name, {}).items() if gain > 0] for name in self.order}
-        if not any(self.useful.values()):
+        if not any(gain > 0 for own in gains.values() for gain in own.values()):
             self.stopped_by = "nothing to gain"
             return None
-        wanted = [(name, precision) for name in self.order for precision in self.useful[name]]
-        noise = profits.noises(c, wanted, _ALONE * self.time_limit_s)
-        self.value = {name: {p: gains[name][p] / max(noise[name][p], 1e-12) for p in self.useful[name]} for name in self.order}
-        fastest = {name: max(own, key=lambda p, n=name: gains[n][p]) for name, own in self.useful.items() if own}
-        bases = [fastest, *({name: p for name in self.order if p in self.useful[name]} for p in (STATIC, DYNAMIC))]
-        found: dict[str, dict] = {}
-        for base in bases:
-            by_noise = {name: noise[name][precision] for name, precision in base.items()}
-            by_value = {name: by_noise[name] / gains[name][precision] for name, precision in base.items()}
-            for cost in (by_value, by_noise):
-                if base and self._left() > 0:
-                    repaired = self._repaired(base, cost)
-                    found[digest(repaired)] = repaired
-        steps = [(assignment, c.raced("repaired", assignment)) for assignment in found.values()]
+        # A static layer that saves nothing by itself may still join two that do.
+        wanted = [(name, p) for name in self.order for p, gain in gains[name].items() if gain > 0 or p == STATIC]
+        self.noise = profits.noises(c, wanted, _ALONE * self.time_limit_s)
+        self.useful = {name: list(self.noise.get(name, {})) for name in self.order}
+        self.value = {name: {p: gains[name][p] / max(self.noise[name][p], 1e-12) for p in self.useful[name]} for name in self.order}
+        found = {}
+        for switch in _SWITCHES:
+            if self._left() > 0:
+                assignment = self._heaviest(gains, switch)
+                found[digest(assignment)] = assignment
+        steps = [(assignment, c.raced("the fastest of its kind within the budget", assignment)) for assignment in found.values()]
         return max(steps, key=lambda pair: pair[1]["ratio"])[0] if steps else {}
 
-    def _repaired(self, base: dict[str, str], cost: dict[str, float]) -> dict[str, str]:
-        """``base`` with as few of its most costly layers back in float as bring it within the budget (bisection)."""
-        fewest, most = -1, len(base)
-        while most - fewest > 1:
-            count = (fewest + most) // 2
-            step = self.candidates.judged(f"{count} of {len(base)} layers back to float", without_worst(base, cost, count))
-            if self.candidates.safe(step):
-                most = count
+    def _heaviest(self, gains: profits.Table, switch: float) -> dict[str, str]:
+        """The assignment that `best_chain` makes with the least weight on noise that keeps it within the budget (bisection)."""
+        c, best, tried = self.candidates, {}, {}
+        low, high = _WEIGHTS
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            chosen = best_chain(self.order, gains, self.noise, 10**middle, switch)
+            name = digest(chosen)
+            if name not in tried and self._left() > 0:
+                tried[name] = c.safe(
+                    c.judged(f"{len(chosen)} layers by gain and noise, a conversion taken for {switch:.0%} of the time", chosen)
+                )
+            if tried.get(name):
+                high, best = middle, chosen
             else:
-                fewest = count
-            self.candidates.keep()
-        return without_worst(base, cost, most)
+                low = middle
+        return best
 
     def _moves(self, current: dict[str, str]) -> dict[str, str]:
+        """Small changes of the best one, each kept that is within the budget and measurably faster."""
         c, rng, seen, failures = self.candidates, np.random.default_rng(self.candidates.seed), {digest({}), digest(current)}, 0
+        most = max(predicted_noise(step["layers"], self.noise) for step in c.trace.steps if step.get("within_budget"))
         for _ in range(100 * _PATIENCE):
             if failures >= _PATIENCE:
-                return current
+                break
             if self._left() <= 0:
                 self.stopped_by = "time limit"
-                return current
+                break
             words, changed = propose(current, self.order, self.useful, self.value, rng)
-            if digest(changed) in seen:
+            if digest(changed) in seen or predicted_noise(changed, self.noise) > _TOO_NOISY * most:
                 continue
             seen.add(digest(changed))
             failures += 1
-            c.keep(current)
+            c.pinned = (current,)
             if not c.safe(c.judged(words, changed)):
                 continue
+            most = max(most, predicted_noise(changed, self.noise))
             step = c.raced(words, changed, (current,))
             compared = step["against"].get(digest(current)) or {"low": step["ratio_low"]}
             if compared["low"] is not None and compared["low"] > 1:
                 current, failures = changed, 0
+        c.pinned = ()
         return current
 
     def _last(self, uniforms: dict[str, dict], current: dict[str, str]) -> Ended:
         """All that is left in one long race: fp32, the uniform assignments within the budget, and the one found."""
         c = self.candidates
-        safe = {step["digest"]: step for step in uniforms.values() if step["layers"] and c.safe(step)}
+        safe = {step["digest"]: step for step in uniforms.values() if step["layers"] and step["verdict"] != "slower" and c.safe(step)}
         entries = [layers for layers in (current, *(step["layers"] for step in safe.values())) if layers]
         if not entries:
             return self._ended(uniforms[FLOAT], uniforms)
@@ -148,7 +159,11 @@ class Course:
 
     def _why(self, best: dict, uniforms: dict[str, dict], faster: bool) -> str:
         same = next((precision for precision, step in uniforms.items() if step["digest"] == best["digest"]), None)
-        told = "; ".join(f"all {name} {_words(step)}{'' if self.candidates.safe(step) else ', over the budget'}" for name, step in uniforms.items() if name != FLOAT)
+        told = "; ".join(
+            f"all {name} {_words(step)}{'' if self.candidates.safe(step) else ', over the budget'}"
+            for name, step in uniforms.items()
+            if name != FLOAT
+        )
         if not faster:
             return f"nothing within the budget was faster than fp32 ({told})"
         if same:

@@ -91,9 +91,13 @@ def check_assignment(assignment: dict[str, str], layers: tuple[Layer, ...] | lis
     known = {layer.name: layer for layer in layers}
     for name, precision in assignment.items():
         if name not in known:
-            raise InputError(f"The model has no layer '{name}'; it has {len(known)}, first '{next(iter(known), '')}'.{suggestion(name, known)}")
+            raise InputError(
+                f"The model has no layer '{name}'; it has {len(known)}, first '{next(iter(known), '')}'.{suggestion(name, known)}"
+            )
         if precision not in PRECISIONS:
-            raise InputError(f"Unknown precision '{precision}' of layer '{name}'. Known: {', '.join(PRECISIONS)}.{suggestion(precision, PRECISIONS)}")
+            raise InputError(
+                f"Unknown precision '{precision}' of layer '{name}'. Known: {', '.join(PRECISIONS)}.{suggestion(precision, PRECISIONS)}"
+            )
         if precision not in known[name].precisions:
             allowed = ", ".join(known[name].precisions)
             raise InputError(f"Layer '{name}' ({known[name].operator}) cannot be {precision} in this format; it can be {allowed}.")

@@ -11,7 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from studylib.adaptive.layers import (
-    DYNAMIC, FLOAT, STATIC, Calibrated, Layer, Operator, Run, Surgeon, carried, check_assignment, check_samples,
+    DYNAMIC,
+    FLOAT,
+    STATIC,
+    Calibrated,
+    Layer,
+    Operator,
+    Run,
+    Surgeon,
+    carried,
+    check_assignment,
+    check_samples,
 )  # fmt: skip
 from studylib.errors import RefusedError
 from studylib.runtimes import RUNTIMES, Options
@@ -23,8 +33,33 @@ _DYNAMIC = ("CONV_2D", "FULLY_CONNECTED")
 # The TensorFlow converter's own limit: smaller weights save nothing and cost a conversion.
 _DYNAMIC_WEIGHTS = 1024
 _CARRIERS = frozenset(
-    "ADD AVERAGE_POOL_2D CONCATENATION HARD_SWISH LOGISTIC MAXIMUM MAX_POOL_2D MEAN MUL PACK PAD PADV2 RELU RESHAPE "
-    "RESIZE_BILINEAR RESIZE_NEAREST_NEIGHBOR SLICE SPACE_TO_DEPTH SPLIT STRIDED_SLICE SUB SUM TANH TRANSPOSE UNPACK".split()
+    [
+        "ADD",
+        "AVERAGE_POOL_2D",
+        "CONCATENATION",
+        "HARD_SWISH",
+        "LOGISTIC",
+        "MAXIMUM",
+        "MAX_POOL_2D",
+        "MEAN",
+        "MUL",
+        "PACK",
+        "PAD",
+        "PADV2",
+        "RELU",
+        "RESHAPE",
+        "RESIZE_BILINEAR",
+        "RESIZE_NEAREST_NEIGHBOR",
+        "SLICE",
+        "SPACE_TO_DEPTH",
+        "SPLIT",
+        "STRIDED_SLICE",
+        "SUB",
+        "SUM",
+        "TANH",
+        "TRANSPOSE",
+        "UNPACK",
+    ]
 )
 # What TensorFlow calls the operation inside a layer's scope, of the many names that a fused operator carries.
 _KERNELS = ("convolution", "depthwise", "conv2d_transpose", "MatMul", "matmul", "einsum")

@@ -2,13 +2,15 @@
 
 import numpy as np
 
-from studylib.adaptive.layers import FLOAT
+from studylib.adaptive.layers import FLOAT, STATIC
 from studylib.adaptive.profits import Table
 
 _LARGEST_WINDOW = 8
 
 
-def propose(current: dict[str, str], order: list[str], useful: dict[str, list[str]], value: Table, rng: np.random.Generator) -> tuple[str, dict]:
+def propose(
+    current: dict[str, str], order: list[str], useful: dict[str, list[str]], value: Table, rng: np.random.Generator
+) -> tuple[str, dict]:
     """(words, a changed assignment). ``order``: layers as computed. ``useful``: their precisions that may save time.
 
     ``value``: time saved per noise. Four moves: quantize what looks most worth it; the same in exchange for the worst
@@ -43,7 +45,23 @@ def _quantized(current: dict, idle: list, busy: list, useful: dict, value: Table
     return f"{name} {precision} in exchange for {given_up}", {k: v for k, v in current.items() if k != given_up} | {name: precision}
 
 
-def without_worst(base: dict[str, str], cost: dict[str, float], count: int) -> dict[str, str]:
-    """``base`` with its ``count`` most costly layers back in float."""
-    dropped = set(sorted(base, key=lambda name: (-cost[name], name))[:count])
-    return {name: precision for name, precision in base.items() if name not in dropped}
+def best_chain(order: list[str], gains: Table, noise: Table, weight: float, switch: float) -> dict[str, str]:
+    """The assignment with the largest sum of gains, less ``weight`` times the noise and ``switch`` wherever integers begin or end.
+
+    Found by going along the layers once (Viterbi); the graph is taken for a chain in ``order``.
+    """
+    best: dict[str, tuple[float, dict[str, str]]] = {FLOAT: (0.0, {})}
+    for name in order:
+        states = {}
+        for precision in (FLOAT, *noise.get(name, {})):
+            own = gains[name][precision] - weight * noise[name][precision] if precision != FLOAT else 0.0
+            ways = [(value - switch * ((before == STATIC) != (precision == STATIC)), before) for before, (value, _) in best.items()]
+            value, before = max(ways)
+            states[precision] = (value + own, best[before][1] | ({name: precision} if precision != FLOAT else {}))
+        best = states
+    return max(best.values(), key=lambda state: state[0])[1]
+
+
+def predicted_noise(assignment: dict[str, str], noise: Table) -> float:
+    """The noise of an assignment as if that of its layers added up."""
+    return sum(noise[name].get(precision, 0.0) for name, precision in assignment.items() if name in noise)

@@ -8,7 +8,15 @@ import tempfile
 from pathlib import Path
 
 from studylib.adaptive.layers import (
-    DYNAMIC, STATIC, Calibrated, Layer, Run, Surgeon, carried, check_assignment, check_samples,
+    DYNAMIC,
+    STATIC,
+    Calibrated,
+    Layer,
+    Run,
+    Surgeon,
+    carried,
+    check_assignment,
+    check_samples,
 )  # fmt: skip
 from studylib.adaptive.onnx_graph import ACTIVATIONS, OnnxGraph
 from studylib.adaptive.onnx_times import layer_times
@@ -17,8 +25,27 @@ from studylib.recipes import onnx_calibration
 from studylib.zoo import Samples
 
 _CARRIERS = frozenset(
-    "Add AveragePool Clip Concat Flatten GlobalAveragePool LeakyRelu MaxPool Mul Pad Relu Reshape Resize Sigmoid Slice Split Squeeze "
-    "Transpose Unsqueeze".split()
+    [
+        "Add",
+        "AveragePool",
+        "Clip",
+        "Concat",
+        "Flatten",
+        "GlobalAveragePool",
+        "LeakyRelu",
+        "MaxPool",
+        "Mul",
+        "Pad",
+        "Relu",
+        "Reshape",
+        "Resize",
+        "Sigmoid",
+        "Slice",
+        "Split",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+    ]
 )
 
 
@@ -101,7 +128,9 @@ def _quantize_dynamic(path: Path, nodes: set[str], target: Path) -> None:
     options = {"MatMulConstBOnly": True}
     types = QuantType.QInt8, QuantType.QUInt8
     # Said to be static while it is built, which spares the Gemms; it quantizes dynamically all the same.
-    quantizer = ONNXQuantizer(model, True, False, QuantizationMode.IntegerOps, True, *types, None, list(nodes), [], ["Conv", "MatMul", "LSTM"], options)
+    quantizer = ONNXQuantizer(
+        model, True, False, QuantizationMode.IntegerOps, True, *types, None, list(nodes), [], ["Conv", "MatMul", "LSTM"], options
+    )
     quantizer.static = False
     quantizer.quantize_model()
     quantizer.model.save_model_to_file(str(target), False)

@@ -4,7 +4,6 @@ A first model only: times of operators do not simply add up, and noise of severa
 """
 
 import math
-from collections.abc import Callable
 
 from studylib.adaptive.candidates import Candidates
 from studylib.adaptive.layers import DYNAMIC, FLOAT, STATIC, Layer, uniform
@@ -35,7 +34,9 @@ def gains(candidates: Candidates, uniforms: dict[str, dict]) -> Table:
             _share(found, own, precision, work, candidates.raced(f"only {kind} {precision}", uniform(own, precision)))
             heaviest = max(own, key=lambda layer: work[layer.name])
             if len(own) > 1:
-                _share(found, [heaviest], precision, work, candidates.raced(f"only {heaviest.name} {precision}", {heaviest.name: precision}))
+                _share(
+                    found, [heaviest], precision, work, candidates.raced(f"only {heaviest.name} {precision}", {heaviest.name: precision})
+                )
     return found
 
 

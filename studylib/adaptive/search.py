@@ -75,12 +75,11 @@ def search(
         candidates.spent_s = time.perf_counter() - begun
         course = Course(candidates, time_limit_s)
         ended = course.run()
-    facts = {
-        "budget": asdict(budget), "budget_words": allowed.words(ended.judgement.answers), "reached": _plain(asdict(ended.judgement)),
-        "within_budget": ended.within_budget, "faster": ended.faster, "ratio": ended.ratio, "why": ended.why, "stopped_by": ended.stopped_by,
-        "steps": len(candidates.trace.steps), "seconds": candidates.spent_s, "held_back": len(course.candidates.judge.samples),
-        "calibration": len(calibration), "threads": threads, "seed": seed, "host": probe().describe(), "packages": header["packages"],
-    }  # fmt: skip
+    facts = _plain(asdict(ended)) | {"reached": _plain(asdict(ended.judgement)), "budget": asdict(budget)}
+    facts = {name: value for name, value in facts.items() if name not in ("layers", "judgement")}
+    facts |= {"budget_words": allowed.words(ended.judgement.answers), "steps": len(candidates.trace.steps), "seconds": candidates.spent_s}
+    facts |= {"held_back": len(course.candidates.judge.samples), "calibration": len(calibration), "threads": threads, "seed": seed}
+    facts |= {"host": probe().describe(), "packages": header["packages"]}
     found = Assignment(format, ended.layers, facts)
     return Found(found, ended.within_budget, ended.faster, ended.why, candidates.trace.steps, ended.stopped_by)
 

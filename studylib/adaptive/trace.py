@@ -1,7 +1,6 @@
 """Every step of a search in a file, one line each, so that a killed search goes on where it was."""
 
 import json
-import os
 from pathlib import Path
 
 
@@ -33,7 +32,7 @@ class Trace:
     def _write(self, steps: list[dict]) -> None:
         written = self.path.with_name(self.path.name + ".new")
         written.write_text("".join(json.dumps(line) + "\n" for line in ({"header": self.header}, *steps)), encoding="utf-8")
-        os.replace(written, self.path)
+        written.replace(self.path)
 
     def known(self, key: str) -> dict | None:
         """The next step of an earlier run when it has this key; otherwise the earlier run ends here."""
