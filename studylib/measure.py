@@ -207,7 +207,7 @@ class _Watch:
             self.under_way = json.loads(line)["begun"]
             self.progress.begin(self.labels[self.under_way])
         elif line.startswith('{"stage": ') and self.under_way:
-            self.progress.begin(f"{self.labels[self.under_way]}: {json.loads(line)['stage']}")
+            self.progress.within(f"{self.labels[self.under_way]}: {json.loads(line)['stage']}")
         elif line.startswith('{"ended": '):
             ended = json.loads(line)
             self._end(ended["ended"], ended["reason"])

@@ -19,16 +19,25 @@ class Progress:
     def begin(self, label: str) -> None:
         """Say that the step after the finished ones begins."""
         now = self._clock()
-        if self.done and now - self._last < max(_INTERVAL_S, _INTERVAL_SHARE * (now - self._begun)):
-            return
-        self._last = now
-        self._write(f"{self.what} {self.done + 1} of {self.total}: {label}{self._remaining(now)}")
+        if self._is_due(now):
+            self._write(f"{self.what} {self.done + 1} of {self.total}: {label}{self._remaining(now)}")
+
+    def within(self, label: str) -> None:
+        """Say what the step under way is doing; how long it will take is not known from the finished ones."""
+        if self._is_due(self._clock()):
+            self._write(f"{self.what} {self.done + 1} of {self.total}: {label}")
 
     def end(self) -> None:
         """Count one step as finished."""
         self.done += 1
         if self.done == self.total:
             self._write(f"{self.what}: {self.total} done in {duration(self._clock() - self._begun)}")
+
+    def _is_due(self, now: float) -> bool:
+        if self._last > float("-inf") and now - self._last < max(_INTERVAL_S, _INTERVAL_SHARE * (now - self._begun)):
+            return False
+        self._last = now
+        return True
 
     def _remaining(self, now: float) -> str:
         if not self.done:

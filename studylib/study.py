@@ -245,7 +245,9 @@ class Study:
         found = {}
         for target in self.plan.targets:
             if target["kind"] == kind and target["key"] not in failures and self.is_made(target["key"]):
-                found[target["about"]] = json.loads(self.artifact(target["key"]).path.read_text(encoding="utf-8"))
+                path = self.artifact(target["key"]).path
+                content = path / f"{kind}.json" if path.is_dir() else path
+                found[target["about"]] = json.loads(content.read_text(encoding="utf-8"))
         return found
 
     def is_made(self, key: str) -> bool:

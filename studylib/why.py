@@ -220,7 +220,7 @@ def _taught(case: Case) -> str:
     """A retrained model is as good as its lessons."""
     if not split_recipe(case.recipe)[0]:
         return ""
-    lessons, share = case.notes.get("lessons"), case.notes.get("sparsity")
+    lessons, share = case.notes.get("taught"), case.notes.get("sparsity")
     told = [f"taught by {lessons}"] if lessons else []
     told += [f"{share:.0%} of its weights are zero"] if isinstance(share, float) and share else []
     before, after = case.before.get("macs"), case.variant.inside.get("macs")

@@ -162,7 +162,7 @@ def test_worse_scales_are_named_beside_better_ones(study):
 
 
 def test_a_retrained_model_is_as_good_as_its_lessons(study):
-    more = {"notes": {"lessons": "the answers of the source model on 200 samples"}, "macs": 400}
+    more = {"notes": {"taught": "the answers of the source model on 200 samples"}, "macs": 400}
     results = study({"fp32": (400_000, {}, 95, 90.0, {}), "pruned_channels50": (200_000, {}, 60, 5.0, more)})
     told = _why(results, "pruned_channels50", "worse")
     assert told == "taught by the answers of the source model on 200 samples, 40% of the multiply-accumulates are left"
