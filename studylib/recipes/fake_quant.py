@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from studylib.artifact import Artifact
 from studylib.errors import RefusedError
 from studylib.recipes import to_onnx
 from studylib.recipes.base import Recipe
@@ -15,16 +16,27 @@ _MARK = b"FakeQuantWithMinMax"
 
 
 @dataclass(frozen=True)
-class FakeQuantToLiteRT(Recipe):
+class _FromFakeQuant(Recipe):
+    name: ClassVar[str] = "wi8_ai8"
+    source_format: ClassVar[str] = "saved_model"
+
+    def why_not(self, artifact: Artifact) -> str | None:
+        if artifact.format == self.source_format and artifact.precision.split("_")[-1] == "qat":
+            return None
+        if artifact.format == self.source_format and artifact.is_float:
+            return f"{artifact.name} was not trained for int8; {self.name} finishes what qat began. Use static_wi8_ai8 instead"
+        return super().why_not(artifact)
+
+
+@dataclass(frozen=True)
+class FakeQuantToLiteRT(_FromFakeQuant):
     """Weights and activations int8 with the scales that training learned; int8 inputs and outputs by default.
 
     Source: the TensorFlow converter's default optimization, which reads fake-quantization. Raises `RefusedError` for a
     model without.
     """
 
-    name: ClassVar[str] = "wi8_ai8"
     target: ClassVar[str] = "tflite"
-    source_format: ClassVar[str] = "saved_model"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "ai-edge-litert")
     helpers: ClassVar[tuple[str, ...]] = ("to_litert.py",)
 
@@ -47,16 +59,14 @@ class FakeQuantToLiteRT(Recipe):
 
 
 @dataclass(frozen=True)
-class FakeQuantToOnnx(Recipe):
+class FakeQuantToOnnx(_FromFakeQuant):
     """Weights int8 per channel, activations uint8, as QuantizeLinear/DequantizeLinear pairs with the scales that training learned.
 
     Inputs and outputs stay float32. Source: tf2onnx, and `quantize_weights` for what it leaves in float. Raises
     `RefusedError` for a model without fake-quantization, or with an operator that ONNX does not have.
     """
 
-    name: ClassVar[str] = "wi8_ai8"
     target: ClassVar[str] = "onnx"
-    source_format: ClassVar[str] = "saved_model"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "tf2onnx", "onnx", "onnxruntime")
     helpers: ClassVar[tuple[str, ...]] = ("to_onnx.py", "lean_tf2onnx.py", "rewrites.py", "fake_quant_weights.py")
 

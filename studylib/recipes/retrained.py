@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from studylib.errors import RefusedError, TrialError
 from studylib.recipes.base import Recipe
+from studylib.recipes.keras_safety import why_unsafe
 from studylib.training import LEGACY
 from studylib.training.job import Job
 from studylib.zoo import Samples
@@ -44,6 +45,9 @@ class Retrained(Recipe):
         """What the technique wrote into ``folder``."""
 
     def begin(self, source: Path, folder: Path, lessons: Path | None, unfinished: Path) -> tuple[Path, dict]:
+        reason = why_unsafe(source)
+        if reason:
+            raise RefusedError(f"{reason}; a model that trains here must do without")
         notes = train(Job(self.technique, source, lessons, folder, unfinished, self.seed, self.options()))
         return self.result(folder), notes
 
@@ -86,3 +90,136 @@ def train(job: Job) -> dict:
 
 
 RETRAINED: dict[str, Retrained] = {}
+
+
+_TFMOT = (
+    "tfmot.py", "pruning.py", "clustering.py", "quantization_aware.py", "quantization_ranges.py", "schooling.py",
+    "lessons.py", "resuming.py", "legacy_keras.py", "evidence.py", "job.py",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Tfmot(Retrained):
+    """``epochs`` and ``learning_rate`` are of pruning; clustering and quantization-aware training take half and a tenth of them."""
+
+    technique: ClassVar[str] = "tfmot"
+    packages: ClassVar[tuple[str, ...]] = ("keras", "tensorflow", "tf-keras", "tensorflow-model-optimization")
+    helpers: ClassVar[tuple[str, ...]] = ("keras_safety.py", *(f"../training/{name}" for name in _TFMOT))
+    quantize: ClassVar[bool] = False
+
+    sparsity: float | None = None
+    schedule: str = "constant"
+    pattern: tuple[int, int] | None = None
+    clusters: int | None = None
+    learning_rate: float = 1e-3
+    epochs: int = 2
+    batch: int = 32
+
+    def options(self) -> dict:
+        names = ("sparsity", "schedule", "pattern", "clusters", "learning_rate", "epochs", "batch")
+        return {name: getattr(self, name) for name in names} | {"quantize": self.quantize}
+
+    def result(self, folder: Path) -> Path:
+        return folder / "model.keras"
+
+
+@dataclass(frozen=True)
+class _QuantizationAware(_Tfmot):
+    """Writes a SavedModel with fake-quantization, which ``wi8_ai8`` makes int8."""
+
+    target: ClassVar[str] = "saved_model"
+    float_result: ClassVar[bool] = False
+    quantize: ClassVar[bool] = True
+
+    def result(self, folder: Path) -> Path:
+        return folder / "saved_model"
+
+
+@dataclass(frozen=True)
+class PrunedConstant50(_Tfmot):
+    """Half of the weights zero from the first step on, those of least magnitude. Source: tfmot, Zhu and Gupta (2017)."""
+
+    name: ClassVar[str] = "pruned_constant50"
+
+    sparsity: float | None = 0.5
+
+
+@dataclass(frozen=True)
+class PrunedPolynomial80(_Tfmot):
+    """Four of five weights zero, more and more of them over half of the training. Source: tfmot, Zhu and Gupta (2017)."""
+
+    name: ClassVar[str] = "pruned_polynomial80"
+
+    sparsity: float | None = 0.8
+    schedule: str = "polynomial"
+    epochs: int = 3
+
+
+@dataclass(frozen=True)
+class Pruned2By4(_Tfmot):
+    """Two zeros in every four weights along the input channels, the pattern of sparse tensor cores. Source: tfmot."""
+
+    name: ClassVar[str] = "pruned_2by4"
+
+    pattern: tuple[int, int] | None = (2, 4)
+
+
+@dataclass(frozen=True)
+class Clustered16(_Tfmot):
+    """Sixteen distinct values in each kernel, begun by k-means++: files compress better. Source: tfmot, Han et al. (2016)."""
+
+    name: ClassVar[str] = "clustered16"
+
+    clusters: int | None = 16
+
+
+@dataclass(frozen=True)
+class PrunedClustered16(Clustered16):
+    """Pruned by half, then clustered to sixteen values of which zero is one. Source: tfmot, sparsity-preserving clustering."""
+
+    name: ClassVar[str] = "pruned_clustered16"
+
+    sparsity: float | None = 0.5
+
+
+@dataclass(frozen=True)
+class Qat(_QuantizationAware):
+    """Quantization-aware training: taught with weights and activations rounded to int8. Source: tfmot, Jacob et al. (2018)."""
+
+    name: ClassVar[str] = "qat"
+
+
+@dataclass(frozen=True)
+class PrunedQat(_QuantizationAware):
+    """Pruned by half, then trained for int8 with its zeros kept. Source: tfmot, pruning-preserving QAT (PQAT)."""
+
+    name: ClassVar[str] = "pruned_qat"
+
+    sparsity: float | None = 0.5
+
+
+@dataclass(frozen=True)
+class ClusteredQat(_QuantizationAware):
+    """Clustered to sixteen values, then trained for int8 with its clusters kept. Source: tfmot, cluster-preserving QAT (CQAT)."""
+
+    name: ClassVar[str] = "clustered_qat"
+
+    clusters: int | None = 16
+
+
+@dataclass(frozen=True)
+class PrunedClusteredQat(ClusteredQat):
+    """Pruned, clustered, then trained for int8 with zeros and clusters kept. Source: tfmot, PCQAT."""
+
+    name: ClassVar[str] = "pruned_clustered_qat"
+
+    sparsity: float | None = 0.5
+
+
+RETRAINED: dict[str, Retrained] = {
+    recipe.name: recipe
+    for recipe in (
+        PrunedConstant50(), PrunedPolynomial80(), Pruned2By4(), Clustered16(), PrunedClustered16(),
+        Qat(), PrunedQat(), ClusteredQat(), PrunedClusteredQat(),
+    )
+}  # fmt: skip

@@ -18,6 +18,11 @@ def of_each(kernels: Mapping[str, np.ndarray]) -> dict[str, dict]:
     }
 
 
+def most_values_of_a_channel(values: np.ndarray) -> int:
+    """The largest number of distinct values in one output channel (last axis): what is quantized per channel has others in each."""
+    return max(len(np.unique(channel)) for channel in values.reshape(-1, values.shape[-1]).T)
+
+
 def groups_that_hold(kernels: Mapping[str, np.ndarray], zeros: int, of: int) -> float:
     """The share of groups of ``of`` consecutive input channels with at least ``zeros`` zeros; kernels end in (…, in, out).
 

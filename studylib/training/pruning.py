@@ -12,7 +12,7 @@ def prune(model, options: dict, schooling: Schooling) -> tuple[object, dict]:
     """``model`` (tf_keras) with zeros, without wrappers, and notes.
 
     ``options``: ``sparsity`` (share of zeros in each pruned kernel), ``schedule`` (``constant``: from the first step on;
-    ``polynomial``: from 0 to it over three quarters of the training), ``pattern`` ([m, n]: m zeros in every n input channels,
+    ``polynomial``: from 0 to it over half of the training), ``pattern`` ([m, n]: m zeros in every n input channels,
     instead of a share). Raises `RefusedError` when there is nothing to prune.
     """
     import tensorflow_model_optimization as tfmot
@@ -49,7 +49,7 @@ def _arguments(options: dict, steps: int) -> dict:
     if options["schedule"] == "constant":
         return {"pruning_schedule": sparsity.ConstantSparsity(options["sparsity"], begin_step=0, frequency=every)}
     # The last decision falls on the end, otherwise the share is not reached.
-    end = max(every, steps * 3 // 4 // every * every)
+    end = max(every, steps // 2 // every * every)
     return {"pruning_schedule": sparsity.PolynomialDecay(0.0, options["sparsity"], begin_step=0, end_step=end, frequency=every)}
 
 

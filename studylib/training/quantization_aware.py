@@ -32,7 +32,7 @@ def quantize(model, options: dict, schooling: Schooling) -> tuple[object, dict]:
     kernels = quantized_kernels(quantized)
     notes = {"loss": losses, "sparsity_of_quantized_kernels": round(evidence.sparsity(kernels), 4)}
     if options.get("clusters"):
-        notes["distinct_values"] = {name: one["distinct_values"] for name, one in evidence.of_each(kernels).items()}
+        notes["distinct_values_of_a_channel"] = {name: evidence.most_values_of_a_channel(values) for name, values in kernels.items()}
     return quantized, notes | {"quantized_layers": len(kept & {_inner(layer) for layer in quantized.layers})}
 
 

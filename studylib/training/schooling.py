@@ -1,7 +1,7 @@
 """How models of legacy Keras are taught again after a change: rate, epochs, and what their batch normalization does meanwhile."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from studylib.training import resuming
@@ -31,6 +31,10 @@ class Schooling:
     def learns_statistics(self) -> bool:
         """Whether batch normalization takes part; otherwise it stays as it was trained and only computes."""
         return len(self.lessons) >= _ENOUGH_SAMPLES
+
+    def gentle(self) -> "Schooling":
+        """The same at a tenth of the rate and for half of the epochs, for what moves weights little."""
+        return replace(self, learning_rate=self.learning_rate / 10, epochs=max(1, self.epochs // 2))
 
     def teach(self, model, stage: str, callbacks: Sequence = ()) -> list[float]:
         """Train ``model`` (tf_keras) in place; returns the loss of each epoch. ``stage`` names the training."""

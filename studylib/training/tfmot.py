@@ -61,9 +61,9 @@ def _changed(model, options: dict, schooling: Schooling) -> tuple[object, dict]:
     if clustering.keeps_zeros(options):
         model, notes["pruning"] = pruning.prune(model, options, schooling)
     if options.get("clusters"):
-        model, notes["clustering"] = clustering.cluster(model, options, schooling)
+        model, notes["clustering"] = clustering.cluster(model, options, schooling.gentle())
     if options["quantize"]:
-        model, notes["quantization_aware_training"] = quantization_aware.quantize(model, options, schooling)
+        model, notes["quantization_aware_training"] = quantization_aware.quantize(model, options, schooling.gentle())
     return model, notes
 
 
