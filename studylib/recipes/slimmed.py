@@ -71,7 +71,7 @@ class StudentAlone(_Slimmed):
     helpers: ClassVar[tuple[str, ...]] = (*_SHARED, _HOME + "distillation.py", _HOME + "student.py")
     teacher: ClassVar[bool] = False
 
-    epochs: int = 15
+    epochs: int = 12
     batch: int = 64
     learning_rate: float = 4e-3
     width: float = 0.5

@@ -48,7 +48,8 @@ def choose(channels: Channels, costs: Costs, importance: np.ndarray, blocks: dic
         options = _channel_removals(costs, ranked, importance, sizes, step)
         options += [_Removal(cost, block=block) for block, cost in blocks.items() if not block.inside <= without]
         saved = [macs - float(costs.macs(*_after(sizes, without, option))) for option in options]
-        rates = [max(option.cost, 0) / gain if gain > 0 else np.inf for option, gain in zip(options, saved, strict=True)]
+        needed = macs - share * whole  # what is saved beyond it counts for nothing
+        rates = [max(option.cost, 0) / min(gain, needed) if gain > 0 else np.inf for option, gain in zip(options, saved, strict=True)]
         if not rates or min(rates) == np.inf:
             raise RefusedError(_too_little(channels, macs / whole, share))
         done.append(options[int(np.argmin(rates))])

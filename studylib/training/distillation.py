@@ -58,10 +58,14 @@ def _distilled(keras, teacher, student, lesson: Lessons, job: Job, label_weight:
 
 def _scores(keras, model, lesson: Lessons):
     """``model`` with its taught outputs as scores: probabilities by their logarithm, which a softmax turns back into them."""
+
+    def logarithm(probabilities):
+        return keras.ops.log(probabilities + _TINY)
+
     outputs = [model.outputs[index] for index in lesson.outputs]
     scores = [
-        keras.ops.log(output + _TINY) if _over_classes(name) and not raw else output
-        for output, name, raw in zip(outputs, lesson.losses, lesson.from_scores, strict=True)
+        keras.layers.Activation(logarithm, name=f"scores-of-output-{index}")(output) if _over_classes(name) and not raw else output
+        for index, (output, name, raw) in enumerate(zip(outputs, lesson.losses, lesson.from_scores, strict=True))
     ]
     return keras.Model(one_or_all(model.inputs), one_or_all(scores))
 
