@@ -31,9 +31,19 @@ class _LiteRTRecipe(Recipe):
         checked = self.check(source, samples)
         content, notes = convert(source, folder, configured)
         quantized.require_operators(content, source.name, self.operators)
+        weights = quantized.litert_weights(content)
+        self.require_change(source, weights)
         path = folder / "model.tflite"
         path.write_bytes(content)
-        return path, checked | notes
+        return path, checked | notes | {"weights": quantized.told(weights)}
+
+    def require_change(self, source: Path, weights: dict[str, int]) -> None:
+        """Raise `RefusedError` when the converter left every one of the ``weights`` as it was."""
+        if not set(weights) - {"float32", "int32", "int64"}:
+            raise RefusedError(
+                f"the converter quantized none of the {sum(weights.values())} weights of {source.name}: it leaves those of less than "
+                "1024 values in float. Use weight_only_wi8_afp32, or keep so small a model in float"
+            )
 
     def check(self, source: Path, samples: Samples | None) -> dict:
         """Notes about the samples. Raises `RefusedError` for what the converter would not survive."""

@@ -7,7 +7,6 @@ It has what the TensorFlow converter lacks, weights alone in 8 and 4 bits, and i
 import contextlib
 import io
 from abc import abstractmethod
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -34,7 +33,7 @@ class _FileRecipe(Recipe):
         require_a_run(content)
         path = folder / "model.tflite"
         path.write_bytes(content)
-        return path, notes | _weights(content)
+        return path, notes | {"weights": quantized.told(quantized.litert_weights(content))}
 
     @abstractmethod
     def settings(self):
@@ -68,18 +67,6 @@ def _ranges(source: Path, settings, samples: Samples) -> dict:
     for index in range(len(samples)):
         calibrator.calibrate({signature: [samples.batch(index, 1)]}, settings)
     return calibrator.get_model_qsvs()
-
-
-def _weights(content: bytes) -> dict:
-    """How many constants the file holds in which integers, and which operators compute with float constants still."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromPackedBuf(content)
-    names = {number: kind.lower() for kind, number in vars(schema.TensorType).items()}
-    sizes = [len(buffer.data) if buffer.data is not None else buffer.size for buffer in model.buffers]
-    constants = [tensor for graph in model.subgraphs for tensor in graph.tensors if sizes[tensor.buffer] and len(tensor.shape) > 1]
-    found = Counter(names[tensor.type] for tensor in constants)
-    return {"weights": ", ".join(f"{count} tensors in {kind}" for kind, count in sorted(found.items()))}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """An ONNX file as quantizers want it: shapes inferred, batch normalization folded, every node with a name of its own."""
 
+import logging
 import tempfile
 from pathlib import Path
 
@@ -15,23 +16,51 @@ def prepared(source: Path, folder: Path) -> Path:
     import onnx
     from onnxruntime.quantization import quant_pre_process
 
-    reasons = []
-    with tempfile.TemporaryDirectory(dir=folder, prefix="preparing-") as scratch:
+    with tempfile.TemporaryDirectory(dir=folder, prefix="preparing-") as scratch, _Complaints() as complaints:
+        path = Path(scratch) / "model.onnx"
         for way in _WAYS:
             try:
                 # Symbolic shape inference fails on some tf2onnx graphs; the plain inference is enough here.
-                quant_pre_process(source, Path(scratch) / "model.onnx", skip_symbolic_shape=True, **way)
-                model = onnx.load(Path(scratch) / "model.onnx")
+                quant_pre_process(source, path, skip_symbolic_shape=True, **way)
+                model = onnx.load(path)
                 break
             except Exception as error:  # whatever a pass of the optimizer raises: the next way does without it
-                reasons.append(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+                complaints.told.append(f"{type(error).__name__}: {error}")
         else:
-            raise RefusedError(f"ONNX Runtime cannot prepare {source.name} for quantization: {reasons[-1]}")
+            raise RefusedError(f"ONNX Runtime cannot prepare {source.name} for quantization: {_line(complaints.told[-1], source)}")
     _name_nodes(model)
-    if reasons:
-        model.metadata_props.add(key=_NOTE, value=f"not optimized before quantization ({reasons[0]})")
+    if complaints.told:
+        model.metadata_props.add(key=_NOTE, value=f"not optimized before quantization ({_line(complaints.told[0], source)})")
     onnx.save(model, folder / "prepared.onnx")
     return folder / "prepared.onnx"
+
+
+class _Complaints(logging.Handler):
+    """What ``quant_pre_process`` logs where it goes on with an unoptimized model: the last line of each traceback."""
+
+    def __init__(self):
+        super().__init__(logging.ERROR)
+        self.told: list[str] = []
+        self.logger = logging.getLogger("onnxruntime.quantization.shape_inference")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lines = record.getMessage().strip().splitlines()
+        if len(lines) > 1:
+            self.told.append(lines[-1])
+
+    def __enter__(self) -> "_Complaints":
+        self.logger.addHandler(self)
+        self.logger.propagate = False
+        return self
+
+    def __exit__(self, *of_error) -> None:
+        self.logger.removeHandler(self)
+        self.logger.propagate = True
+
+
+def _line(text: str, source: Path) -> str:
+    """On one line, and with the file's name where its place on this machine stood."""
+    return " ".join(text.replace(str(source), source.name).split())[:300]
 
 
 def preparation_note(model: Path) -> str | None:

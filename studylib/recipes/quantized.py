@@ -24,7 +24,7 @@ def require_float_onnx(path: Path, wanted: tuple[str, ...] = ()) -> None:
     found = Counter(node.op_type for node in _onnx_nodes(onnx.load(path, load_external_data=False).graph))
     done = {name: count for name, count in found.items() if name in _ONNX_QUANTIZED or name.startswith("QLinear")}
     if done:
-        raise RefusedError(f"{path.name} is already quantized ({_told(done)}); start from its float version")
+        raise RefusedError(f"{path.name} is already quantized ({told(done)}); start from its float version")
     _require(path.name, wanted, found)
 
 
@@ -48,13 +48,24 @@ def require_float_litert(content: bytes, name: str, wanted: tuple[str, ...] = ()
     scaled = [tensor for tensor in tensors if tensor.quantization is not None and len(_listed(tensor.quantization.scale))]
     done = Counter(types[tensor.type].lower() for tensor in scaled if types[tensor.type] in _LITERT_INTEGERS)
     if done:
-        raise RefusedError(f"{name} is already quantized (tensors: {_told(done)}); start from its float version")
+        raise RefusedError(f"{name} is already quantized (tensors: {told(done)}); start from its float version")
     _require(name, wanted, Counter(_litert_operators(model)))
 
 
 def require_operators(content: bytes, name: str, wanted: tuple[str, ...]) -> None:
     """Raise `RefusedError` when ``wanted`` names operators and the LiteRT file, of any precision, has none of them."""
     _require(name, wanted, Counter(_litert_operators(_parsed(content, name))))
+
+
+def litert_weights(content: bytes) -> dict[str, int]:
+    """How many constants of two or more axes a LiteRT file holds, by their type, such as ``int4`` (the interpreter shows int8)."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content)
+    names = {number: kind.lower() for kind, number in vars(schema.TensorType).items()}
+    filled = [bool(buffer.size or len(_listed(buffer.data))) for buffer in model.buffers]
+    tensors = [tensor for graph in model.subgraphs for tensor in graph.tensors if filled[tensor.buffer]]
+    return Counter(names[tensor.type] for tensor in tensors if len(_listed(tensor.shape)) > 1)
 
 
 def _listed(values):
@@ -83,11 +94,11 @@ def _require(name: str, wanted: tuple[str, ...], found: Counter) -> None:
     if wanted and not set(wanted) & set(found):
         known = ", ".join(wanted[:4]) + (", …" if len(wanted) > 4 else "")
         raise RefusedError(
-            f"no operator of {name} that integers can be used for ({known}); found {_told(found)}. "
+            f"no operator of {name} that integers can be used for ({known}); found {told(found)}. "
             "It computes nothing with weights: keep it in float"
         )
 
 
-def _told(counts: dict[str, int]) -> str:
+def told(counts: dict[str, int]) -> str:
     ordered = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
     return ", ".join(f"{count} {name}" for name, count in ordered[:6]) + (", …" if len(ordered) > 6 else "")

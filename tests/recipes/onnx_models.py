@@ -23,9 +23,7 @@ def convolutional(path: Path) -> Path:
     """A convolution, a depthwise one whose channels differ a thousandfold, and a matrix product; no node has a name."""
     rng = np.random.default_rng(0)
     uneven = rng.normal(size=(16, 1, 3, 3)) * np.logspace(0, -3, 16).reshape(-1, 1, 1, 1)
-    weights = {
-        "w0": rng.normal(size=(16, 3, 3, 3)), "w1": uneven, "b1": rng.normal(size=16), "w2": rng.normal(size=(16, 32)), "b2": rng.normal(size=32),
-    }  # fmt: skip
+    weights = {"w0": rng.normal(size=(16, 3, 3, 3)), "w1": uneven, "w2": rng.normal(size=(16, 32)), "b2": rng.normal(size=32)}
     # Each channel is brought back to the same size, so that the small ones matter as much.
     weights["back"] = np.logspace(0, 3, 16).reshape(1, -1, 1, 1)
     nodes = [

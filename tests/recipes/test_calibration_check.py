@@ -25,7 +25,7 @@ def test_good_samples_pass_without_a_note():
 
 @pytest.mark.parametrize("samples", [Samples({}, None), given(image=np.zeros((0, 4, 4), np.float32), mask=np.zeros((0, 2)))])
 def test_none_at_all(samples):
-    with pytest.raises(RefusedError, match="calibration data is empty: .* give at least one training sample"):
+    with pytest.raises(RefusedError, match=r"calibration data is empty: .* give at least one training sample"):
         check(samples, WANTED)
 
 

@@ -24,9 +24,7 @@ def model(tmp_path):
 @pytest.fixture
 def relu(tmp_path):
     """Relu between an input and an output, small enough to know every range."""
-    return prepared(
-        save(tmp_path / "relu.onnx", [("Relu", ["x"], ["r"], {}), ("Clip", ["r"], ["y"], {})], {}, ("batch", 1000)), tmp_path
-    )
+    return prepared(save(tmp_path / "relu.onnx", [("Relu", ["x"], ["r"], {}), ("Clip", ["r"], ["y"], {})], {}, ("batch", 1000)), tmp_path)
 
 
 def limits(found, name="x") -> tuple[float, float]:
@@ -109,7 +107,9 @@ def test_memory_does_not_grow_with_the_number_of_samples(tmp_path, method):
     def peak(n: int) -> int:
         command = [sys.executable, "-c", _MEASURED, str(model), str(n), method]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        return int(subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=300).stdout.split()[-1]) * 1024
+        return (
+            int(subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=300).stdout.split()[-1]) * 1024
+        )
 
     assert peak(200) - peak(20) < 60_000_000
 

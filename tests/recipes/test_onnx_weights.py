@@ -51,7 +51,7 @@ def test_each_channel_has_its_own_scale(tmp_path, content, operator):
 
     values = {"x": np.ones([1 if size == "batch" else size for size in of_input], np.float32)}
     found, wanted = (onnxruntime.InferenceSession(str(one)).run(None, values)[0] for one in (path, source))
-    np.testing.assert_allclose(found, wanted, rtol=0.02, atol=1e-5)
+    np.testing.assert_allclose(found, wanted, rtol=0.02, atol=5e-4)
 
 
 def test_four_bits_for_matrices_and_the_rest_is_told(tmp_path, content):
@@ -68,7 +68,7 @@ def test_without_a_matrix_of_constants_four_bits_are_refused(tmp_path, content):
     both = save(tmp_path / "both.onnx", [("Transpose", ["x"], ["t"], {}), ("MatMul", ["x", "t"], ["y"], {})], {}, (4, 4))
     with pytest.raises(RefusedError, match=r"no MatMul or Gemm of both.onnx has constant weights.*Use weight_only_wi8_afp32"):
         WeightOnly4().write(both, content, None)
-    with pytest.raises(RefusedError, match="no operator of both.onnx has constant weights of two or more axes; keep it in float"):
+    with pytest.raises(RefusedError, match=r"no operator of both.onnx has constant weights of two or more axes; keep it in float"):
         WeightOnly8().write(both, content, None)
     weights = {"w": np.ones((4, 3, 1, 1), np.float32)}
     conv = save(tmp_path / "conv.onnx", [("Conv", ["x", "w"], ["y"], {})], weights)

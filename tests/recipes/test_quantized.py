@@ -53,5 +53,5 @@ def test_operators_inside_a_loop_count(tmp_path):
 
 
 def test_what_is_no_litert_file_is_refused():
-    with pytest.raises(RefusedError, match=r"model.tflite is no LiteRT file: its magic is b'del '"):
+    with pytest.raises(RefusedError, match=r"model.tflite is no LiteRT file: its magic is b'odel'"):
         quantized.require_float_litert(b"no model at all", "model.tflite")
