@@ -44,7 +44,8 @@ class Candidates:
     ) -> dict:
         """As `judged`, with ``ratio``: fp32's latency by this one's, measured in turns.
 
-        ``brief``: judged on few samples where it is slower than fp32. ``against``: other assignments' latency by this one's, by digest; ``rivals``: fp32's by theirs.
+        ``against``: other assignments' latency by this one's, by digest; ``rivals``: fp32's by theirs. With ``brief``, what
+        is slower than fp32 is judged on few samples.
         """
 
         def measured() -> dict:

@@ -33,34 +33,10 @@ _DYNAMIC = ("CONV_2D", "FULLY_CONNECTED")
 # The TensorFlow converter's own limit: smaller weights save nothing and cost a conversion.
 _DYNAMIC_WEIGHTS = 1024
 _CARRIERS = frozenset(
-    [
-        "ADD",
-        "AVERAGE_POOL_2D",
-        "CONCATENATION",
-        "HARD_SWISH",
-        "LOGISTIC",
-        "MAXIMUM",
-        "MAX_POOL_2D",
-        "MEAN",
-        "MUL",
-        "PACK",
-        "PAD",
-        "PADV2",
-        "RELU",
-        "RESHAPE",
-        "RESIZE_BILINEAR",
-        "RESIZE_NEAREST_NEIGHBOR",
-        "SLICE",
-        "SPACE_TO_DEPTH",
-        "SPLIT",
-        "STRIDED_SLICE",
-        "SUB",
-        "SUM",
-        "TANH",
-        "TRANSPOSE",
-        "UNPACK",
-    ]
-)
+    ("ADD", "AVERAGE_POOL_2D", "CONCATENATION", "HARD_SWISH", "LOGISTIC", "MAXIMUM", "MAX_POOL_2D", "MEAN", "MUL", "PACK", "PAD", "PADV2",
+     "RELU", "RESHAPE", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE", "SPACE_TO_DEPTH", "SPLIT", "STRIDED_SLICE", "SUB", "SUM",
+     "TANH", "TRANSPOSE", "UNPACK")
+)  # fmt: skip
 # What TensorFlow calls the operation inside a layer's scope, of the many names that a fused operator carries.
 _KERNELS = ("convolution", "depthwise", "conv2d_transpose", "MatMul", "matmul", "einsum")
 

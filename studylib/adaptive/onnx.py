@@ -25,28 +25,9 @@ from studylib.recipes import onnx_calibration
 from studylib.zoo import Samples
 
 _CARRIERS = frozenset(
-    [
-        "Add",
-        "AveragePool",
-        "Clip",
-        "Concat",
-        "Flatten",
-        "GlobalAveragePool",
-        "LeakyRelu",
-        "MaxPool",
-        "Mul",
-        "Pad",
-        "Relu",
-        "Reshape",
-        "Resize",
-        "Sigmoid",
-        "Slice",
-        "Split",
-        "Squeeze",
-        "Transpose",
-        "Unsqueeze",
-    ]
-)
+    ("Add", "AveragePool", "Clip", "Concat", "Flatten", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Mul", "Pad", "Relu", "Reshape",
+     "Resize", "Sigmoid", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
+)  # fmt: skip
 
 
 class OnnxSurgeon(Surgeon):

@@ -1,7 +1,6 @@
 """The layers of a prepared ONNX file, by names that outlast a rebuild, and the graph they stand in."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -80,7 +79,7 @@ class OnnxGraph:
         sizes = {tensor.name: _count(tensor.dims) for tensor in self.graph.initializer}
         for node in self.graph.node:
             if node.op_type == "Constant":
-                sizes |= {node.output[0]: _count(attribute.t.dims) for attribute in node.attribute if attribute.name == "value"}
+                sizes[node.output[0]] = sum(_count(attribute.t.dims) for attribute in node.attribute if attribute.name == "value")
         return sizes
 
     @cached_property
@@ -105,25 +104,29 @@ class OnnxGraph:
             return (FLOAT,)
         constant = [node.input[place] in self._float_weights for place in _WEIGHTS[node.op_type]]
         right = constant[-1] if node.op_type == "MatMul" else all(constant)
-        dynamic = (DYNAMIC,) if node.op_type in _DYNAMIC and right and _is_plain(node) else ()
+        dynamic = (DYNAMIC,) if node.op_type in _DYNAMIC and right and _is_product(node) else ()
         return (FLOAT, *dynamic, *((STATIC,) if node.op_type in _STATIC else ()))
 
     def _lasting_name(self, node) -> str:
         """The node's own name, or what comes out of it, behind it where that name is counted up as well."""
-        plain: Callable[[str], str] = lambda name: _SUFFIXES.sub("", name)
-        if not _COUNTED.search(plain(node.name)):
-            return plain(node.name)
+        if not _COUNTED.search(_plain(node.name)):
+            return _plain(node.name)
         ahead, seen = [node], set()
         while ahead:
             one = ahead.pop(0)
             for name in one.output:
-                if not _COUNTED.search(plain(name)):
-                    return f"{plain(name)}:{node.op_type}"
+                if not _COUNTED.search(_plain(name)):
+                    return f"{_plain(name)}:{node.op_type}"
                 ahead += [reader for reader in self._readers.get(name, []) if reader.name not in seen and not seen.add(reader.name)]
         return node.name
 
 
-def _is_plain(node) -> bool:
+def _plain(name: str) -> str:
+    """Without what a fusion and the number of an output append."""
+    return _SUFFIXES.sub("", name)
+
+
+def _is_product(node) -> bool:
     """A Gemm that is a product and a bias only, which dynamic quantization splits it into."""
     return node.op_type != "Gemm" or all(
         a.name == "transB" or (a.name in ("alpha", "beta") and a.f == 1) or (a.name == "transA" and a.i == 0) for a in node.attribute
