@@ -24,6 +24,7 @@ _HOME = {
     "show_handmade": "zoo.handmade",
     "tables": "tables",
     "compression": "compression",
+    "adaptive_verdicts": "adaptive_verdicts",
     "sensitivity": "sensitivity",
     "why": "why",
     "formats": "formats",

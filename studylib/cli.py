@@ -191,6 +191,7 @@ def _open(options: argparse.Namespace, write):
         "data": str(Path(options.data).resolve()) if options.data else None,
         "task": options.task,
         "trust": options.trust or None,
+        "assignment": str(Path(options.assignment).resolve()) if options.assignment else None,
         "max_accuracy_loss": _share(options.loss) if options.loss else None,
         "recipes": _names(options.recipe),
         "runtimes": _names(options.runtime),
@@ -286,6 +287,7 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--task", help="what your model's outputs mean: classification, question_answering, speech_recognition or other")
         verb.add_argument("--trust", action="store_true", help="let code inside your model's file run (Lambda layers)")
         verb.add_argument("--recipe", metavar="A,B", help="recipes instead of the hardware set's, or all")
+        verb.add_argument("--assignment", metavar="PATH", help="apply the assignment.json of an earlier search instead of searching")
         verb.add_argument("--loss", metavar="0.01", help="share of right answers that an adaptive recipe may lose (default: 0.01)")
         verb.add_argument("--runtime", metavar="A,B", help="runtimes instead of the hardware set's, as name or name/provider")
         verb.add_argument("--batch", metavar="1,8", help="batch sizes instead of the hardware set's")

@@ -104,6 +104,8 @@ class Choice(Section):
     trust: StrictBool = False
     # Share of right answers (or of agreement with the source model) that an adaptive recipe may lose.
     max_accuracy_loss: Annotated[StrictFloat, Field(ge=0, le=1)] = 0.01
+    # The layers' precisions that an earlier search found and saved, to be applied instead of searching.
+    assignment: Location | None = None
     # Share of the busy processor time that other virtual machines may take before a repetition is invalid.
     max_steal: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.2
 
@@ -157,6 +159,7 @@ class StudyParams(Section):
         if self.choice.seed != usual.seed:
             words.append(f"SEED={self.choice.seed}")
         words += [f"LOSS={self.choice.max_accuracy_loss}"] if self.choice.max_accuracy_loss != usual.max_accuracy_loss else []
+        words += [f"ASSIGNMENT={shlex.quote(self.choice.assignment)}"] if self.choice.assignment else []
         words += [f"DATA={shlex.quote(self.choice.data)}"] if self.choice.data else []
         words += [f"TASK={self.choice.task}"] if self.choice.task else []
         return " ".join([*words, *(["TRUST=1"] if self.choice.trust else [])])
@@ -176,6 +179,7 @@ class StudyParams(Section):
             "task": choice.task,
             "trust": choice.trust,
             "max_accuracy_loss": choice.max_accuracy_loss,
+            "assignment": choice.assignment,
         }
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from studylib import hardware
+from studylib.artifact import content_hash
 from studylib.params import ALL, RANDOM_SQNR_DB, StudyParams
 from studylib.recipes import RECIPES, names, split_recipe, why_no_chain
 from studylib.records import Conversion, Trial
@@ -165,6 +166,8 @@ class Plan:
     def _search(self) -> dict:
         """What decides the outcome of a search for an adaptive recipe: its budget, and what the speed of a variant depends on."""
         choice = self.params.choice
+        if choice.assignment:
+            return {"assignment": choice.assignment, "sha256": content_hash(Path(choice.assignment)), "seconds": 0}
         return {
             "max_accuracy_loss": choice.max_accuracy_loss,
             "min_sqnr_db": RANDOM_SQNR_DB,

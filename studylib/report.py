@@ -6,7 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from studylib import compare, compression, drawing, figures, formats, sensitivity, tables, why
+from studylib import adaptive_verdicts, compare, compression, drawing, figures, formats, sensitivity, tables, why
 from studylib.artifact import write_bytes, write_text
 from studylib.results import Results
 
@@ -14,7 +14,8 @@ _TABLES = {
     "winners": ("Fastest of each model", tables.winners),
     "techniques": ("Every technique: what it saves and what it costs", compression.techniques),
     "why": ("Why a variant is slower or worse than fp32", why.reasons),
-    "adaptive": ("Adaptive recipes: what the searches found", sensitivity.verdicts),
+    "adaptive": ("Adaptive recipes against uniform ones", adaptive_verdicts.verdicts),
+    "found": ("What the searches for adaptive recipes found", sensitivity.verdicts),
     "sensitivity": ("Sensitivity of every layer", sensitivity.layers),
     "searches": ("Every step of the searches", sensitivity.searches),
     "speed_ups": ("Speed-up over the baseline", tables.speed_ups),

@@ -36,8 +36,8 @@ def searched(artifact: Artifact, target: dict, sources: Sources, store: Store) -
         content = folder / "search"
         content.mkdir()
         if options.get("assignment"):
-            found, ranking, steps = Assignment.load(Path(options["assignment"])), [], []
-            found = replace(found, facts={**_GIVEN, **found.facts})
+            given = Assignment.load(Path(options["assignment"]))
+            found, ranking, steps = replace(given, facts=given.facts | _GIVEN), [], []
         else:
             held_back = apart(Samples.load(sources.samples("train", target["training"], store).path), calibration)
             found, ranking, steps = _found(artifact, target, sources, store, calibration, held_back, folder)

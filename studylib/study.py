@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from studylib import hardware, params
-from studylib.artifact import Artifact, Store, output_error, remove_leftovers
+from studylib.artifact import Artifact, Store, output_error, remove_leftovers, write_bytes
 from studylib.errors import ArtifactError, InputError
 from studylib.executors import LocalExecutor
 from studylib.measure import Bench, make_artifacts
@@ -132,6 +132,7 @@ class Study:
         """Write plan, run facts and the results table."""
         self._save_plan()
         self.results.save_table()
+        self._save_assignments()
 
     def is_complete(self) -> bool:
         """Whether every artifact is there and intact and every trial is measured. Says what is corrupted."""
@@ -240,6 +241,14 @@ class Study:
         described = {kind: self._described(kind, failures) for kind in ("inside", "search")}
         self.results.save_plan(self.trials, self._run_facts(failures), made, self.plan.conversions, described)
 
+    def _save_assignments(self) -> None:
+        """Put what searches found where people find it: ``adaptive/<model>-<format>.json``, to be applied with ``ASSIGNMENT``."""
+        for target in self.plan.targets:
+            if target["kind"] == "search" and target["key"] in self._artifacts:
+                artifact = self.artifact(target["key"])
+                content = (artifact.path / "assignment.json").read_bytes()
+                write_bytes(self.folder / "adaptive" / f"{artifact.model}-{target['format']}.json", content)
+
     def _described(self, kind: str, failures: dict[str, str]) -> dict[str, dict]:
         """What is known of every artifact that was described in this way (inside, packed, search), by the artifact's key."""
         found = {}
@@ -285,6 +294,8 @@ def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str
     resolved = params.resolve(hardware_set, effort, **choice)
     providers = {name: runtime.providers for name, runtime in RUNTIMES.items()}
     own = [location for location in resolved.choice.models if location not in MODELS and is_own(location)]
+    if resolved.choice.assignment and not Path(resolved.choice.assignment).is_file():
+        raise InputError(f"ASSIGNMENT is '{resolved.choice.assignment}'; it must be the assignment.json that a search wrote.")
     params.check_names(resolved, [*MODELS, *own], [*names(), params.ALL], providers)
     plan = Plan(resolved, hardware.probe(), chosen_models(resolved.choice, own))
     return Study(plan, params.outputs_root() / resolved.hardware.name, write)

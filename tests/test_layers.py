@@ -33,6 +33,7 @@ LAYERS = (
         "tables",
         "formats",
         "compression",
+        "adaptive_verdicts",
         "sensitivity",
         "why",
         "drawing",
