@@ -152,6 +152,7 @@ class PrunedPolynomial80(_Tfmot):
 
     sparsity: float | None = 0.8
     schedule: str = "polynomial"
+    learning_rate: float = 3e-3
     epochs: int = 3
 
 
