@@ -11,6 +11,7 @@ _SHARED = tuple(
     _HOME + name
     for name in (
         "teaching.py", "lessons.py", "resuming.py", "job.py", "graph.py", "channels.py", "kinds.py", "costs.py", "choice.py", "surgery.py",
+        "normalising.py",
     )
 )  # fmt: skip
 

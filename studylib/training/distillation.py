@@ -6,6 +6,7 @@ Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), by
 from studylib.errors import RefusedError
 from studylib.training.job import Job, say
 from studylib.training.lessons import Lessons, lessons, one_or_all
+from studylib.training.normalising import renormalise
 from studylib.training.resuming import fit
 from studylib.training.student import build_student
 from studylib.training.teaching import optimizer, schedule, shapes_of, source_model, taught
@@ -53,7 +54,9 @@ def _distilled(keras, teacher, student, lesson: Lessons, job: Job, label_weight:
         student_loss_weight=label_weight,
     )
     distiller.compile(optimizer=optimizer(job, len(lesson)), loss=_label_loss(keras, lesson))
-    return fit(keras, distiller, lesson.inputs, lesson.answers, stage="distillation", **schedule(job))
+    losses = fit(keras, distiller, lesson.inputs, lesson.answers, stage="distillation", **schedule(job))
+    renormalise(student, lesson, job.seed)
+    return losses
 
 
 def _scores(keras, model, lesson: Lessons):

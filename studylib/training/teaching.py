@@ -6,6 +6,7 @@ from studylib.errors import RefusedError
 from studylib.training.graph import functional
 from studylib.training.job import Job
 from studylib.training.lessons import Lessons
+from studylib.training.normalising import renormalise
 from studylib.training.resuming import fit
 from studylib.zoo import Samples
 
@@ -30,7 +31,9 @@ def taught(model, lesson: Lessons, job: Job, stage: str) -> list[float]:
     import keras
 
     compiled = lesson.compiled(keras, model, optimizer(job, len(lesson)))
-    return fit(keras, compiled, lesson.inputs, lesson.answers, stage=stage, **schedule(job))
+    losses = fit(keras, compiled, lesson.inputs, lesson.answers, stage=stage, **schedule(job))
+    renormalise(model, lesson, job.seed)
+    return losses
 
 
 def optimizer(job: Job, samples: int):
