@@ -22,13 +22,20 @@ def entry(request):
 
 
 def _artifact(mnist, recipe):
-    """What the smoke study made with ``recipe``: as a trial, or as a cell of the matrix of formats."""
+    """What the smoke study made with ``recipe``, or what it makes of the study's float artifacts now."""
     keys = [target["key"] for target in mnist.plan.targets if target["kind"] == "recipe"]
     made = [mnist.artifact(key) for key in keys if mnist.is_made(key)]
-    found = [a for a in made if a.lineage[-1]["made_by"] == recipe._made_by]
-    if not found:
+    step = {"made_by": recipe._made_by, "config": dataclasses.asdict(recipe)}
+    found = [a for a in made if step.items() <= a.lineage[-1].items()]
+    return found[0] if found else _made_now(mnist, recipe, made)
+
+
+def _made_now(mnist, recipe, made):
+    sources = [a for a in made if a.format == recipe.source_format and a.precision == "fp32"]
+    if recipe.name == "fp32" or recipe.missing() or not sources or recipe.learns_from not in ("", "calibration"):
         pytest.skip(f"mnist_cnn never passes here: {recipe.missing() or f'it starts from {recipe.source_format}'}")
-    return found[0]
+    train = next(target["key"] for target in mnist.plan.targets if target["kind"] == "samples" and target["split"] == "train")
+    return recipe(sources[0], mnist.store, mnist.artifact(train) if recipe.learns_from else None)
 
 
 def test_it_is_a_frozen_configuration_with_names_and_a_source(entry):
