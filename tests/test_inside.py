@@ -227,26 +227,25 @@ def _quantized(recipe, source, folder, calibration):
 
 
 @pytest.mark.parametrize("format", ["onnx", "tflite"])
-@pytest.mark.parametrize("precision", ["Float16", "DynamicRange", "StaticInt8"])
+@pytest.mark.parametrize("precision", ["fp16", "dynamic_wi8_afp32", "static_wi8_ai8"])
 def test_quantization_changes_bytes_and_not_macs(net, calibration, tmp_path, format, precision):
-    from studylib.recipes import litert, onnx
+    from studylib.recipes import RECIPES
 
-    recipe = getattr({"onnx": onnx, "tflite": litert}[format], precision)()
-    path = _quantized(recipe, net["onnx" if format == "onnx" else "saved_model"], tmp_path / "quantized", calibration)
+    path = _quantized(RECIPES[precision][format][0], net["onnx" if format == "onnx" else "saved_model"], tmp_path / "quantized", calibration)
     found = inside.look(path, format)
     assert found["macs"] == MACS
-    assert (found["float_islands"] is None) == (precision == "Float16")
-    share = found["weight_bytes"]["float16" if precision == "Float16" else "int8"] / sum(found["weight_bytes"].values())
-    assert share > (0.99 if precision == "Float16" else 0.75)
+    assert (found["float_islands"] is None) == (precision == "fp16")
+    share = found["weight_bytes"]["float16" if precision == "fp16" else "int8"] / sum(found["weight_bytes"].values())
+    assert share > (0.99 if precision == "fp16" else 0.75)
 
 
 def test_a_float_island_in_a_quantized_onnx_graph_is_found(net, calibration, tmp_path):
     import onnx
     from onnx import helper
 
-    from studylib.recipes.onnx import StaticInt8
+    from studylib.recipes.onnx import Static
 
-    path = _quantized(StaticInt8(), net["onnx"], tmp_path / "quantized", calibration)
+    path = _quantized(Static(), net["onnx"], tmp_path / "quantized", calibration)
     assert not [o for o in inside.look(path, "onnx")["float_islands"]["operators"] if o["where"] == "between"]
     model = onnx.load(path)
     place, pair = [(i, node) for i, node in enumerate(model.graph.node) if node.op_type == "QuantizeLinear"][3]
