@@ -93,7 +93,7 @@ def _read(path: Path) -> tuple[dict[str, tuple[Layer, float]], list[Operator]]:
                 inputs = tuple(_text(tensor) for tensor, held in zip(reads, constant, strict=True) if not held)
                 operators.append(Operator(scope, kind, inputs, tuple(_text(graph.tensors[place]) for place in operator.outputs)))
             if kind in _LAYERS and scope not in found and _is_float(graph, operator):
-                layer = _layer(_unique(_short(scope), taken), kind, reads, constant, inner=index > 0)
+                layer = _layer(_unique(_short([*scope.split(";"), _text(reads[1])]), taken), kind, reads, constant, inner=index > 0)
                 found[scope] = (layer, _work(graph, operator, kind))
     found = {scope: entry for scope, entry in found.items() if len(entry[0].precisions) > 1}
     if not found:
@@ -128,11 +128,11 @@ def _text(tensor) -> str:
     return tensor.name.decode() if isinstance(tensor.name, bytes) else str(tensor.name)
 
 
-def _short(scope: str) -> str:
-    """``model/relu/Relu6;model/conv/convolution;…`` to ``conv/convolution``: the kernel's own name in its layer."""
-    names = [name for name in scope.split(";") if name]
-    kernels = [name for name in names if name.rsplit("/", 1)[-1].rstrip("0123456789_") in _KERNELS]
-    chosen = (kernels or sorted(names, key=len) or [scope])[0]
+def _short(names: list[str]) -> str:
+    """Of all names that a fused operator and its weights carry (``model/relu/Relu6``, …), the kernel's own: ``conv/convolution``."""
+    known = [re.sub(r"\d+$", "", name) if name.rsplit("/", 1)[-1].rstrip("0123456789") in _KERNELS else name for name in names if name]
+    kernels = [name for name in known if name.rsplit("/", 1)[-1] in _KERNELS]
+    chosen = (kernels or sorted((name for name in known if "/" in name), key=len) or known)[0]
     parts = chosen.split("/")
     return "/".join(parts[1:]) if len(parts) > 2 else chosen
 
