@@ -3,9 +3,12 @@
 docs/decisions/0012 tells why it is not the TensorFlow converter here.
 """
 
+import contextlib
 import copy
+import io
 import re
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -151,10 +154,13 @@ def _ranges(path: Path, samples: Samples) -> dict:
     from ai_edge_quantizer.utils import qsv_utils
 
     mode = calibrator.CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS
-    interpreter = calibrator.CalibrationInterpreter(str(path), mode, qsv_utils.min_max_update)
-    runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list()), None))
-    for index in range(len(samples)):
-        runner(**samples.batch(index, 1))
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        # That keeping every tensor is for debugging: it is what calibration needs.
+        warnings.simplefilter("ignore", UserWarning)
+        interpreter = calibrator.CalibrationInterpreter(str(path), mode, qsv_utils.min_max_update)
+        runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list()), None))
+        for index in range(len(samples)):
+            runner(**samples.batch(index, 1))
     return interpreter.get_calibration_results()
 
 
@@ -171,4 +177,6 @@ def _quantized(path: Path, scopes: dict[str, str], kinds: dict[str, str], ranges
         else:
             work.add_dynamic_config(exactly, kind, 8)
     calibration = copy.deepcopy(ranges) if work.need_calibration else None
-    return bytes(work.quantize(calibration, enable_progress_bar=False, enable_progress_report=False).quantized_model)
+    # It draws a bar whatever it is told. A bias over weights of nearly nothing overflows: such a channel hardly counts.
+    with contextlib.redirect_stderr(io.StringIO()), np.errstate(invalid="ignore"):
+        return bytes(work.quantize(calibration, enable_progress_bar=False, enable_progress_report=False).quantized_model)
