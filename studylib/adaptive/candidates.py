@@ -1,6 +1,7 @@
 """Candidates of a search: written, judged on held-back samples and raced against fp32, each of it a step in the trace."""
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -29,7 +30,7 @@ class Candidates:
     threads: int
     seed: int
     scratch: Path
-    on_step: object = None
+    on_step: Callable[[dict], None] | None = None
     spent_s: float = 0.0
     pinned: tuple[dict[str, str], ...] = ()
     _open: dict[str, Run] = field(default_factory=dict, repr=False)
@@ -82,6 +83,8 @@ class Candidates:
             known["seconds"] = time.perf_counter() - begun
             self.trace.add(known)
         self.spent_s += known["seconds"]
+        if self.on_step:
+            self.on_step(known)
         return known["times"]
 
     def safe(self, step: dict) -> bool:

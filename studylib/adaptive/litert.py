@@ -3,9 +3,12 @@
 docs/decisions/0012 tells why it is not the TensorFlow converter here.
 """
 
+import contextlib
 import copy
+import io
 import re
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +96,7 @@ def _read(path: Path) -> tuple[dict[str, tuple[Layer, float]], list[Operator]]:
                 inputs = tuple(_text(tensor) for tensor, held in zip(reads, constant, strict=True) if not held)
                 operators.append(Operator(scope, kind, inputs, tuple(_text(graph.tensors[place]) for place in operator.outputs)))
             if kind in _LAYERS and scope not in found and _is_float(graph, operator):
-                layer = _layer(_unique(_short(scope), taken), kind, reads, constant, inner=index > 0)
+                layer = _layer(_unique(_short([*scope.split(";"), _text(reads[1])]), taken), kind, reads, constant, inner=index > 0)
                 found[scope] = (layer, _work(graph, operator, kind))
     found = {scope: entry for scope, entry in found.items() if len(entry[0].precisions) > 1}
     if not found:
@@ -128,11 +131,11 @@ def _text(tensor) -> str:
     return tensor.name.decode() if isinstance(tensor.name, bytes) else str(tensor.name)
 
 
-def _short(scope: str) -> str:
-    """``model/relu/Relu6;model/conv/convolution;…`` to ``conv/convolution``: the kernel's own name in its layer."""
-    names = [name for name in scope.split(";") if name]
-    kernels = [name for name in names if name.rsplit("/", 1)[-1].rstrip("0123456789_") in _KERNELS]
-    chosen = (kernels or sorted(names, key=len) or [scope])[0]
+def _short(names: list[str]) -> str:
+    """Of all names that a fused operator and its weights carry (``model/relu/Relu6``, …), the kernel's own: ``conv/convolution``."""
+    known = [re.sub(r"\d+$", "", name) if name.rsplit("/", 1)[-1].rstrip("0123456789") in _KERNELS else name for name in names if name]
+    kernels = [name for name in known if name.rsplit("/", 1)[-1] in _KERNELS]
+    chosen = (kernels or sorted((name for name in known if "/" in name), key=len) or known)[0]
     parts = chosen.split("/")
     return "/".join(parts[1:]) if len(parts) > 2 else chosen
 
@@ -151,10 +154,13 @@ def _ranges(path: Path, samples: Samples) -> dict:
     from ai_edge_quantizer.utils import qsv_utils
 
     mode = calibrator.CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS
-    interpreter = calibrator.CalibrationInterpreter(str(path), mode, qsv_utils.min_max_update)
-    runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list()), None))
-    for index in range(len(samples)):
-        runner(**samples.batch(index, 1))
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        # That keeping every tensor is for debugging: it is what calibration needs.
+        warnings.simplefilter("ignore", UserWarning)
+        interpreter = calibrator.CalibrationInterpreter(str(path), mode, qsv_utils.min_max_update)
+        runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list()), None))
+        for index in range(len(samples)):
+            runner(**samples.batch(index, 1))
     return interpreter.get_calibration_results()
 
 
@@ -171,4 +177,6 @@ def _quantized(path: Path, scopes: dict[str, str], kinds: dict[str, str], ranges
         else:
             work.add_dynamic_config(exactly, kind, 8)
     calibration = copy.deepcopy(ranges) if work.need_calibration else None
-    return bytes(work.quantize(calibration, enable_progress_bar=False, enable_progress_report=False).quantized_model)
+    # It draws a bar whatever it is told. A bias over weights of nearly nothing overflows: such a channel hardly counts.
+    with contextlib.redirect_stderr(io.StringIO()), np.errstate(invalid="ignore"):
+        return bytes(work.quantize(calibration, enable_progress_bar=False, enable_progress_report=False).quantized_model)

@@ -58,13 +58,13 @@ class OnnxSurgeon(Surgeon):
             raise RefusedError(f"{model.path.name}: {STATIC} needs calibration samples; calibrate the model first")
         with tempfile.TemporaryDirectory(dir=Path(target).parent, prefix="mixing-") as folder:
             path = model.path
+            if nodes[DYNAMIC]:
+                _quantize_dynamic(path, nodes[DYNAMIC], Path(folder) / "dynamic.onnx")
+                path = Path(folder) / "dynamic.onnx"
             if nodes[STATIC]:
                 between = carried(graph.operators, nodes[STATIC], _CARRIERS, ACTIVATIONS)
                 onnx_calibration.quantize_qdq(path, Path(folder) / "static.onnx", model.ranges, nodes=sorted(nodes[STATIC] | between))
                 path = Path(folder) / "static.onnx"
-            if nodes[DYNAMIC]:
-                _quantize_dynamic(path, nodes[DYNAMIC], Path(folder) / "dynamic.onnx")
-                path = Path(folder) / "dynamic.onnx"
             shutil.copyfile(path, target)
         return Path(target)
 
@@ -96,7 +96,7 @@ def opened(path: Path, threads: int, profile: str | None = None):
 def _quantize_dynamic(path: Path, nodes: set[str], target: Path) -> None:
     """As ``quantize_dynamic``, and no other node is touched.
 
-    That function splits every Gemm into a product and a sum, also those that are static already; here only the chosen are.
+    That function splits every Gemm into a product and a sum, also those that are to be static; here only the chosen are.
     """
     import onnx
     from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer

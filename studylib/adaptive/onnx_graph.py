@@ -15,7 +15,7 @@ _DYNAMIC = ("Conv", "Gemm", "MatMul", "LSTM")
 ACTIVATIONS = frozenset(("Relu", "Clip"))
 # Converters and optimizers count such names up, and the count differs from one conversion to the next.
 _COUNTED = re.compile(r"__\d+$|^Conv_\d+$|^$")
-_SUFFIXES = re.compile(r"(/MatMulAddFusion|:\d+)+$")
+_SUFFIXES = re.compile(r"(/MatMulAddFusion|/merged_input|/ReadVariableOp|:\d+)+$")
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,10 @@ class OnnxGraph:
         return (FLOAT, *dynamic, *((STATIC,) if node.op_type in _STATIC else ()))
 
     def _lasting_name(self, node) -> str:
-        """The node's own name, or what comes out of it, behind it where that name is counted up as well."""
-        if not _COUNTED.search(_plain(node.name)):
-            return _plain(node.name)
+        """The node's own name or its weights'; where both are counted up, the name of what comes out of it, or behind it."""
+        for name in (node.name, *(node.input[place] for place in _WEIGHTS[node.op_type] if node.input[place] in self._sizes)):
+            if "/" in name and not _COUNTED.search(_plain(name)):
+                return _plain(name)
         ahead, seen = [node], set()
         while ahead:
             one = ahead.pop(0)

@@ -75,7 +75,7 @@ def search(
         candidates.spent_s = time.perf_counter() - begun
         course = Course(candidates, time_limit_s)
         ended = course.run()
-    facts = _plain(asdict(ended)) | {"reached": _plain(asdict(ended.judgement)), "budget": asdict(budget)}
+    facts = _plain(asdict(ended)) | {"reached": _plain(asdict(ended.judgement)), "budget": _plain(asdict(budget))}
     facts = {name: value for name, value in facts.items() if name not in ("layers", "judgement")}
     facts |= {"budget_words": allowed.words(ended.judgement.answers), "steps": len(candidates.trace.steps), "seconds": candidates.spent_s}
     facts |= {"held_back": len(course.candidates.judge.samples), "calibration": len(calibration), "threads": threads, "seed": seed}

@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
-from adaptive.conftest import CLASSES, samples, small_onnx, write_onnx
+from small_models import CLASSES, samples, small_onnx, write_onnx
 
 from studylib import stats
 from studylib.adaptive import FORMATS
@@ -11,6 +11,11 @@ from studylib.errors import InputError, RefusedError
 
 DYNAMIC, STATIC = "dynamic_wi8_afp32", "static_wi8_ai8"
 SURGEON = FORMATS["onnx"]
+
+
+@pytest.fixture
+def small(tmp_path):
+    return small_onnx(tmp_path / "small.onnx")
 
 
 def answers(path, held_back) -> np.ndarray:
@@ -76,11 +81,11 @@ def test_products_of_two_activations_can_only_be_static(tmp_path):
     ]
     path = write_onnx(tmp_path / "attention.onnx", nodes, {}, ("scores", 3, 12, 12))
     (layer,) = SURGEON.layers(path)
-    assert (layer.name, layer.parameters, layer.precisions) == ("net/scores", 0, ("fp32", STATIC))
+    assert (layer.name, layer.parameters, layer.precisions) == ("scores", 0, ("fp32", STATIC))
     model = SURGEON.calibrated(path, samples(4, 1), tmp_path)
     with pytest.raises(InputError, match="cannot be dynamic_wi8_afp32"):
-        SURGEON.apply(model, {"net/scores": DYNAMIC}, tmp_path / "x.onnx")
-    mixed = SURGEON.apply(model, {"net/scores": STATIC}, tmp_path / "x.onnx")
+        SURGEON.apply(model, {"scores": DYNAMIC}, tmp_path / "x.onnx")
+    mixed = SURGEON.apply(model, {"scores": STATIC}, tmp_path / "x.onnx")
     assert 25 < stats.sqnr_db(answers(path, samples(4, 2)), answers(mixed, samples(4, 2))) < 60
 
 

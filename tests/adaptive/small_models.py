@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 SIZE, CHANNELS, CLASSES = 12, 8, 5
 
@@ -48,11 +47,6 @@ def small_onnx(path: Path, first: str = "net/first/Conv", relu: str = "net/first
     return write_onnx(path, nodes, weights)
 
 
-@pytest.fixture
-def small(tmp_path) -> Path:
-    return small_onnx(tmp_path / "small.onnx")
-
-
 def reference(path: Path, held_back) -> dict[str, np.ndarray]:
     """The outputs of the file itself, as a source model's are."""
     from studylib.adaptive import FORMATS
@@ -61,8 +55,7 @@ def reference(path: Path, held_back) -> dict[str, np.ndarray]:
     return stacked(FORMATS[path.suffix[1:]].open(path, 1), held_back)
 
 
-@pytest.fixture(scope="session")
-def small_tflite(tmp_path_factory) -> Path:
+def write_tflite(folder: Path) -> Path:
     """Convolution, depthwise convolution, addition, pooling and a dense layer, converted from Keras."""
     import keras
 
@@ -76,7 +69,6 @@ def small_tflite(tmp_path_factory) -> Path:
     deep = keras.layers.DepthwiseConv2D(3, padding="same", name="deep")(joined)
     pooled = keras.layers.GlobalAveragePooling2D(name="pool")(deep)
     model = keras.Model(image, keras.layers.Dense(40, name="head")(pooled), name="net")
-    folder = tmp_path_factory.mktemp("litert")
     model.export(folder / "saved_model", verbose=False)
     content, _ = convert(folder / "saved_model", folder)
     (folder / "small.tflite").write_bytes(content)

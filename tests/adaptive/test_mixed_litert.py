@@ -2,7 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from adaptive.conftest import images
+from small_models import images, write_tflite
 
 from studylib import stats
 from studylib.adaptive import FORMATS
@@ -10,6 +10,11 @@ from studylib.errors import InputError, RefusedError
 
 DYNAMIC, STATIC = "dynamic_wi8_afp32", "static_wi8_ai8"
 SURGEON = FORMATS["tflite"]
+
+
+@pytest.fixture(scope="module")
+def small_tflite(tmp_path_factory):
+    return write_tflite(tmp_path_factory.mktemp("litert"))
 
 
 def answers(path, held_back) -> np.ndarray:
