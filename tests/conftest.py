@@ -166,6 +166,44 @@ def recorded(tmp_path):
     return record
 
 
+_EVALUATED = {
+    "n": 100, "finite": True, "output_mse": 1e-9, "max_abs_error": 1e-4, "max_rel_error": 1e-4, "cosine": 1.0, "data": "real",
+    "agreeing": [True] * 100, "independent": True, "status": "ok", "reason": "", "placement": "CPU",
+}  # fmt: skip
+
+
+@pytest.fixture
+def variants(tmp_path):
+    """Function that records variants of one model: recipe to (median in ns, operators, right answers, SQNR in dB, more of its file).
+
+    A median of 0 is not timed. ``more``: notes, macs, islands, evaluation. ``searches``: what ``search.json`` holds.
+    """
+    from studylib.results import Results
+
+    def record(of: dict, isa=("avx2", "avx512_vnni"), searches: dict | None = None, **facts) -> Results:
+        results, trials, artifacts, inside = Results(tmp_path / "cpu"), [], [], {}
+        rng = np.random.default_rng(1)
+        for number, (recipe, (centre, operators, right, sqnr, more)) in enumerate(of.items()):
+            key = f"{number:064}"
+            made = trial(recipe=recipe, artifact_key=key, evaluation_id=f"evaluation-{number}", **facts)
+            trials.append(made)
+            step = {"made_by": "it", "config": {}, "key": key, "notes": more.get("notes", {})}
+            known = {"path": "m", "model": made.model, "sha256": "d" * 64, "lineage": [step], "format": "onnx", "precision": recipe}
+            sizes = {"size_bytes": 4000 // (number + 1), "gzip_bytes": 3000 // (number + 1)}
+            artifacts.append(known | sizes | {"key": key})
+            inside[key] = {"operators": operators, "macs": more.get("macs", 1000), "float_islands": more.get("islands")}
+            for repetition in range(8 if centre else 0):
+                values = (centre * rng.lognormal(0, 0.02, 200)).astype(int).tolist()
+                results.record(measurement(made, repetition, values))
+            answers = {"correct": [True] * right + [False] * (100 - right), "sqnr": sqnr}
+            results.record_evaluation(made.evaluation_id, _EVALUATED | answers | more.get("evaluation", {}))
+        host = {"description": "a test host", "kernel": "6", "isa": list(isa)}
+        results.save_plan(trials, run_facts(host=host), artifacts, (), {"inside": inside, "search": searches or {}})
+        return results
+
+    return record
+
+
 @pytest.fixture
 def recording(tmp_path):
     """Function that writes a recording for the replay runtime and samples to go with it."""

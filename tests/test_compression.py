@@ -1,50 +1,6 @@
-import numpy as np
 import pytest
-from conftest import measurement, run_facts, trial
 
 from studylib import compression, figures, why
-from studylib.results import Results
-
-RIGHT = [True] * 95 + [False] * 5
-BASE = {
-    "n": 100, "finite": True, "output_mse": 1e-9, "max_abs_error": 1e-4, "max_rel_error": 1e-4, "cosine": 1.0, "data": "real",
-    "agreeing": [True] * 100, "independent": True, "status": "ok", "reason": "", "placement": "CPU",
-}  # fmt: skip
-
-
-@pytest.fixture
-def study(tmp_path):
-    """Function that records variants: recipe to (median in ns, operators, right answers, SQNR in dB, more facts of its file)."""
-
-    def record(variants: dict, isa=("avx2", "avx512_vnni"), **facts) -> Results:
-        results, trials, artifacts, inside = Results(tmp_path / "cpu"), [], [], {}
-        rng = np.random.default_rng(1)
-        for number, (recipe, (centre, operators, right, sqnr, more)) in enumerate(variants.items()):
-            key = f"{number:064}"
-            of = trial(recipe=recipe, artifact_key=key, evaluation_id=f"evaluation-{number}", **facts)
-            trials.append(of)
-            step = {"made_by": "it", "config": {}, "key": key, "notes": more.get("notes", {})}
-            known = {
-                "path": "m",
-                "model": of.model,
-                "sha256": "d" * 64,
-                "lineage": [step],
-                "format": "onnx",
-                "precision": recipe,
-                "key": key,
-            }
-            artifacts.append(known | {"size_bytes": 4000 // (number + 1), "gzip_bytes": 3000 // (number + 1)})
-            inside[key] = {"operators": operators, "macs": more.get("macs", 1000), "float_islands": more.get("islands")}
-            for repetition in range(8 if centre else 0):
-                values = (centre * rng.lognormal(0, 0.02, 200)).astype(int).tolist()
-                results.record(measurement(of, repetition, values))
-            answers = {"correct": [True] * right + [False] * (100 - right), "sqnr": sqnr}
-            results.record_evaluation(of.evaluation_id, BASE | answers | more.get("evaluation", {}))
-        host = {"description": "a test host", "kernel": "6", "isa": list(isa)}
-        results.save_plan(trials, run_facts(host=host), artifacts, (), {"inside": inside})
-        return results
-
-    return record
 
 
 def _why(results, recipe, start) -> str:
@@ -52,9 +8,9 @@ def _why(results, recipe, start) -> str:
     return row.why
 
 
-def test_the_front_holds_what_no_other_beats_in_both(study):
+def test_the_front_holds_what_no_other_beats_in_both(variants):
     conv = {"Conv": 3}
-    results = study(
+    results = variants(
         {
             "fp32": (400_000, conv, 95, 90.0, {}), "fp16": (500_000, conv, 95, 60.0, {}),
             "static_wi8_ai8": (200_000, conv, 90, 20.0, {}), "dynamic_wi8_afp32": (300_000, conv, 85, 20.0, {}),
@@ -70,9 +26,9 @@ def test_the_front_holds_what_no_other_beats_in_both(study):
     assert table.loc["fp32", "against fp32"] == ""
 
 
-def test_a_variant_that_was_not_timed_is_a_row_that_says_why(study):
+def test_a_variant_that_was_not_timed_is_a_row_that_says_why(variants):
     failed = {"evaluation": {"status": "failed", "reason": "parity: SQNR 3.0 dB against the source model; at layer x"}}
-    results = study({"fp32": (400_000, {}, 95, 90.0, {}), "static_wi8_ai8": (0, {}, 20, 3.0, failed)})
+    results = variants({"fp32": (400_000, {}, 95, 90.0, {}), "static_wi8_ai8": (0, {}, 20, 3.0, failed)})
     row = compression.techniques(results).set_index("recipe").loc["static_wi8_ai8"]
     assert row.status.startswith("failed: parity: SQNR 3.0 dB")
     assert row.p50_ms == "–"
@@ -80,8 +36,8 @@ def test_a_variant_that_was_not_timed_is_a_row_that_says_why(study):
     assert list(why.reasons(results).what) == ["refused by the parity gate: SQNR 3.0 dB against the source model"]
 
 
-def test_random_weights_are_judged_by_agreement(study):
-    results = study({"fp32": (400_000, {}, 95, 90.0, {})}, weights="random")
+def test_random_weights_are_judged_by_agreement(variants):
+    results = variants({"fp32": (400_000, {}, 95, 90.0, {})}, weights="random")
     assert compression.techniques(results).quality[0].startswith("agreement 100.0")
 
 
@@ -112,64 +68,64 @@ SLOWER = {
 
 
 @pytest.mark.parametrize("recipe", SLOWER)
-def test_a_slower_variant_is_explained_from_its_file(study, recipe):
+def test_a_slower_variant_is_explained_from_its_file(variants, recipe):
     operators, more, words = SLOWER[recipe]
-    results = study({"fp32": (400_000, {"Conv": 3}, 95, 90.0, {}), recipe: (800_000, operators, 95, 40.0, more)})
+    results = variants({"fp32": (400_000, {"Conv": 3}, 95, 90.0, {}), recipe: (800_000, operators, 95, 40.0, more)})
     assert words in _why(results, recipe, "slower: 0.")
 
 
-def test_without_evidence_it_says_so(study):
-    results = study({"fp32": (400_000, {"Conv": 3}, 95, 90.0, {}), "static_wi8_ai8": (800_000, {"Conv": 3}, 95, 40.0, {})})
+def test_without_evidence_it_says_so(variants):
+    results = variants({"fp32": (400_000, {"Conv": 3}, 95, 90.0, {}), "static_wi8_ai8": (800_000, {"Conv": 3}, 95, 40.0, {})})
     assert _why(results, "static_wi8_ai8", "slower") == "not known: neither its operators nor its neighbours tell"
 
 
-def test_a_faster_variant_needs_no_excuse(study):
-    results = study({"fp32": (400_000, {"Conv": 3}, 95, 90.0, {}), "static_wi8_ai8": (200_000, {"ConvInteger": 3}, 95, 40.0, {})})
+def test_a_faster_variant_needs_no_excuse(variants):
+    results = variants({"fp32": (400_000, {"Conv": 3}, 95, 90.0, {}), "static_wi8_ai8": (200_000, {"ConvInteger": 3}, 95, 40.0, {})})
     assert why.reasons(results).empty
 
 
-def test_small_models_pay_for_every_operator(study):
-    results = study({"fp32": (40_000, {"Conv": 3}, 95, 90.0, {}), "static_wi8_ai8": (80_000, {"Conv": 3, "Softmax": 4}, 95, 40.0, {})})
+def test_small_models_pay_for_every_operator(variants):
+    results = variants({"fp32": (40_000, {"Conv": 3}, 95, 90.0, {}), "static_wi8_ai8": (80_000, {"Conv": 3, "Softmax": 4}, 95, 40.0, {})})
     assert "at 40 µs an inference the fixed cost of each operator counts: 7 operators instead of 3" in _why(
         results, "static_wi8_ai8", "slower"
     )
 
 
-def test_a_processor_without_vnni_is_a_reason_and_one_with_it_is_none(study):
+def test_a_processor_without_vnni_is_a_reason_and_one_with_it_is_none(variants):
     islands = {"islands": {"operators": [], "count": 0, "quantize": 1, "dequantize": 1}}
-    variants = {"fp32": (400_000, {"Conv": 3}, 95, 90.0, {}), "static_wi8_ai8": (800_000, {"Conv": 3}, 95, 40.0, islands)}
-    assert "no instruction that multiplies and adds int8" in _why(study(variants, isa=("avx2",)), "static_wi8_ai8", "slower")
-    assert "VNNI" not in _why(study(variants), "static_wi8_ai8", "slower")
+    rows = {"fp32": (400_000, {"Conv": 3}, 95, 90.0, {}), "static_wi8_ai8": (800_000, {"Conv": 3}, 95, 40.0, islands)}
+    assert "no instruction that multiplies and adds int8" in _why(variants(rows, isa=("avx2",)), "static_wi8_ai8", "slower")
+    assert "VNNI" not in _why(variants(rows), "static_wi8_ai8", "slower")
 
 
-def test_saturation_is_named_only_where_reduce_range_shows_it(study):
-    variants = {
+def test_saturation_is_named_only_where_reduce_range_shows_it(variants):
+    rows = {
         "fp32": (400_000, {}, 95, 90.0, {}), "static_wi8_ai8": (300_000, {}, 60, 9.0, {}),
         "static_wi8_ai8_reduce_range": (300_000, {}, 94, 25.0, {}),
     }  # fmt: skip
-    told = _why(study(variants, isa=("avx2",)), "static_wi8_ai8", "worse: -35.0 points of accuracy")
+    told = _why(variants(rows, isa=("avx2",)), "static_wi8_ai8", "worse: -35.0 points of accuracy")
     assert "saturate in 16 bits on this processor" in told
     assert "25.0 dB instead of 9.0" in told
-    assert "saturate" not in _why(study(variants), "static_wi8_ai8", "worse")
+    assert "saturate" not in _why(variants(rows), "static_wi8_ai8", "worse")
 
 
-def test_worse_scales_are_named_beside_better_ones(study):
-    variants = {
+def test_worse_scales_are_named_beside_better_ones(variants):
+    rows = {
         "fp32": (400_000, {}, 95, 90.0, {}), "static_wi8_ai8": (300_000, {}, 94, 30.0, {}),
         "static_wi8_ai8_per_tensor": (300_000, {}, 60, 9.0, {}),
     }  # fmt: skip
-    assert "one scale a tensor is too coarse" in _why(study(variants), "static_wi8_ai8_per_tensor", "worse")
+    assert "one scale a tensor is too coarse" in _why(variants(rows), "static_wi8_ai8_per_tensor", "worse")
 
 
-def test_a_retrained_model_is_as_good_as_its_lessons(study):
+def test_a_retrained_model_is_as_good_as_its_lessons(variants):
     more = {"notes": {"taught": "the answers of the source model on 200 samples"}, "macs": 400}
-    results = study({"fp32": (400_000, {}, 95, 90.0, {}), "pruned_channels50": (200_000, {}, 60, 5.0, more)})
+    results = variants({"fp32": (400_000, {}, 95, 90.0, {}), "pruned_channels50": (200_000, {}, 60, 5.0, more)})
     told = _why(results, "pruned_channels50", "worse")
     assert told == "taught by the answers of the source model on 200 samples, 40% of the multiply-accumulates are left"
 
 
-def test_the_figure_names_the_front_and_the_kinds(study):
-    results = study({"fp32": (400_000, {}, 95, 90.0, {}), "static_wi8_ai8": (200_000, {}, 94, 30.0, {})})
+def test_the_figure_names_the_front_and_the_kinds(variants):
+    results = variants({"fp32": (400_000, {}, 95, 90.0, {}), "static_wi8_ai8": (200_000, {}, 94, 30.0, {})})
     figure, name, _, _, alt = figures.trade_off(results)
     texts = [text.get_text() for text in figure.axes[0].texts]
     assert name == "trade-off"

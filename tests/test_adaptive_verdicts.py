@@ -1,0 +1,86 @@
+import pytest
+
+from studylib import adaptive_verdicts, figures, sensitivity
+
+FP32, STATIC = (400_000, {}, 95, 90.0, {}), (200_000, {}, 80, 12.0, {})
+
+
+def _row(results):
+    (row,) = adaptive_verdicts.verdicts(results).to_dict("records")
+    return row
+
+
+def test_it_wins_over_the_best_uniform_recipe_that_keeps_the_budget(variants):
+    row = _row(variants({"fp32": FP32, "static_wi8_ai8": STATIC, "adaptive_wi8": (300_000, {}, 95, 30.0, {})}))
+    assert row["best uniform within budget"] == "onnxruntime fp32"
+    assert row["over it"].startswith("1.3")
+    assert row["over it"].endswith("faster")
+    assert row["budget"] == "at most 1 points: kept"
+    assert row["against the others"] == "faster than 1 of 2; slower than onnxruntime static_wi8_ai8 (over budget)"
+
+
+def test_over_the_budget_is_said(variants):
+    row = _row(variants({"fp32": FP32, "adaptive_wi8": (300_000, {}, 90, 30.0, {})}))
+    assert row["lost"] == "+5.0 points of accuracy"
+    assert row["budget"] == "at most 1 points: OVER BUDGET"
+
+
+def test_a_search_that_could_not_win_is_shown_as_such(variants):
+    row = _row(variants({"fp32": FP32, "adaptive_wi8": FP32}))
+    assert row["over fp32"].endswith("cannot tell")
+    assert row["against the others"] == "faster than 0 of 1"
+
+
+@pytest.mark.parametrize(("sqnr", "kept"), [(25.0, "kept"), (15.0, "OVER BUDGET")])
+def test_random_weights_are_held_to_fidelity(variants, sqnr, kept):
+    row = _row(variants({"fp32": FP32, "adaptive_wi8": (300_000, {}, 95, sqnr, {})}, weights="random"))
+    assert row["budget"] == f"at least 20 dB: {kept}"
+    assert row["lost"] == f"SQNR {sqnr:.1f} dB"
+
+
+def test_without_adaptive_recipes_there_is_no_row(variants):
+    assert adaptive_verdicts.verdicts(variants({"fp32": FP32, "static_wi8_ai8": STATIC})).empty
+
+
+SEARCH = {
+    "model": "mnist_cnn", "format": "onnx", "digest": "b", "layers": {"first": "static_wi8_ai8"},
+    "facts": {"budget_words": "at most 1 point", "within_budget": True, "why": "1 of 2 layers quantized", "stopped_by": "time limit"},
+    "sensitivity": [
+        {"layer": "last", "operator": "Gemm", "parameters": 10, "precision": "static_wi8_ai8",
+         "alone_quantized": {"sqnr_db": 9.0, "loss": 0.05}, "alone_float": {"sqnr_db": 30.0, "loss": 0.0}},
+        {"layer": "first", "operator": "Conv", "parameters": 20, "precision": "static_wi8_ai8",
+         "alone_quantized": {"sqnr_db": 31.0, "loss": None}, "alone_float": {"sqnr_db": 9.5, "loss": 0.05}},
+    ],
+    "steps": [
+        {"what": "all fp32", "digest": "a", "quantized": 0, "sqnr_db": None, "loss": 0.0, "ratio": None},
+        {"what": "first static_wi8_ai8", "digest": "b", "quantized": 1, "sqnr_db": 31.0, "loss": 0.0, "ratio": 1.31, "ratio_low": 1.2,
+         "ratio_high": 1.4, "rounds": 8},
+    ],
+}  # fmt: skip
+
+
+def test_layers_are_ranked_and_say_what_was_chosen(variants):
+    results = variants({"fp32": FP32}, searches={"k": SEARCH})
+    table = sensitivity.layers(results)
+    assert list(table.layer) == ["last", "first"]
+    assert list(table.chosen) == ["fp32", "static_wi8_ai8"]
+    assert list(table.loss) == ["5.0 points", ""]
+    figure, *_, alt = figures.sensitivities(results)
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["Conv first", "Gemm last"]
+    assert "last (Gemm) with 9.0 dB" in alt
+
+
+def test_every_step_of_a_search_is_shown_and_the_chosen_one_marked(variants):
+    results = variants({"fp32": FP32}, searches={"k": SEARCH})
+    table = sensitivity.searches(results)
+    assert list(table.chosen) == ["", "●"]
+    assert list(table["speed-up over fp32"]) == ["not timed", "1.31x [1.20, 1.40], 8 rounds"]
+    assert sensitivity.verdicts(results).to_dict("records")[0]["within budget"] == "yes"
+
+
+def test_without_a_search_there_is_nothing_to_draw(variants):
+    results = variants({"fp32": FP32})
+    assert figures.sensitivities(results)[0] is None
+    assert sensitivity.layers(results).empty
+    assert sensitivity.searches(results).empty
+    assert sensitivity.verdicts(results).empty

@@ -1,0 +1,74 @@
+import json
+
+import numpy as np
+import pytest
+from conftest import cli
+
+from studylib.adaptive import Assignment
+from studylib.errors import RefusedError
+from studylib.results import Results
+from studylib.searching import apart, taken
+from studylib.zoo import Samples
+
+SAMPLES = Samples({"x": np.arange(12, dtype=np.float32).reshape(6, 2)}, np.arange(6))
+
+
+def test_held_back_samples_are_those_that_calibration_has_not_seen():
+    held_back = apart(SAMPLES, taken(SAMPLES, [0, 3]))
+    assert held_back.labels.tolist() == [1, 2, 4, 5]
+    assert held_back.inputs["x"][:, 0].tolist() == [2, 4, 8, 10]
+
+
+def test_without_any_a_search_is_refused():
+    with pytest.raises(RefusedError, match=r"all 6 training samples calibrate, so none is held back .* give more data"):
+        apart(SAMPLES, SAMPLES)
+
+
+def test_the_smoke_study_searched_in_both_formats(mnist):
+    searches = mnist.results.searches()
+    assert {search["format"] for search in searches.values()} == {"onnx", "tflite"}
+    for key, search in searches.items():
+        assert mnist.results.artifacts()[key]["precision"] == "adaptive_wi8"
+        assert search["facts"]["within_budget"]
+        assert [step["what"] for step in search["steps"]].count("all static_wi8_ai8") == 1
+        ranked = [row["alone_quantized"]["sqnr_db"] for row in search["sensitivity"]]
+        assert len(ranked) > 5
+        assert ranked == sorted(ranked)
+        saved = Assignment.load(mnist.folder / "adaptive" / f"mnist_cnn-{search['format']}.json")
+        assert saved.layers == search["layers"]
+
+
+def test_an_adaptive_file_holds_integers_only_where_the_search_chose_them(mnist):
+    import onnx
+
+    for key, search in mnist.results.searches().items():
+        if search["format"] == "onnx":
+            graph = onnx.load(mnist.artifact(key).path).graph
+            integers = any(tensor.data_type == onnx.TensorProto.INT8 for tensor in graph.initializer)
+            assert integers == any(precision != "fp32" for precision in search["layers"].values())
+
+
+@pytest.mark.slow
+def test_a_saved_assignment_is_applied_to_the_next_version_of_the_model(mnist, tmp_path):
+    """Another seed trains another mnist_cnn; the layers have the same names, so the recipe fits."""
+    (onnx_search,) = [search for search in mnist.results.searches().values() if search["format"] == "onnx"]
+    layers = [row["layer"] for row in onnx_search["sensitivity"]]
+    chosen = Assignment("onnx", dict.fromkeys(layers[:3], "static_wi8_ai8"), {})
+    chosen.save(tmp_path / "assignment.json")
+    arguments = ("--effort", "smoke", "--recipe", "fp32,adaptive_wi8", "--runtime", "litert,onnxruntime", "--seed", "7")
+    done = cli("study", *arguments, "--assignment", str(tmp_path / "assignment.json"), outputs=tmp_path / "outputs")
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = Results(tmp_path / "outputs" / "cpu")
+    states = {trial.runtime: results.status(trial) for trial in results.plan() if trial.recipe == "adaptive_wi8"}
+    assert states["onnxruntime"] == ("ok", "")
+    assert states["litert"] == ("failed", "This assignment is for onnx and the model is tflite; search again for tflite.")
+    (search,) = results.searches().values()
+    assert search["layers"] == chosen.layers
+    assert search["facts"]["why"] == "given by the user"
+    assert "ASSIGNMENT=" in json.loads((results.folder / "run.json").read_text())["command"]
+
+
+def test_an_assignment_that_is_not_there_is_said_at_once():
+    done = cli("plan", "--assignment", "/nowhere/assignment.json")
+    assert done.returncode == 2
+    assert "ASSIGNMENT is '/nowhere/assignment.json'; it must be the assignment.json that a search wrote." in done.stderr
