@@ -231,7 +231,9 @@ def _quantized(recipe, source, folder, calibration):
 def test_quantization_changes_bytes_and_not_macs(net, calibration, tmp_path, format, precision):
     from studylib.recipes import RECIPES
 
-    path = _quantized(RECIPES[precision][format][0], net["onnx" if format == "onnx" else "saved_model"], tmp_path / "quantized", calibration)
+    path = _quantized(
+        RECIPES[precision][format][0], net["onnx" if format == "onnx" else "saved_model"], tmp_path / "quantized", calibration
+    )
     found = inside.look(path, format)
     assert found["macs"] == MACS
     assert (found["float_islands"] is None) == (precision == "fp16")
