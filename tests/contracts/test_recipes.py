@@ -130,7 +130,7 @@ def test_without_calibration_samples_it_says_so(entry, mnist):
     if not entry.learns_from:
         assert not any("calibration" in field.name for field in dataclasses.fields(entry))
         return
-    source = dataclasses.replace(_artifact(mnist, entry), format=entry.source_format, precision="fp32")
+    source = dataclasses.replace(_artifact(mnist, entry), format=entry.source_format, precision="fp32", is_float=True)
     with pytest.raises(RefusedError, match=f"needs {entry.learns_from}"):
         entry(source, mnist.store)
 
