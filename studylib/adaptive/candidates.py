@@ -16,6 +16,7 @@ from studylib.stats import MINIMUM_ROUNDS
 
 _QUERIES = 8
 _BRIEF = 8
+_PROFILED = 3
 
 
 @dataclass
@@ -71,7 +72,7 @@ class Candidates:
             found = {}
             for name, layers in assignments.items():
                 target = self.surgeon.apply(self.model, layers, self.scratch / f"profile.{self.surgeon.format}")
-                found[name] = self.surgeon.layer_times(self.model, target, self._queries(), self.threads)
+                found[name] = self.surgeon.layer_times(self.model, target, self._queries()[:_PROFILED], self.threads)
                 target.unlink()
                 if found[name] is None:
                     return None
