@@ -16,6 +16,7 @@ from studylib.stats import MINIMUM_ROUNDS
 
 _QUERIES = 8
 _BRIEF = 8
+_PROFILED = 3
 
 
 @dataclass
@@ -68,12 +69,14 @@ class Candidates:
         """Seconds of each layer under each of ``assignments``, by their names; None where the runtime does not tell."""
 
         def measured() -> dict | None:
-            queries, found = self._queries(), {}
+            found = {}
             for name, layers in assignments.items():
                 target = self.surgeon.apply(self.model, layers, self.scratch / f"profile.{self.surgeon.format}")
-                found[name] = self.surgeon.layer_times(self.model, target, queries, self.threads)
+                found[name] = self.surgeon.layer_times(self.model, target, self._queries()[:_PROFILED], self.threads)
                 target.unlink()
-            return found if all(found.values()) else None
+                if found[name] is None:
+                    return None
+            return found
 
         known = self.trace.known("profiled")
         if known is None:

@@ -75,7 +75,7 @@ class Course:
             return None
         # A static layer that saves nothing by itself may still join two that do.
         wanted = [(name, p) for name in self.order for p, gain in gains[name].items() if gain > 0 or p == STATIC]
-        self.noise = profits.noises(c, wanted, _ALONE * self.time_limit_s)
+        self.noise = profits.noises(c, wanted, min(_ALONE * self.time_limit_s, self._left() / 2))
         self.useful = {name: list(self.noise.get(name, {})) for name in self.order}
         self.value = {name: {p: gains[name][p] / max(self.noise[name][p], 1e-12) for p in self.useful[name]} for name in self.order}
         found = {}

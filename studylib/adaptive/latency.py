@@ -12,7 +12,7 @@ from studylib import stats
 from studylib.adaptive.layers import Run
 
 _BLOCK_S = 0.05
-_CALLS = (3, 500)
+_CALLS = (2, 500)
 
 
 def race(runs: dict[str, Run], queries: list[dict], rounds: int, seed: int) -> dict[str, np.ndarray]:
@@ -43,7 +43,7 @@ def ratio(times: dict[str, np.ndarray], baseline: str, contender: str, seed: int
 def _calls(run: Run, queries: list[dict]) -> int:
     """How many calls fill a block, after one to wake it up."""
     run(queries[0])
-    return int(np.clip(_BLOCK_S / max(_block(run, queries, 2), 1e-7), *_CALLS))
+    return int(np.clip(_BLOCK_S / max(_block(run, queries, 1), 1e-7), *_CALLS))
 
 
 def _block(run: Run, queries: list[dict], calls: int) -> float:

@@ -42,6 +42,7 @@ _CARRIERS = frozenset(
 )  # fmt: skip
 # What TensorFlow calls the operation inside a layer's scope, of the many names that a fused operator carries.
 _KERNELS = ("convolution", "depthwise", "conv2d_transpose", "MatMul", "matmul", "einsum")
+_LARGEST = 3e38
 
 
 class LiteRTSurgeon(Surgeon):
@@ -148,20 +149,44 @@ def _unique(name: str, taken: set[str]) -> str:
     return candidate
 
 
-def _ranges(path: Path, samples: Samples) -> dict:
-    """Least and greatest value of each tensor: the quantizer's own default, a moving average, cuts off what few samples show."""
-    from ai_edge_quantizer import calibrator
-    from ai_edge_quantizer.utils import qsv_utils
+def _ranges(path: Path, samples: Samples) -> dict[str, dict[str, np.ndarray]]:
+    """Least and greatest value of each activation of the main graph, one sample at a time.
 
-    mode = calibrator.CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+    The quantizer's own calibration is a moving average, which cuts off what few samples show, and stops at loops.
+    Raises `RefusedError` when one holds NaN.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    with warnings.catch_warnings():
         # That keeping every tensor is for debugging: it is what calibration needs.
         warnings.simplefilter("ignore", UserWarning)
-        interpreter = calibrator.CalibrationInterpreter(str(path), mode, qsv_utils.min_max_update)
-        runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list()), None))
-        for index in range(len(samples)):
-            runner(**samples.batch(index, 1))
-    return interpreter.get_calibration_results()
+        interpreter = Interpreter(model_path=str(path), experimental_preserve_all_tensors=True)
+    if not interpreter.get_signature_list():
+        raise RefusedError(f"{path.name} has no signature that names its inputs; convert the model again with a current converter")
+    runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list())))
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for index in range(len(samples)):
+        runner(**samples.batch(index, 1))
+        for tensor in interpreter.get_tensor_details():
+            if tensor["dtype"] == np.float32 and tensor["name"] and np.all(tensor["shape"]):
+                _widen(found, tensor["name"], interpreter, tensor["index"])
+    return found
+
+
+def _widen(found: dict, name: str, interpreter, index: int) -> None:
+    try:
+        values = interpreter.get_tensor(index)
+    except ValueError:  # a tensor that lies inside a kernel and nowhere else
+        return
+    if np.isnan(values).any():
+        raise RefusedError(f"calibration: the activation '{name}' holds NaN; check the samples")
+    # What masks write for minus infinity is no range that anything could be scaled to.
+    inside = np.abs(values) < _LARGEST
+    low = np.min(values, keepdims=True, where=inside, initial=np.inf)
+    high = np.max(values, keepdims=True, where=inside, initial=-np.inf)
+    if inside.any():
+        before = found.get(name, {"min": low, "max": high})
+        found[name] = {"min": np.minimum(before["min"], low), "max": np.maximum(before["max"], high)}
 
 
 def _quantized(path: Path, scopes: dict[str, str], kinds: dict[str, str], ranges: dict | None) -> bytes:
@@ -178,5 +203,6 @@ def _quantized(path: Path, scopes: dict[str, str], kinds: dict[str, str], ranges
             work.add_dynamic_config(exactly, kind, 8)
     calibration = copy.deepcopy(ranges) if work.need_calibration else None
     # It draws a bar whatever it is told. A bias over weights of nearly nothing overflows: such a channel hardly counts.
-    with contextlib.redirect_stderr(io.StringIO()), np.errstate(invalid="ignore"):
+    with contextlib.redirect_stderr(io.StringIO()), np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
         return bytes(work.quantize(calibration, enable_progress_bar=False, enable_progress_report=False).quantized_model)

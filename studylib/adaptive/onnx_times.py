@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-_ROUNDS = 4
+_ROUNDS = 3
 # What the optimizer appends to a name: of a fused node, of one in a blocked layout.
 _APPENDED = re.compile(r"(_kernel_time|_token_\d+|_nchwc|_quant)+$")
 _ENOUGH = 0.8

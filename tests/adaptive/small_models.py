@@ -40,7 +40,8 @@ def small_onnx(path: Path, first: str = "net/first/Conv", relu: str = "net/first
     same = {"pads": [1, 1, 1, 1]}
     nodes = [
         ("Conv", ["image", "w1", "b1"], [f"{first}:0"], first, same), ("Relu", [f"{first}:0"], ["net/first/Relu:0"], relu, {}),
-        ("Conv", ["net/first/Relu:0", "w2", "b2"], ["second"], "net/second/Conv", same), ("Relu", ["second"], ["r2"], "net/second/Relu", {}),
+        ("Conv", ["net/first/Relu:0", "w2", "b2"], ["second"], "net/second/Conv", same),
+        ("Relu", ["second"], ["r2"], "net/second/Relu", {}),
         ("GlobalAveragePool", ["r2"], ["pooled"], "net/pool", {}), ("Flatten", ["pooled"], ["flat"], "net/flat", {}),
         ("Gemm", ["flat", "w3", "b3"], ["scores"], "net/head/Gemm", {}),
     ]  # fmt: skip
