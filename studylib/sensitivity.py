@@ -36,7 +36,10 @@ def searches(results: Results) -> pd.DataFrame:
     """Every step of every search, in order: how many layers were quantized, what that cost, how fast it was against fp32."""
     rows = []
     for search in results.searches().values():
-        for number, step in enumerate(search["steps"], 1):
+        # A step without an assignment took the time of layers: it chose nothing.
+        steps = [step for step in search["steps"] if "digest" in step]
+        last = max((number for number, step in enumerate(steps, 1) if step["digest"] == search["digest"]), default=0)
+        for number, step in enumerate(steps, 1):
             rows.append(
                 {
                     "model": search["model"],
@@ -47,7 +50,7 @@ def searches(results: Results) -> pd.DataFrame:
                     "sqnr_db": step["sqnr_db"],
                     "loss": _points(step["loss"]),
                     "speed-up over fp32": _ratio(step),
-                    "chosen": "●" if step["digest"] == search["digest"] else "",
+                    "chosen": "●" if number == last else "",
                 }
             )
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["model", "format", "step", "what"])

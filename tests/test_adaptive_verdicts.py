@@ -52,6 +52,7 @@ SEARCH = {
          "alone_quantized": {"sqnr_db": 31.0, "loss": None}, "alone_float": {"sqnr_db": 9.5, "loss": 0.05}},
     ],
     "steps": [
+        {"what": "time of each layer", "times": None, "seconds": 0.1},
         {"what": "all fp32", "digest": "a", "quantized": 0, "sqnr_db": None, "loss": 0.0, "ratio": None},
         {"what": "first static_wi8_ai8", "digest": "b", "quantized": 1, "sqnr_db": 31.0, "loss": 0.0, "ratio": 1.31, "ratio_low": 1.2,
          "ratio_high": 1.4, "rounds": 8},
