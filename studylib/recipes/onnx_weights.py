@@ -28,6 +28,7 @@ class WeightOnly8(OnnxRecipe):
     """Weights int8 with one scale a channel, made float again by DequantizeLinear; nothing needs calibration."""
 
     name: ClassVar[str] = "weight_only_wi8_afp32"
+    helpers: ClassVar[tuple[str, ...]] = (*OnnxRecipe.helpers, "onnx.py")
     operators: ClassVar[tuple[str, ...]] = tuple(_WEIGHTS)
 
     def quantize(self, source: Path, target: Path, scratch: Path, samples: Samples | None) -> dict:
@@ -79,6 +80,8 @@ class WeightOnly4(OnnxRecipe):
     """Weights of matrix products in 4 bits, one scale for every ``block_size`` of them (MatMulNBits); all else stays float."""
 
     name: ClassVar[str] = "weight_only_wi4_afp32"
+    packages: ClassVar[tuple[str, ...]] = (*OnnxRecipe.packages, "onnx-ir")
+    helpers: ClassVar[tuple[str, ...]] = (*OnnxRecipe.helpers, "onnx.py")
     operators: ClassVar[tuple[str, ...]] = ("MatMul", "Gemm")
 
     block_size: int = 32
