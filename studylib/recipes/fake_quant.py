@@ -82,7 +82,7 @@ class FakeQuantToOnnx(_FromFakeQuant):
         model = onnx.load(path)
         notes = {"clips_dropped": drop_clips(model)} | quantize_weights(model)
         onnx.save(model, path)
-        return path, notes | {"int8_operators": _int8_operators(path, folder)}
+        return path, notes | {"operators_run": _operators_run(path, folder)}
 
 
 def _require_fake_quantization(source: Path) -> None:
@@ -90,7 +90,7 @@ def _require_fake_quantization(source: Path) -> None:
         raise RefusedError(f"{source.name} has no fake-quantization: it was not trained for int8; use static_wi8_ai8 instead")
 
 
-def _int8_operators(path: Path, scratch: Path) -> dict[str, int]:
+def _operators_run(path: Path, scratch: Path) -> dict[str, int]:
     """How often each operator is in the graph that ONNX Runtime runs here, so that everybody sees which ones are int8.
 
     Raises `RefusedError` when it does not open the file.

@@ -36,9 +36,15 @@ def cluster(model, options: dict, schooling: Schooling) -> tuple[object, dict]:
         )
     losses = schooling.teach(clustered, "clustering")
     stripped = tfmot.clustering.keras.strip_clustering(clustered)
+    normalization = schooling.renew_statistics(stripped)
     kernels = kernels_of(stripped, wrapped)
     distinct = {name: one["distinct_values"] for name, one in evidence.of_each(kernels).items()}
-    return stripped, {"loss": losses, "distinct_values": distinct, "not_clustered": others(stripped, wrapped)}
+    return stripped, {
+        "loss": losses,
+        "batch_normalization": normalization,
+        "distinct_values": distinct,
+        "not_clustered": others(stripped, wrapped),
+    }
 
 
 def keeps_zeros(options: dict) -> bool:

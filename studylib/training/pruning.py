@@ -29,10 +29,16 @@ def prune(model, options: dict, schooling: Schooling) -> tuple[object, dict]:
     pruned = tf_keras.models.clone_model(model, clone_function=wrap)
     if not wrapped:
         raise RefusedError("no layer of the model can be pruned; tensorflow-model-optimization prunes Dense, Conv, Embedding and such")
-    losses = schooling.teach(pruned, "pruning", [tfmot.sparsity.keras.UpdatePruningStep()])
+    losses = schooling.teach(pruned, "pruning", [tfmot.sparsity.keras.UpdatePruningStep()], normalizes_anew=True)
     stripped = tfmot.sparsity.keras.strip_pruning(pruned)
+    normalization = schooling.renew_statistics(stripped)
     kernels = kernels_of(stripped, wrapped)
-    notes = {"loss": losses, "sparsity_of_pruned_kernels": round(evidence.sparsity(kernels), 4), "not_pruned": others(stripped, wrapped)}
+    notes = {
+        "loss": losses,
+        "batch_normalization": normalization,
+        "sparsity_of_pruned_kernels": round(evidence.sparsity(kernels), 4),
+        "not_pruned": others(stripped, wrapped),
+    }
     if options.get("pattern"):
         notes["groups_that_hold"] = evidence.groups_that_hold(kernels, *options["pattern"])
     return stripped, notes

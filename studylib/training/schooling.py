@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from studylib.training import resuming
-from studylib.training.lessons import Lessons
+from studylib.training.lessons import Lessons, one_or_all
 
 # Below this, statistics of a few batches would replace those of the set the model was trained on.
-_ENOUGH_SAMPLES = 1000
+_ENOUGH_SAMPLES = 100
+_RENEWING_BATCHES = 32
 
 
 @dataclass(frozen=True)
@@ -28,22 +31,47 @@ class Schooling:
         return self.epochs * -(-len(self.lessons) // self.batch)
 
     @property
-    def learns_statistics(self) -> bool:
-        """Whether batch normalization takes part; otherwise it stays as it was trained and only computes."""
+    def enough(self) -> bool:
+        """Whether there are samples enough for the statistics of batch normalization."""
         return len(self.lessons) >= _ENOUGH_SAMPLES
+
+    def renew_statistics(self, model) -> str:
+        """Take the statistics of batch normalization anew, as means over batches, where there are samples enough; says what was done.
+
+        A moving average would still hold mostly the old ones after a short training.
+        """
+        layers = _normalizations(model)
+        if not layers:
+            return "the model has none"
+        if not self.enough:
+            return f"kept as it was: {len(self.lessons)} samples are too few for statistics"
+        momenta = [layer.momentum for layer in layers]
+        seen = 0
+        for start in range(0, min(len(self.lessons), _RENEWING_BATCHES * self.batch), self.batch):
+            given = [np.asarray(values[start : start + self.batch]) for values in self.lessons.inputs]
+            share = len(given[0]) / (seen + len(given[0]))
+            for layer in layers:
+                layer.momentum = 1 - share
+            model(one_or_all(given), training=True)
+            seen += len(given[0])
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        return f"statistics taken anew from {seen} samples"
 
     def gentle(self) -> "Schooling":
         """The same at a tenth of the rate and for half of the epochs, for what moves weights little."""
         return replace(self, learning_rate=self.learning_rate / 10, epochs=max(1, self.epochs // 2))
 
-    def teach(self, model, stage: str, callbacks: Sequence = ()) -> list[float]:
-        """Train ``model`` (tf_keras) in place; returns the loss of each epoch. ``stage`` names the training."""
+    def teach(self, model, stage: str, callbacks: Sequence = (), normalizes_anew: bool = False) -> list[float]:
+        """Train ``model`` (tf_keras) in place; returns the loss of each epoch. ``stage`` names the training.
+
+        ``normalizes_anew``: batch normalization goes by each batch meanwhile, where there are samples enough;
+        `renew_statistics` must follow. Otherwise it stays as it was trained and only computes.
+        """
         import tf_keras
 
-        if not self.learns_statistics:
-            for layer in model._flatten_layers():
-                if isinstance(layer, tf_keras.layers.BatchNormalization):
-                    layer.trainable = False
+        for layer in _normalizations(model):
+            layer.trainable = normalizes_anew and self.enough
         optimizer = tf_keras.optimizers.Adam(tf_keras.optimizers.schedules.CosineDecay(self.learning_rate, self.steps))
         losses = resuming.fit(
             tf_keras,
@@ -58,3 +86,9 @@ class Schooling:
             callbacks=callbacks,
         )
         return [round(loss, 6) for loss in losses]
+
+
+def _normalizations(model) -> list:
+    import tf_keras
+
+    return [layer for layer in model._flatten_layers() if isinstance(layer, tf_keras.layers.BatchNormalization)]

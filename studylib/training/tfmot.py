@@ -38,7 +38,7 @@ def run(job: Job) -> dict:
     options = job.options
     schooling = Schooling(taught, options["learning_rate"], options["epochs"], options["batch"], job.seed, job.unfinished)
     model, notes = _changed(twin.model, options, schooling)
-    notes = {"taught": taught.taught, "batch_normalization": _words(schooling)} | notes
+    notes = {"taught": taught.taught} | notes
     if options["quantize"]:
         _export(model, source, samples, job)
         return notes
@@ -65,12 +65,6 @@ def _changed(model, options: dict, schooling: Schooling) -> tuple[object, dict]:
     if options["quantize"]:
         model, notes["quantization_aware_training"] = quantization_aware.quantize(model, options, schooling.gentle())
     return model, notes
-
-
-def _words(schooling: Schooling) -> str:
-    if schooling.learns_statistics:
-        return "learned along"
-    return f"kept as it was: {len(schooling.lessons)} samples are too few for statistics"
 
 
 def _evidence(twin: Twin) -> dict:

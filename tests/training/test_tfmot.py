@@ -68,7 +68,7 @@ def test_pruning_reaches_its_share_of_zeros_and_says_what_it_left_out(source, tm
     assert [name.split(" ")[1] for name in notes["pruning"]["not_pruned"]] == ["(DepthwiseConv2D)"]
     assert len(notes["pruning"]["loss"]) == 2
     assert notes["taught"] == "labels of 64 samples, by cross-entropy"
-    assert notes["batch_normalization"] == "kept as it was: 64 samples are too few for statistics"
+    assert notes["pruning"]["batch_normalization"] == "kept as it was: 64 samples are too few for statistics"
 
 
 def test_two_of_every_four_inputs_are_zero(source, tmp_path):
@@ -114,7 +114,7 @@ def test_outputs_keep_their_names_when_trained_for_int8(tmp_path):
     wanted = keras.models.load_model(tmp_path / "model.keras").predict(given, verbose=0)
     found = signature(x=tf.constant(given))
     for name, values in wanted.items():
-        assert np.abs(found[name] - values).max() < 0.15 * np.abs(values).max()
+        assert np.abs(found[name] - values).mean() < 0.05 * np.abs(values).max()
 
 
 @pytest.mark.parametrize(
