@@ -77,7 +77,8 @@ def _losses(keras, lesson: Lessons, temperature: float) -> list:
     """Keras' losses between teacher and student, one for each taught output: softened classes, or squared errors of numbers."""
     found = []
     for position, name in enumerate(lesson.losses):
-        kind = "kl_divergence" if _over_classes(name) else "mse"
+        # Named "kl_divergence", its default, Keras 3.15 takes the divergence of the scores themselves, without any softmax.
+        kind = keras.losses.KLDivergence() if _over_classes(name) else "mse"
         only = one_or_all([kind if index == position else None for index in range(len(lesson.losses))])
         soft = keras.distillation.LogitsDistillation(temperature, loss=only) if _over_classes(name) else None
         found.append(soft or keras.distillation.FeatureDistillation(loss=only))

@@ -121,4 +121,6 @@ def loss_of(model, lessons: Lessons, samples: int) -> float:
     import keras
 
     inputs, answers = ([values[:samples] for values in side] for side in (lessons.inputs, lessons.answers))
-    return float(lessons.compiled(keras, model, "sgd").evaluate(one_or_all(inputs), one_or_all(answers), batch_size=_BATCH, verbose=0))
+    compiled = lessons.compiled(keras, model, "sgd")
+    found = compiled.evaluate(one_or_all(inputs), one_or_all(answers), batch_size=_BATCH, verbose=0, return_dict=True)
+    return float(found["loss"])
