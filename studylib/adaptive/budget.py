@@ -62,6 +62,10 @@ class Limit:
             return False
         return self._loss_holds(found.loss) and (self.sqnr_db is None or found.sqnr_low_db >= self.sqnr_db)
 
+    def is_lost(self, found: Judgement, share: float) -> bool:
+        """Whether the answers of a ``share`` of the samples are enough to know that the budget does not hold safely."""
+        return self.loss is not None and found.lost > math.floor(_AIM * self.loss * found.answers / share)
+
     def _loss_holds(self, loss: float | None) -> bool:
         return self.loss is None or (loss is not None and loss <= self.loss)
 

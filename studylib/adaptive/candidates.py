@@ -17,6 +17,8 @@ from studylib.stats import MINIMUM_ROUNDS
 _QUERIES = 8
 _BRIEF = 8
 _PROFILED = 3
+# Which part of the samples is judged first.
+_PART = 4
 
 
 @dataclass
@@ -114,7 +116,7 @@ class Candidates:
             timed = measured()
             # Nobody will want what is slower than fp32: a look at a few samples tells how good it would be.
             judge = self.judge.first(_BRIEF) if brief and timed["verdict"] == "slower" else self.judge
-            judgement = self._judged.get(digest(layers)) or judge(self._run(layers))
+            judgement = self._judged.get(digest(layers)) or self._judgement(judge, layers, hasty=kind == "judged")
             counts = {precision: list(layers.values()).count(precision) for precision in sorted(set(layers.values()))}
             step = {"step": len(self.trace.steps) + 1, "key": key, "what": what, "digest": digest(layers), "quantized": len(layers)}
             step |= {"counts": counts, "layers": layers, "judgement": asdict(judgement)}
@@ -126,6 +128,15 @@ class Candidates:
         if self.on_step:
             self.on_step(found)
         return found
+
+    def _judgement(self, judge: Judge, layers: dict[str, str], hasty: bool) -> Judgement:
+        """``hasty``: of the first samples only, where these already lose more than all of them may."""
+        part = len(judge.samples) // _PART
+        if hasty and part >= _BRIEF:
+            found = judge.first(part)(self._run(layers))
+            if self.limit.is_lost(found, part / len(judge.samples)):
+                return found
+        return judge(self._run(layers))
 
     def _queries(self) -> list[dict]:
         return [self.judge.samples.batch(index, 1) for index in range(min(_QUERIES, len(self.judge.samples)))]

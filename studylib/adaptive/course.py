@@ -12,7 +12,7 @@ from studylib.adaptive.layers import DYNAMIC, FLOAT, STATIC, uniform
 from studylib.adaptive.moves import best_chain, predicted_noise, propose
 
 # Shares of the time limit: one look at the held-back samples, the layers one by one, what is kept for the last race.
-_JUDGING, _ALONE, _LAST = 1 / 100, 0.35, 0.1
+_JUDGING, _ALONE, _LAST = 1 / 60, 0.35, 0.1
 _FEWEST_SAMPLES = 8
 _LAST_ROUNDS = 15
 # A search that finds nothing better in so many moves has looked around enough.

@@ -45,6 +45,13 @@ def test_the_margin_is_half_the_loss_and_gains_do_not_count():
     assert "at most 1 points of accuracy, as a margin at most 2 of 400 held-back answers lost" in allowed.words(400)
 
 
+def test_a_part_of_the_samples_can_be_enough_to_know():
+    allowed = limit(Budget(0.01), np.zeros(1), "classification")
+    # Of 400 samples two may be lost; three of the first hundred are lost already, two may still be all.
+    assert allowed.is_lost(Judgement(40, 39, 0.03, 3, 100), 0.25) and not allowed.is_lost(Judgement(40, 39, 0.02, 2, 100), 0.25)
+    assert not limit(Budget(None, 20), None, "other").is_lost(Judgement(1, 1, None, 0, 0), 0.25)
+
+
 def test_sqnr_must_hold_at_the_low_end_of_its_interval():
     allowed = limit(Budget(None, 20), None, "other")
     assert allowed.holds(Judgement(20.5, 19, None, 0, 0)) and not allowed.holds_safely(Judgement(20.5, 19, None, 0, 0))
