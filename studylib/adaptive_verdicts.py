@@ -32,7 +32,7 @@ def lost(variant: Variant) -> tuple[float, str]:
     if variant.measure == "correct":
         change = variant.change
         share = 0.0 if change is None else -change.estimate.value
-        return share, f"{100 * share:+.1f} points of accuracy"
+        return share, f"{100 * share + 0.0:.1f} points of accuracy"
     if variant.measure == "agreeing" and variant.trial.weights != "random":
         share = 1 - variant.quality / 100
         return share, f"{100 * share:.1f} points of agreement"

@@ -37,9 +37,9 @@ def trade_off(results: Results):
             told = ", ".join(f"{v.trial.label} ({v.ms:.3g} ms, {v.quality:.1f})" for v in ends)
             alt.append(f"{model}: of {len(part)} variants these are on the Pareto front, latency and {_QUALITY[part[0].measure]}: {told}.")
     caption = (
-        "The upper left corner is best; the line joins the variants that no other beats in both (the Pareto front), and their names are "
-        "written beside them. The area of a mark is the file's size; bars are 95 % intervals (latency: bootstrap over repetitions; "
-        "accuracy and agreement: exact binomial, where samples are independent)."
+        "The upper left corner is best; the line joins the numbered variants that no other beats in both (the Pareto front). The area "
+        "of a mark is the file's size; bars are 95 % intervals (latency: bootstrap over repetitions; accuracy and agreement: exact "
+        "binomial, where samples are independent)."
     )
     return figure, "trade-off", title, caption, "Scatter plot. " + " ".join(alt)
 
@@ -67,7 +67,8 @@ def sensitivities(results: Results):
             told.append(f"{worst.model} {worst.format}: {worst.layer} ({worst.operator}) with {worst['alone quantized, dB']:.1f} dB.")
         axes_list[-1].set_xlabel("SQNR when only this layer is quantized, dB (short bars are the sensitive layers)")
         marks = [Line2D([], [], color=colour, marker="s", linestyle="") for colour in ("#0173b2", "#de8f05")]
-        axes_list[0].legend(marks, ["quantized by the adaptive recipe", "left in float"], fontsize=7, loc="lower right")
+        names = ["quantized by the adaptive recipe", "left in float"]
+        figure.legend(marks, names, fontsize=7, loc="outside upper right", ncols=2, frameon=False)
     caption = "Measured on held-back samples, never on those that calibrate."
     return figure, "sensitivity", title, caption, "Bar chart. The most sensitive layer of " + " Of ".join(told)
 
@@ -96,19 +97,22 @@ def _panel(axes, part: list, ends: list) -> None:
             zorder=3,
         )
     axes.plot([v.ms for v in ends], [v.quality for v in ends], color="#444444", linewidth=1, drawstyle="steps-post", zorder=2)
-    for position, variant in enumerate(ends):
-        offset = (6, -12 - 10 * (position % 2))
-        axes.annotate(variant.trial.label, (variant.ms, variant.quality), xytext=offset, textcoords="offset points", fontsize=7, zorder=4)
+    for number, variant in enumerate(ends, 1):
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8}
+        place = {"xytext": (7, 7), "textcoords": "offset points", "fontsize": 8, "fontweight": "bold", "zorder": 5, "bbox": box}
+        axes.annotate(str(number), (variant.ms, variant.quality), **place)
     axes.set(xscale="log", title=part[0].trial.model, xlabel="typical latency of one query, ms (log)", ylabel=_QUALITY[part[0].measure])
     drawing.plain_log_ticks(axes)
-    axes.legend(handles=_legend(part, markers, colours), fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    axes.legend(handles=_legend(part, ends, markers, colours), fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
 
-def _legend(part: list, markers: dict, colours: dict) -> list:
+def _legend(part: list, ends: list, markers: dict, colours: dict) -> list:
     used = [name for name in _FAMILIES if any(compression.family(variant.trial.recipe) == name for variant in part)]
     dots = [Line2D([], [], color=colours[name], marker="o", linestyle="", label=name) for name in used]
     marks = [Line2D([], [], color="#555555", marker=marker, linestyle="", label=name) for name, marker in markers.items()]
-    return [*dots, *marks, Line2D([], [], color="#444444", linewidth=1, label="Pareto front")]
+    front = Line2D([], [], color="#444444", linewidth=1, label="Pareto front:")
+    names = [Line2D([], [], linestyle="", label=f"{number}  {variant.trial.label}") for number, variant in enumerate(ends, 1)]
+    return [*dots, *marks, front, *names]
 
 
 def _latency(variant) -> tuple[float | None, float | None]:

@@ -34,6 +34,7 @@ class Results:
         self.folder = Path(folder)
         self.raw = self.folder / "raw"
         self._cache: dict[Path, tuple] = {}
+        self._table: tuple | None = None
 
     # --- raw records -------------------------------------------------------------------------------------------------
 
@@ -173,9 +174,23 @@ class Results:
         """The long table of the latest study, computed from the raw files."""
         import pandas as pd
 
+        # Its intervals take seconds to compute, and tables, figures and sentences all begin with it.
+        state = self._state()
+        if self._table is not None and self._table[0] == state:
+            return self._table[1].copy()
         run, artifacts = self.run(), self.artifacts()
         frames = [pd.DataFrame(self._rows(trial, run, artifacts), columns=COLUMNS) for trial in self.plan()]
-        return pd.concat(frames, ignore_index=True).astype({"value": float, "ci_low": float, "ci_high": float, "n": "Int64"})
+        table = pd.concat(frames, ignore_index=True).astype({"value": float, "ci_low": float, "ci_high": float, "n": "Int64"})
+        self._table = state, table
+        return table.copy()
+
+    def _state(self) -> list[tuple]:
+        """What the table is computed from, as far as a change would show: names, sizes and times of files."""
+        files = [self.folder / name for name in ("plan.json", "run.json", "artifacts.json")]
+        for trial in self.plan():
+            files += sorted((self.raw / trial.id).glob("*.json"))
+            files += [self.raw / trial.evaluation_id / "evaluation.json"] if trial.evaluation_id else []
+        return [(file.name, facts.st_mtime_ns, facts.st_size, facts.st_ino) for file in files if file.exists() for facts in [file.stat()]]
 
     def save_table(self) -> "pandas.DataFrame":  # noqa: F821
         """Compute the table and write ``results.parquet``."""

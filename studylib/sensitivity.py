@@ -12,7 +12,6 @@ def layers(results: Results) -> pd.DataFrame:
     """Every layer, the most sensitive first: what is lost when only it is quantized, and what is won back when only it stays float."""
     rows = []
     for search in results.searches().values():
-        everything = search.get("all_quantized") or {}
         for one in search.get("sensitivity") or []:
             alone, rest = one["alone_quantized"], one["alone_float"]
             rows.append(
@@ -24,8 +23,7 @@ def layers(results: Results) -> pd.DataFrame:
                     "parameters": one["parameters"],
                     "alone quantized, dB": alone["sqnr_db"],
                     "loss": _points(alone["loss"]),
-                    "alone float, dB": rest["sqnr_db"],
-                    "won back, dB": rest["sqnr_db"] - everything["sqnr_db"] if "sqnr_db" in everything else float("nan"),
+                    "all others quantized, dB": rest["sqnr_db"],
                     "chosen": search["layers"].get(one["layer"], "fp32"),
                 }
             )

@@ -18,6 +18,7 @@ from studylib.results import Results
 # Instructions that multiply int8 and add in one step, without saturating on the way.
 _INT8_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
 _FLOAT16 = {"avx512_fp16", "asimdhp"}
+_ARM = {"asimd", "asimdhp", "asimddp"}
 # Below this the fixed cost of each operator decides, not its arithmetic.
 _OVERHEAD_MS = 0.2
 # Less than this is no finding: rounding alone costs more in some runtimes.
@@ -47,6 +48,11 @@ class Case:
     @cached_property
     def before(self) -> dict:
         return Variant(self.variant.results, self.variant.float32, None).inside if self.variant.float32 else {}
+
+    @property
+    def baseline_ms(self) -> float:
+        """The latency of fp32 in the same runtime."""
+        return Variant(self.variant.results, self.variant.float32, None).ms if self.variant.float32 else np.nan
 
     @property
     def islands(self) -> dict:
@@ -125,7 +131,11 @@ def _left_in_float(case: Case) -> str:
 
 
 def _float16(case: Case) -> str:
-    if split_recipe(case.recipe)[1] != "fp16" or case.isa & _FLOAT16:
+    if split_recipe(case.recipe)[1] != "fp16":
+        return ""
+    if case.variant.trial.runtime == "onnxruntime" and case.variant.trial.provider == "cpu" and not case.isa & _ARM:
+        return "ONNX Runtime has no float16 kernels for x86: it computes in float32 and converts between operators"
+    if case.isa & _FLOAT16:
         return ""
     casts = case.more("Cast", "DEQUANTIZE")
     return f"this processor has no float16 arithmetic, so float16 is widened to float32 first ({casts} more conversions in the file)"
@@ -167,12 +177,22 @@ def _layout(case: Case) -> str:
     return f"{found} more transpositions: data is laid out anew between operators" if found > 0 else ""
 
 
+def _converted_outside(case: Case) -> str:
+    """Integer inputs and outputs: whoever asks converts, and for a small model that takes as long as the model."""
+    tensors = [*case.variant.inside.get("inputs", []), *case.variant.inside.get("outputs", [])]
+    integers = [tensor["name"] for tensor in tensors if tensor.get("dtype") in ("int8", "uint8", "int16")]
+    if not integers or not case.baseline_ms < _OVERHEAD_MS:
+        return ""
+    other = case.neighbour("static_wi8_ai8_float_io")
+    beside = f"; with float ones (static_wi8_ai8_float_io) it takes {1000 * other.ms:.0f} µs" if other and not np.isnan(other.ms) else ""
+    return f"inputs and outputs are integers, and converting them is part of each query of {1000 * case.variant.ms:.0f} µs{beside}"
+
+
 def _overhead(case: Case) -> str:
     count, before = (sum(inside.get("operators", {}).values()) for inside in (case.variant.inside, case.before))
-    baseline = Variant(case.variant.results, case.variant.float32, None).ms
-    if not baseline < _OVERHEAD_MS or not 0 < before < count:
+    if not case.baseline_ms < _OVERHEAD_MS or not 0 < before < count:
         return ""
-    return f"at {1000 * baseline:.0f} µs an inference the fixed cost of each operator counts: {count} operators instead of {before}"
+    return f"at {1000 * case.baseline_ms:.0f} µs an inference the fixed cost of each operator counts: {count} operators instead of {before}"
 
 
 # --- worse -----------------------------------------------------------------------------------------------------------
@@ -238,6 +258,7 @@ def _compared(other: Variant, case: Case) -> str:
 
 Rule = Callable[[Case], str]
 SLOWER: tuple[Rule, ...] = (
-    _conv_integer, _dynamic, _left_in_float, _float16, _no_int8_products, _weights_expanded, _wide_activations, _zeros, _layout, _overhead,
+    _conv_integer, _dynamic, _left_in_float, _float16, _no_int8_products, _weights_expanded, _wide_activations, _zeros, _layout,
+    _converted_outside, _overhead,
 )  # fmt: skip
 WORSE: tuple[Rule, ...] = (_saturation, _scales, _activations, _weights, _taught)

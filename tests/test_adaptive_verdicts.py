@@ -21,7 +21,7 @@ def test_it_wins_over_the_best_uniform_recipe_that_keeps_the_budget(variants):
 
 def test_over_the_budget_is_said(variants):
     row = _row(variants({"fp32": FP32, "adaptive_wi8": (300_000, {}, 90, 30.0, {})}))
-    assert row["lost"] == "+5.0 points of accuracy"
+    assert row["lost"] == "5.0 points of accuracy"
     assert row["budget"] == "at most 1 points: OVER BUDGET"
 
 
