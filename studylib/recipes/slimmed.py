@@ -11,7 +11,7 @@ _SHARED = tuple(
     _HOME + name
     for name in (
         "teaching.py", "lessons.py", "resuming.py", "job.py", "graph.py", "channels.py", "kinds.py", "costs.py", "choice.py", "surgery.py",
-        "normalising.py",
+        "normalising.py", "blocks.py",
     )
 )  # fmt: skip
 
@@ -43,7 +43,7 @@ class PrunedChannels(_Slimmed):
 
     name: ClassVar[str] = "pruned_channels50"
     technique: ClassVar[str] = "structured"
-    helpers: ClassVar[tuple[str, ...]] = (*_SHARED, _HOME + "structured.py", _HOME + "importance.py", _HOME + "blocks.py")
+    helpers: ClassVar[tuple[str, ...]] = (*_SHARED, _HOME + "structured.py", _HOME + "importance.py")
     blocks: ClassVar[bool] = False
 
     share: float = 0.5

@@ -1,0 +1,96 @@
+"""Recipes that make a smaller model of the same kind: names, configuration, keys, and one real run through the store."""
+
+import dataclasses
+import inspect
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from studylib import inside
+from studylib.artifact import Store
+from studylib.errors import RefusedError
+from studylib.recipes.slimmed import SLIMMED
+from studylib.training import TECHNIQUES
+from studylib.zoo import Samples
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A small classifier as an artifact, with a store and labelled samples."""
+    keras.utils.set_random_seed(1)
+    image = keras.Input((8, 8, 1), name="image")
+    x = layers.Conv2D(16, 3, activation="relu", name="first")(image)
+    x = layers.Conv2D(16, 3, activation="relu", name="second")(x)
+    model = keras.Model(image, layers.Dense(3, activation="softmax", name="classes")(layers.Flatten()(x)), name="small")
+    store = Store(tmp_path / "store")
+
+    def write(folder):
+        model.save(folder / "model.keras")
+        return folder / "model.keras"
+
+    facts = {"format": "keras", "precision": "fp32", "model": "small", "lineage": ({"made_by": "source", "config": {}, "key": "k"},)}
+    artifact = store.make("source", facts, write)
+    numbers = np.random.default_rng(0)
+
+    def samples(labels=True):
+        given = Samples({"image": numbers.normal(size=(32, 8, 8, 1)).astype(np.float32)}, np.arange(32) % 3 if labels else None)
+        kind = {"format": "samples", "precision": "train", "model": "small", "lineage": ()}
+        return store.make(f"samples-{labels}", kind, given.save)
+
+    return artifact, store, samples
+
+
+def test_the_table_holds_what_the_study_offers():
+    assert list(SLIMMED) == ["pruned_channels50", "pruned_blocks", "distilled_half", "student_half"]
+    assert all(recipe.name == name and recipe.technique in TECHNIQUES for name, recipe in SLIMMED.items())
+    assert all(recipe.learns_from == "training" and recipe.float_result for recipe in SLIMMED.values())
+
+
+def test_the_student_alone_is_taught_as_long_and_as_fast_as_the_distilled_one():
+    alone, distilled = (SLIMMED[name].options() for name in ("student_half", "distilled_half"))
+    assert {key: distilled[key] for key in alone} == alone | {"teacher": True}
+
+
+@pytest.mark.parametrize("name", SLIMMED)
+def test_every_file_that_decides_the_result_is_part_of_the_key(name):
+    recipe = SLIMMED[name]
+    home = Path(inspect.getfile(type(recipe))).parent
+    named = {(home / helper).resolve() for helper in recipe.helpers}
+    assert all(path.exists() for path in named)
+    training = home.parent / "training"
+    wanted, seen = [training / f"{recipe.technique}.py"], set()
+    while wanted:  # what the technique imports, and what that imports
+        path = wanted.pop()
+        seen.add(path.resolve())
+        text = path.read_text()
+        wanted += [other for other in training.glob("*.py") if other.resolve() not in seen and f"training.{other.stem} import" in text]
+        lists = [line for line in text.splitlines() if line.startswith("from studylib.training import ")]
+        wanted += [training / f"{part.strip()}.py" for line in lists for part in line.split(" import ")[1].split(",")]
+        wanted = [path for path in wanted if path.resolve() not in seen]
+    assert named == seen
+
+
+def test_a_pruned_model_comes_out_of_the_store_with_its_lineage(source):
+    artifact, store, samples = source
+    recipe = dataclasses.replace(SLIMMED["pruned_channels50"], epochs=1)
+    made = recipe(artifact, store, samples())
+    assert (made.format, made.precision, made.is_float) == ("keras", "pruned_channels50", True)
+    macs = [inside.look(one.path, "keras")["macs"] for one in (artifact, made)]
+    assert macs[1] <= macs[0] / 2
+    notes = made.lineage[-1]["notes"]
+    assert [notes["macs_before"], notes["macs_after"]] == macs
+    assert notes["layers"]
+    assert recipe(artifact, store, samples()).key == made.key
+
+
+def test_refusals_keep_their_words_through_the_process(source):
+    artifact, store, samples = source
+    with pytest.raises(RefusedError, match=r"small has no residual block: .*; use pruned_channels50"):
+        SLIMMED["pruned_blocks"](artifact, store, samples())
+    with pytest.raises(RefusedError, match=r"the training samples of small have no labels: a student alone has nothing to learn from"):
+        SLIMMED["student_half"](artifact, store, samples(labels=False))
+    with pytest.raises(RefusedError, match="needs training samples; give real training samples"):
+        SLIMMED["distilled_half"](artifact, store)
