@@ -164,13 +164,22 @@ def _ranges(path: Path, samples: Samples) -> dict[str, dict[str, np.ndarray]]:
     if not interpreter.get_signature_list():
         raise RefusedError(f"{path.name} has no signature that names its inputs; convert the model again with a current converter")
     runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list())))
+    # Of a range given for weights the quantizer would make one scale for all channels.
+    weights = _constants(path)
     found: dict[str, dict[str, np.ndarray]] = {}
     for index in range(len(samples)):
         runner(**samples.batch(index, 1))
         for tensor in interpreter.get_tensor_details():
-            if tensor["dtype"] == np.float32 and tensor["name"] and np.all(tensor["shape"]):
+            if tensor["dtype"] == np.float32 and tensor["name"] not in weights and np.all(tensor["shape"]):
                 _widen(found, tensor["name"], interpreter, tensor["index"])
     return found
+
+
+def _constants(path: Path) -> set[str]:
+    from ai_edge_quantizer.utils import tfl_flatbuffer_utils as flatbuffer
+
+    model = flatbuffer.read_model(str(path))
+    return {""} | {_text(tensor) for graph in model.subgraphs for tensor in graph.tensors if _held(model, tensor)}
 
 
 def _widen(found: dict, name: str, interpreter, index: int) -> None:

@@ -67,6 +67,18 @@ def test_the_range_covers_every_sample(small_tflite, tmp_path):
     assert widest == pytest.approx(float(few.inputs["image"].max()))
 
 
+def test_weights_have_a_scale_for_each_channel(small_tflite, tmp_path):
+    from ai_edge_litert.interpreter import Interpreter
+
+    model = SURGEON.calibrated(small_tflite, images(4, 1), tmp_path)
+    path = SURGEON.apply(model, {layer.name: STATIC for layer in model.layers}, tmp_path / "static.tflite")
+    tensors = Interpreter(model_path=str(path)).get_tensor_details()
+    assert [len(one["quantization_parameters"]["scales"]) for one in tensors if one["dtype"] is np.int8 and 32 in one["shape"][:1]] == [
+        32,
+        32,
+    ]
+
+
 def test_refusals_say_why(small_tflite, tmp_path):
     with pytest.raises(RefusedError, match="calibration samples are empty"):
         SURGEON.calibrated(small_tflite, images(0, 1), tmp_path)
