@@ -92,8 +92,8 @@ class Distilled(StudentAlone):
     name: ClassVar[str] = "distilled_half"
     teacher: ClassVar[bool] = True
 
-    temperature: float = 3.0
-    label_weight: float = 0.5
+    temperature: float = 4.0
+    label_weight: float = 0.1
 
     def options(self) -> dict:
         return super().options() | {"temperature": self.temperature, "label_weight": self.label_weight}

@@ -101,7 +101,7 @@ def test_fisher_information_predicts_how_far_the_answers_move():
 @pytest.mark.slow
 def test_a_trained_model_keeps_its_accuracy_at_half_the_multiply_accumulates(job):
     model, train, test = plain(), digits("train", 2000), digits("test", 500)
-    model.compile("adam", "sparse_categorical_crossentropy")
+    model.compile(keras.optimizers.Adam(5e-3), "sparse_categorical_crossentropy")
     model.fit(train.inputs["image"], train.labels, epochs=6, verbose=0, batch_size=32)
     pruned = job(model, train, epochs=4, batch=32)
     structured.run(pruned)
