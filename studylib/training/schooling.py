@@ -45,17 +45,18 @@ class Schooling:
             return "the model has none"
         if not self.enough:
             return f"kept as it was: {len(self.lessons)} samples are too few for statistics"
-        momenta = [layer.momentum for layer in layers]
+        before = [(layer.momentum, layer.trainable) for layer in layers]
         seen = 0
         for start in range(0, min(len(self.lessons), _RENEWING_BATCHES * self.batch), self.batch):
             given = [np.asarray(values[start : start + self.batch]) for values in self.lessons.inputs]
             share = len(given[0]) / (seen + len(given[0]))
             for layer in layers:
-                layer.momentum = 1 - share
+                # One that is frozen would only compute.
+                layer.momentum, layer.trainable = 1 - share, True
             model(one_or_all(given), training=True)
             seen += len(given[0])
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
+        for layer, (momentum, trainable) in zip(layers, before, strict=True):
+            layer.momentum, layer.trainable = momentum, trainable
         return f"statistics taken anew from {seen} samples"
 
     def gentle(self) -> "Schooling":
