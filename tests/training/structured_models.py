@@ -69,3 +69,17 @@ def awakened(model, seed: int = 5):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights([numbers.uniform(0.5, 1.5, value.shape) for value in layer.get_weights()])
     return model
+
+
+def trained(model, samples: Samples, epochs: int = 10):
+    """The model taught the labels of the samples, the learning rate falling to nothing."""
+    import keras
+
+    from studylib.training.lessons import lessons
+    from studylib.training.normalising import renormalise
+
+    rates = keras.optimizers.schedules.CosineDecay(1e-2, epochs * len(samples) // 32)
+    model.compile(keras.optimizers.Adam(rates), "sparse_categorical_crossentropy")
+    model.fit(np.array(samples.inputs["image"]), samples.labels, epochs=epochs, verbose=0, batch_size=32)
+    renormalise(model, lessons(keras, model, samples), 0)
+    return model

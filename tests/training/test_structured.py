@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from structured_models import awakened, digits, noise, plain, residual, saved
+from structured_models import awakened, digits, noise, plain, residual, saved, trained
 
 from studylib import inside
 from studylib.errors import RefusedError
@@ -100,10 +100,9 @@ def test_fisher_information_predicts_how_far_the_answers_move():
 
 @pytest.mark.slow
 def test_a_trained_model_keeps_its_accuracy_at_half_the_multiply_accumulates(job):
-    model, train, test = plain(), digits("train", 2000), digits("test", 500)
-    model.compile(keras.optimizers.Adam(5e-3), "sparse_categorical_crossentropy")
-    model.fit(train.inputs["image"], train.labels, epochs=6, verbose=0, batch_size=32)
-    pruned = job(model, train, epochs=4, batch=32)
+    train, test = digits("train", 2000), digits("test", 500)
+    model = trained(plain(), train)
+    pruned = job(model, train, epochs=8, batch=32, learning_rate=5e-3)
     structured.run(pruned)
     smaller = keras.models.load_model(pruned.target / "model.keras", compile=False)
     right = [(one.predict(test.inputs["image"], verbose=0).argmax(1) == test.labels).mean() for one in (model, smaller)]
