@@ -204,6 +204,7 @@ class temporary_folder:
 
 _DISK_ERRORS = (errno.EACCES, errno.ENOSPC, errno.EROFS, errno.EDQUOT)
 _FULL_BYTES = 65536
+_FORGOTTEN_S = 14 * 24 * 3600
 
 
 def is_disk_error(error: OSError) -> bool:
@@ -237,6 +238,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a killed run left half-written."""
+    """Remove what a killed run left half-written, and what nobody went on with for weeks."""
+    for unfinished in folder.glob(".unfinished/*"):
+        if time.time() - unfinished.stat().st_mtime > _FORGOTTEN_S:
+            shutil.rmtree(unfinished, ignore_errors=True)
     for leftover in [*folder.glob(".writing-*"), *folder.glob("*/.writing-*")]:
         shutil.rmtree(leftover, ignore_errors=True)

@@ -19,6 +19,9 @@ _FAMILIES = (
     ("fp32", "float"), ("fp16", "float"),
 )  # fmt: skip
 
+# A difference that chance alone brings about more rarely than this counts.
+_CHANCE = 0.05
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -66,6 +69,11 @@ class Variant:
         return next((name for name in [*names, "agreeing"] if name in self.evaluation), "sqnr")
 
     @property
+    def independent(self) -> bool:
+        """Whether one answer tells nothing of the next: only then intervals and p values of shares mean anything."""
+        return bool(self.evaluation.get("independent")) and len(self.evaluation.get(self.measure, ())) == self.evaluation.get("n")
+
+    @property
     def quality(self) -> float:
         """In percent (accuracy, agreement) or dB (SQNR); NaN before it was evaluated."""
         if self.measure == "sqnr":
@@ -97,7 +105,10 @@ def variants(results: Results) -> list[Variant]:
 
 
 def front(found: list[Variant]) -> set[str]:
-    """Trials that no other of the same model beats in both latency and quality (the Pareto front), by id."""
+    """Trials that no other of the same model measurably beats (the Pareto front), by id.
+
+    Beaten is who is slower by the verdict of the interleaved comparison and no better, or no faster and worse beyond chance.
+    """
     timed = [variant for variant in found if not np.isnan(variant.ms) and not np.isnan(variant.quality)]
     return {one.trial.id for one in timed if not any(_dominates(other, one) for other in timed)}
 
@@ -115,18 +126,18 @@ def techniques(results: Results) -> pd.DataFrame:
         rows.append(
             {
                 "model": trial.model,
-                "runtime": trial.runtime + ("" if trial.provider == "cpu" else f"/{trial.provider}"),
+                "runtime": trial.where,
                 "technique": family(trial.recipe),
                 "recipe": trial.recipe,
                 "size_kb": size / 1000,
                 "times smaller": before / size if size and before else np.nan,
                 "gzip_kb": facts.get("gzip_bytes", np.nan) / 1000,
                 "quality": quality_text(variant),
-                "change (p)": change_text(variant.change),
+                "change": change_text(variant),
                 "p50_ms": tables.interval(table[table.trial_id == trial.id].set_index("metric"), "latency_p50", 1e6),
                 "against fp32": speed_text(variant.speed_up),
                 "front": "●" if trial.id in best else "",
-                "status": "" if status == "ok" else f"{status}: {reason}",
+                "status": _same_file(variant) if status == "ok" else f"{status}: {reason}",
             }
         )
     return pd.DataFrame(rows)
@@ -145,9 +156,23 @@ def share(variant: Variant) -> stats.Estimate:
     return proportion(variant.evaluation, variant.measure)
 
 
-def change_text(change: stats.PairedDifference | None) -> str:
-    """``-0.4 points (p 0.3)``: McNemar's exact test on the same samples."""
-    return "" if change is None else f"{100 * change.estimate.value:+.1f} points ({change.p_value:.2g})"
+def change_text(variant: Variant) -> str:
+    """``-0.4 [-1.0, +0.2] points, p 0.3``: paired on the same samples, McNemar's exact test; without it for dependent samples."""
+    change = variant.change
+    if change is None:
+        return ""
+    points = f"{100 * change.estimate.value + 0.0:+.1f}"
+    if not variant.independent:
+        return f"{points} points (samples depend on each other: no test)"
+    return f"{points} [{100 * change.estimate.low:+.1f}, {100 * change.estimate.high:+.1f}] points, p {change.p_value:.2g}"
+
+
+def _same_file(variant: Variant) -> str:
+    """Whether a technique left the fp32 file as it was."""
+    if variant.float32 is None or variant.float32.id == variant.trial.id:
+        return ""
+    before = variant.results.artifacts().get(variant.float32.artifact_key, {}).get("sha256")
+    return "the same file as fp32" if before and before == variant.artifact.get("sha256") else ""
 
 
 def speed_text(found: compare.SpeedUp | None) -> str:
@@ -155,7 +180,17 @@ def speed_text(found: compare.SpeedUp | None) -> str:
 
 
 def _dominates(other: Variant, one: Variant) -> bool:
-    if other.trial.model != one.trial.model or other.measure != one.measure:
+    if other is one or other.trial.model != one.trial.model or other.measure != one.measure:
         return False
-    no_worse = other.ms <= one.ms and other.quality >= one.quality
-    return no_worse and (other.ms < one.ms or other.quality > one.quality)
+    if other.quality < one.quality or other.ms > one.ms:
+        return False
+    faster = compare.speed_up(one.trial, other.trial, one.results).comparison.verdict == "faster"
+    return faster or _better(other, one)
+
+
+def _better(other: Variant, one: Variant) -> bool:
+    """Whether more answers are right beyond chance; where samples are not independent, or there are no answers, by any amount."""
+    if one.measure == "sqnr" or not one.independent:
+        return other.quality > one.quality
+    before, after = (np.array(variant.evaluation[one.measure]) for variant in (one, other))
+    return other.quality > one.quality and stats.paired_accuracy(before, after).p_value < _CHANCE

@@ -17,7 +17,7 @@ _QUALITY = {"correct": "top-1 accuracy, %", "agreeing": "agreement with the sour
 # A network has hundreds of layers; those that matter are at the top.
 _SHOWN_LAYERS = 25
 # Beyond this a layer does no harm that anybody could see.
-_MOST_DB = 80
+_LEAST_DB, _MOST_DB = -20, 80
 
 
 def trade_off(results: Results):
@@ -57,7 +57,7 @@ def sensitivities(results: Results):
         for axes, part in zip(axes_list, panels, strict=True):
             kept = [name == "fp32" for name in part.chosen]
             colours = ["#de8f05" if floating else "#0173b2" for floating in kept]
-            axes.barh(range(len(part)), part["alone quantized, dB"].clip(upper=_MOST_DB), color=colours, height=0.7)
+            axes.barh(range(len(part)), part["alone quantized, dB"].clip(_LEAST_DB, _MOST_DB), color=colours, height=0.7)
             axes.set_yticks(range(len(part)), [f"{row.operator} {row.layer[-40:]}" for row in part.itertuples()], fontsize=6)
             of = frame[(frame.model == part.model.iloc[0]) & (frame.format == part.format.iloc[0])]
             shown = f", the {len(part)} most sensitive of {len(of)} layers" if len(of) > len(part) else ""
@@ -74,12 +74,11 @@ def sensitivities(results: Results):
 
 
 def _panel(axes, part: list, ends: list) -> None:
-    runtimes = dict.fromkeys(f"{v.trial.runtime}{'' if v.trial.provider == 'cpu' else '/' + v.trial.provider}" for v in part)
+    runtimes = dict.fromkeys(variant.trial.where for variant in part)
     markers = dict(zip(runtimes, _MARKERS * len(runtimes), strict=False))
     colours = dict(zip(_FAMILIES, drawing.colours(_FAMILIES).values(), strict=True))
     largest = max(variant.artifact.get("size_bytes", 1) for variant in part)
     for variant in part:
-        runtime = variant.trial.runtime + ("" if variant.trial.provider == "cpu" else f"/{variant.trial.provider}")
         colour, area = colours[compression.family(variant.trial.recipe)], 25 + 275 * variant.artifact.get("size_bytes", 1) / largest
         axes.errorbar(
             variant.ms, variant.quality, xerr=_gaps(variant.ms, _latency(variant)), yerr=_gaps(variant.quality, _quality(variant)),
@@ -90,7 +89,7 @@ def _panel(axes, part: list, ends: list) -> None:
             variant.quality,
             s=area,
             color=colour,
-            marker=markers[runtime],
+            marker=markers[variant.trial.where],
             edgecolor="white",
             linewidth=0.7,
             alpha=0.9,

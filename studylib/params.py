@@ -19,7 +19,7 @@ from studylib.errors import InputError, ParameterError, UnknownNameError, lookup
 SEED = 20170301
 # Instead of a list of recipes: every one there is.
 ALL = "all"
-# The least fidelity of an adaptive recipe where answers mean nothing: random weights.
+# The least fidelity of an adaptive recipe where answers mean nothing: random weights, outputs that are no scores.
 RANDOM_SQNR_DB = 20.0
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from studylib import hardware
-from studylib.artifact import content_hash
+from studylib.adaptive import Assignment
 from studylib.params import ALL, RANDOM_SQNR_DB, StudyParams
 from studylib.recipes import RECIPES, names, split_recipe, why_no_chain
 from studylib.records import Conversion, Trial
@@ -103,7 +103,11 @@ class Plan:
     def _planned(self, model: str, runtime_name: str, recipe: str, batch_size: int) -> Trial:
         name, provider = split_name(runtime_name)
         runtime, origin = RUNTIMES[name], self.models[model].source_format
-        reason = why_no_chain(recipe, runtime.format, origin) or runtime.why_not(provider, self.host) or _why_not_here(recipe, name)
+        reason = (
+            why_no_chain(recipe, runtime.format, origin)
+            or runtime.why_not(provider, self.host)
+            or _why_not_here(recipe, name, self.models[model])
+        )
         keys = [] if reason else self._keys(model, [(recipe, runtime.format)])
         return self._trial(model, name, provider, recipe, runtime.format, keys, batch_size, reason)
 
@@ -167,7 +171,8 @@ class Plan:
         """What decides the outcome of a search for an adaptive recipe: its budget, and what the speed of a variant depends on."""
         choice = self.params.choice
         if choice.assignment:
-            return {"assignment": choice.assignment, "sha256": content_hash(Path(choice.assignment)), "seconds": 0}
+            given = Assignment.load(Path(choice.assignment))
+            return {"assignment": choice.assignment, "format": given.format, "digest": given.digest, "seconds": 0}
         return {
             "max_accuracy_loss": choice.max_accuracy_loss,
             "min_sqnr_db": RANDOM_SQNR_DB,
@@ -185,14 +190,15 @@ class Plan:
         return digest((self.host.id, limits, asdict(self.params.settings), software))[:16]
 
 
-def _why_not_here(recipe: str, runtime: str) -> str | None:
-    """Retrained versions are timed where they are deployed: TensorFlow takes seconds to start, and is there to be compared with."""
-    retrained = split_recipe(recipe)[0]
-    return (
-        f"tensorflow is the baseline, in fp32; {recipe} is measured in the other runtimes"
-        if retrained and runtime == "tensorflow"
-        else None
-    )
+def _why_not_here(recipe: str, runtime: str, model: Model) -> str | None:
+    """Why a recipe that trains is not for this model or runtime, or None.
+
+    Retrained versions are timed where they are deployed: TensorFlow takes seconds to start, and is there to be compared with.
+    """
+    base = split_recipe(recipe)[0]
+    if base and model.data == "synthetic":
+        return f"{base} trains, and {model.name} has no real samples here: noise teaches nothing; give DATA"
+    return f"tensorflow is the baseline, in fp32; {recipe} is measured in the other runtimes" if base and runtime == "tensorflow" else None
 
 
 def sources_hash(names: tuple[str, ...]) -> str:

@@ -43,11 +43,15 @@ class Trial:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
+    def where(self) -> str:
+        """The runtime, with its provider where that is not the processor."""
+        return self.runtime + ("" if self.provider == "cpu" else f"/{self.provider}")
+
+    @property
     def label(self) -> str:
         """A short name that is unique within one model."""
-        provider = "" if self.provider == "cpu" else f"/{self.provider}"
         batch = "" if self.batch_size == 1 else f" x{self.batch_size}"
-        return f"{self.runtime}{provider} {self.recipe}{batch}{' (A/A)' if self.control else ''}"
+        return f"{self.where} {self.recipe}{batch}{' (A/A)' if self.control else ''}"
 
 
 @dataclass(frozen=True)

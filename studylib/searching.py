@@ -6,19 +6,18 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from studylib.adaptive import FORMATS, Assignment, Budget, search, sensitivity
 from studylib.artifact import Artifact, Store
 from studylib.errors import RefusedError
+from studylib.progress import duration
 from studylib.sources import Sources, answer
 from studylib.training.job import say
 from studylib.zoo import Samples
 
 # Held-back samples beyond this change no decision; large models look at fewer, as their time limit allows.
 _MOST_HELD_BACK = 512
-# Ranking all layers may take this share of the search's time limit.
-_RANKING = 1.0
+_FEWEST_HELD_BACK = 16
+# Ranking looks at so many of them.
 _RANKED_ON = 32
 
 
@@ -29,69 +28,74 @@ def searched(artifact: Artifact, target: dict, sources: Sources, store: Store) -
     ``search.json`` (ranking and steps) and the file. Raises `RefusedError` for a model without layers to quantize.
     """
     options = target["search"]
-    calibration = Samples.load(sources.samples("train", target["calibration"], store).path)
     facts = {"format": "search", "precision": target["recipe"], "model": artifact.model, "lineage": artifact.lineage}
 
     def write(folder: Path) -> Path:
         content = folder / "search"
         content.mkdir()
+        calibration = Samples.load(sources.samples("train", target["calibration"], store).path)
         if options.get("assignment"):
-            given = Assignment.load(Path(options["assignment"]))
-            found, ranking, steps = replace(given, facts=given.facts | _GIVEN), [], []
+            found, record = replace(Assignment.load(Path(options["assignment"])), facts=_GIVEN), {"sensitivity": [], "steps": []}
         else:
-            held_back = apart(Samples.load(sources.samples("train", target["training"], store).path), calibration)
-            found, ranking, steps = _found(artifact, target, sources, store, calibration, held_back, folder)
+            training = Samples.load(sources.samples("train", target["training"], store).path)
+            calibration, held_back = apart(training, calibration)
+            found, record = _found(artifact, target, sources, store, calibration, held_back, folder)
         _write(found, artifact, calibration, content, folder)
-        record = {"model": artifact.model, "format": artifact.format, "digest": found.digest, "layers": found.layers}
-        record |= {"facts": found.facts, "sensitivity": ranking, "steps": steps}
+        record |= {"model": artifact.model, "format": artifact.format, "digest": found.digest, "layers": found.layers, "facts": found.facts}
         (content / "search.json").write_text(json.dumps(plain(record)), encoding="utf-8")
         return content
 
     return store.make(target["key"], facts, write)
 
 
-_GIVEN = {"budget_words": "none: the assignment was given", "within_budget": True, "why": "given by the user", "stopped_by": "given"}
+_GIVEN = {"budget_words": "none", "within_budget": None, "why": "given by the user, not searched", "stopped_by": "given"}
 
 
 def _found(artifact: Artifact, target: dict, sources: Sources, store: Store, calibration: Samples, held_back: Samples, scratch: Path):
-    """(assignment, ranking, steps) of a search."""
+    """The assignment that a search found, and what is kept of it: the ranking of layers, on how many samples, and every step."""
     model, options = sources.model, target["search"]
     reference = answer(sources.source(store), held_back, model.trust)
-    random = model.weights == "random"
     # Answers of random weights mean nothing: only fidelity to them does.
+    random = model.weights == "random"
     budget = Budget(None, options["min_sqnr_db"]) if random else Budget(options["max_accuracy_loss"], None)
     seconds, unfinished = options["seconds"], store.unfinished(target["key"])
     unfinished.mkdir(parents=True, exist_ok=True)
     say("ranking layers by sensitivity")
-    ranking = _ranked(artifact, calibration, held_back, reference, model.task, scratch, _RANKING * seconds)
+    record = _ranked(artifact, calibration, held_back, reference, model.task, scratch, seconds)
     found = search(
         artifact.path, artifact.format, calibration, held_back, reference, model.task, budget, seconds, options["threads"],
         unfinished / "steps.jsonl", target["seed"], scratch, lambda step: say(f"{step['what']}"),
     )  # fmt: skip
-    return found.assignment, ranking, found.steps
+    return found.assignment, record | {"steps": found.steps}
 
 
 def _ranked(
     artifact: Artifact, calibration: Samples, held_back: Samples, reference: dict, task: str, scratch: Path, seconds: float
-) -> list:
-    """The sensitivity of every layer; none where that would take longer than ``seconds``."""
-    few = min(_RANKED_ON, len(held_back))
-    begun = time.monotonic()
+) -> dict:
+    """The sensitivity of every layer, most sensitive first; of the first layers only, and said so, where all would take too long."""
+    few, rows, times = min(_RANKED_ON, len(held_back)), [], []
 
     def on_step(row: dict) -> None:
+        rows.append({name: value for name, value in row.items() if name not in ("done", "layers")})
+        times.append(time.monotonic())
         say(f"layer {row['done']} of {row['layers']}")
-        if (time.monotonic() - begun) / row["done"] * row["layers"] > max(seconds, 10):
-            raise _TooLong
+        # The first took the calibration along: only those after it tell how long a layer takes.
+        if len(times) > 2 and times[-1] - times[0] > seconds and row["done"] < row["layers"]:
+            raise _TooLongError(row["layers"], (times[-1] - times[0]) / (len(times) - 1))
 
+    first = {name: values[:few] for name, values in reference.items()}
+    found = {"ranked_on": few, "ranking": ""}
     try:
-        first = {name: values[:few] for name, values in reference.items()}
-        return sensitivity(artifact.path, artifact.format, calibration, taken(held_back, range(few)), first, task, scratch, on_step)
-    except _TooLong:
-        return []
+        ranked = sensitivity(artifact.path, artifact.format, calibration, held_back.taken(range(few)), first, task, scratch, on_step)
+    except _TooLongError as error:
+        layers, each = error.args
+        found["ranking"] = f"the first {len(rows)} of {layers} layers, for lack of time: {duration(each)} each; EFFORT=full ranks more"
+        ranked = sorted(rows, key=lambda row: row["alone_quantized"]["sqnr_db"])
+    return found | {"sensitivity": ranked}
 
 
-class _TooLong(Exception):
-    """Ranking every layer would take too long."""
+class _TooLongError(Exception):
+    """Ranking every layer would take too long: how many there are, and the seconds that each takes."""
 
 
 def _write(found: Assignment, artifact: Artifact, calibration: Samples, folder: Path, scratch: Path) -> None:
@@ -109,33 +113,29 @@ def _write(found: Assignment, artifact: Artifact, calibration: Samples, folder: 
     found.save(folder / "assignment.json")
 
 
-def apart(samples: Samples, calibration: Samples) -> Samples:
-    """The samples that calibration has not seen. Raises `RefusedError` when none is left."""
-    seen = {_bytes(calibration, index) for index in range(len(calibration))}
-    fresh = [index for index in range(len(samples)) if _bytes(samples, index) not in seen][:_MOST_HELD_BACK]
-    if not fresh:
+def apart(samples: Samples, calibration: Samples) -> tuple[Samples, Samples]:
+    """Samples that calibrate, and others that judge: those that calibration has not seen, or where they are too few, half of all.
+
+    Raises `RefusedError` where that leaves none to judge by.
+    """
+    seen = {calibration.content(index) for index in range(len(calibration))}
+    fresh = [index for index in range(len(samples)) if samples.content(index) not in seen][:_MOST_HELD_BACK]
+    if len(fresh) >= _FEWEST_HELD_BACK:
+        return calibration, samples.taken(fresh)
+    different = list({samples.content(index): index for index in range(len(samples))}.values())
+    half = len(different) // 2
+    if not half:
         raise RefusedError(
-            f"all {len(samples)} training samples calibrate, so none is held back to judge a search by; "
+            f"the training samples hold {len(different)} that differ, and a search needs some to calibrate and others to judge by; "
             "give more data, or leave out adaptive recipes"
         )
-    return taken(samples, fresh)
-
-
-def taken(samples: Samples, indices) -> Samples:
-    """Some of the samples, by their positions."""
-    chosen = np.fromiter(indices, int)
-    labels = None if samples.labels is None else samples.labels[chosen]
-    return Samples({name: values[chosen] for name, values in samples.inputs.items()}, labels, samples.batch_axes)
-
-
-def _bytes(samples: Samples, index: int) -> bytes:
-    return b"".join(np.ascontiguousarray(samples.inputs[name][index]).tobytes() for name in sorted(samples.inputs))
+    return samples.taken(different[:half]), samples.taken(different[half:][:_MOST_HELD_BACK])
 
 
 def plain(value):
-    """JSON without infinities, which it does not have."""
+    """JSON without infinities, which it does not have: they become text that `float` reads."""
     if isinstance(value, dict):
         return {name: plain(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [plain(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

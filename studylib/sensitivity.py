@@ -7,6 +7,8 @@ from studylib.results import Results
 
 COLUMNS = ("model", "format", "layer", "operator", "parameters")
 
+_BUDGET = {True: "yes", False: "OVER BUDGET", None: "not judged"}
+
 
 def layers(results: Results) -> pd.DataFrame:
     """Every layer, the most sensitive first: what is lost when only it is quantized, and what is won back when only it stays float."""
@@ -21,9 +23,11 @@ def layers(results: Results) -> pd.DataFrame:
                     "layer": one["layer"],
                     "operator": one["operator"],
                     "parameters": one["parameters"],
-                    "alone quantized, dB": alone["sqnr_db"],
+                    "alone quantized, dB": float(alone["sqnr_db"]),
                     "loss": _points(alone["loss"]),
-                    "all others quantized, dB": rest["sqnr_db"],
+                    "all others quantized, dB": float(rest["sqnr_db"]),
+                    "its loss": _points(rest["loss"]),
+                    "n": search.get("ranked_on"),
                     "chosen": search["layers"].get(one["layer"], "fp32"),
                 }
             )
@@ -45,7 +49,7 @@ def searches(results: Results) -> pd.DataFrame:
                     "step": number,
                     "what": step["what"],
                     "quantized": step["quantized"],
-                    "sqnr_db": step["sqnr_db"],
+                    "sqnr_db": float("nan") if step["sqnr_db"] is None else float(step["sqnr_db"]),
                     "loss": _points(step["loss"]),
                     "speed-up over fp32": _ratio(step),
                     "chosen": "●" if number == last else "",
@@ -61,11 +65,12 @@ def verdicts(results: Results) -> pd.DataFrame:
             "model": search["model"],
             "format": search["format"],
             "budget": search["facts"]["budget_words"],
-            "within budget": "yes" if search["facts"]["within_budget"] else "OVER BUDGET",
+            "within budget": _BUDGET[search["facts"]["within_budget"]],
             "layers": len(search["layers"]),
             "found": search["facts"]["why"],
             "steps": len(search["steps"]),
             "stopped by": search["facts"]["stopped_by"],
+            "ranked": search.get("ranking") or "every layer",
         }
         for search in results.searches().values()
     ]

@@ -17,7 +17,8 @@ from studylib.measure import Bench, make_artifacts
 from studylib.own import OwnModel, facts_of, is_own
 from studylib.plan import Plan
 from studylib.provenance import git_state, package_versions
-from studylib.recipes import names
+from studylib.recipes import names, split_recipe
+from studylib.recipes.retrained import KILLED
 from studylib.records import Trial
 from studylib.results import Results
 from studylib.runtimes import RUNTIMES
@@ -140,7 +141,7 @@ class Study:
             planned = [trial.id for trial in self.results.plan()] == [trial.id for trial in self.trials]
         except InputError:
             return False
-        known = self._known_failures()
+        known = self._final_failures()
         present = [target["key"] in known or self._is_present(target["key"]) for target in self.plan.targets]
         evaluated = all(self.results.evaluation(trial.evaluation_id) for trial in [*self.made, *self.converted])
         return planned and all(present) and evaluated and not any(self.bench.waiting(self.same))
@@ -204,7 +205,7 @@ class Study:
         remove_leftovers(self.store.folder)
         failures = make_artifacts(
             targets,
-            self._known_failures(),
+            self._final_failures(),
             self.store.folder,
             self.executor.run,
             self._is_present,
@@ -216,6 +217,10 @@ class Study:
             reason = next((failures[origin[name]] for name in ("source", "samples", "reference") if origin[name] in failures), None)
             if reason:
                 failures[origin["source"]] = reason
+            for base, version in origin["versions"].items():
+                if version["reference"] in failures:
+                    ours = [t["key"] for t in self.plan.targets if t["kind"] == "recipe" and split_recipe(t["recipe"])[0] == base]
+                    failures |= dict.fromkeys(ours, failures[version["reference"]])
         self._save_plan(failures)
 
     def _is_present(self, key: str) -> bool:
@@ -223,6 +228,10 @@ class Study:
         if found is not None:
             self._artifacts[key] = found
         return found is not None
+
+    def _final_failures(self) -> dict[str, str]:
+        """Known failures that another try would not mend: a training that was killed goes on from its last epoch."""
+        return {key: reason for key, reason in self._known_failures().items() if not reason.startswith(KILLED)}
 
     def _known_failures(self) -> dict[str, str]:
         try:
@@ -243,6 +252,8 @@ class Study:
 
     def _save_assignments(self) -> None:
         """Put what searches found where people find it: ``adaptive/<model>-<format>.json``, to be applied with ``ASSIGNMENT``."""
+        if self.params.choice.assignment:
+            return  # nothing was searched
         for target in self.plan.targets:
             if target["kind"] == "search" and target["key"] in self._artifacts:
                 artifact = self.artifact(target["key"])

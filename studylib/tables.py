@@ -234,9 +234,8 @@ def _cell(value) -> str:
 
 
 def _key(trial: Trial) -> dict:
-    provider = "" if trial.provider == "cpu" else f"/{trial.provider}"
     recipe = f"{trial.recipe}{' (A/A)' if trial.control else ''}"
-    return {"model": trial.model, "runtime": trial.runtime + provider, "recipe": recipe, "batch": trial.batch_size}
+    return {"model": trial.model, "runtime": trial.where, "recipe": recipe, "batch": trial.batch_size}
 
 
 def _quality_columns(trial: Trial, found: dict) -> dict:

@@ -122,7 +122,9 @@ class Making:
     def _lessons(self, recipe: Recipe, parent: str) -> str | None:
         """The key of the samples that a recipe learns from, or of the search that it applies."""
         if recipe.learns_from == "search":
-            return search_key(parent, [self._samples_key(kind) for kind in self.counts], self.search)
+            facts = self.search | {"task": self.model.task, "weights": self.model.weights, "seed": self.seed}
+            lessons = [self.sources.model_key, *(self._samples_key(kind) for kind in self.counts)]
+            return search_key(parent, lessons, facts, recipe.packages)
         return self._samples_key(recipe.learns_from) if recipe.learns_from else None
 
     def _samples_key(self, kind: str) -> str:
@@ -147,8 +149,9 @@ class Making:
         ]
 
     def _trained(self, base: str) -> list[Recipe] | None:
-        """The way to the retrained version of the model, or None where it cannot be trained."""
-        return chain(base, RETRAINED[base].target, self.model.source_format, self.model.trust, self.seed)
+        """The way to the retrained version of the model, or None where it cannot be trained, or not with the packages here."""
+        way = chain(base, RETRAINED[base].target, self.model.source_format, self.model.trust, self.seed)
+        return None if way is None or any(step.missing() for step in way) else way
 
     def _version(self, base: str) -> dict:
         key = self.keys(self._trained(base))[-1]
@@ -178,10 +181,12 @@ class Making:
         return [common | job for job in found]
 
 
-def search_key(parent: str, lessons: list[str], options: dict) -> str:
+def search_key(parent: str, lessons: list[str], options: dict, packages: tuple[str, ...]) -> str:
     """The key of a search for an adaptive recipe: its outcome depends on this host's speed, which ``options`` name."""
     here = Path(__file__).parent
-    return derived_key("search", options, (parent, *lessons), (here / "searching.py", *sorted((here / "adaptive").glob("*.py"))))
+    alone = ("searching.py", "quality.py", "stats.py", "sources.py", "recipes/onnx_calibration.py", "recipes/onnx_preparation.py")
+    folders = [file for name in ("adaptive", "runtimes") for file in sorted((here / name).glob("*.py"))]
+    return derived_key("search", options, (parent, *lessons), (*(here / name for name in alone), *folders), packages)
 
 
 def _steps(way: list[Recipe]) -> list[list[str]]:

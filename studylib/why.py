@@ -11,18 +11,19 @@ import numpy as np
 import pandas as pd
 
 from studylib import tables
-from studylib.compression import Variant, variants
+from studylib.compression import Variant, family, variants
 from studylib.recipes import split_recipe
 from studylib.results import Results
 
 # Instructions that multiply int8 and add in one step, without saturating on the way.
 _INT8_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
 _FLOAT16 = {"avx512_fp16", "asimdhp"}
-_ARM = {"asimd", "asimdhp", "asimddp"}
+_X86 = {"avx", "avx2", "avx512f"}
 # Below this the fixed cost of each operator decides, not its arithmetic.
 _OVERHEAD_MS = 0.2
 # Less than this is no finding: rounding alone costs more in some runtimes.
 _DB = 3.0
+_CHANCE, _POINT = 0.05, 0.01
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,12 @@ def reasons(results: Results) -> pd.DataFrame:
     rows = []
     for variant in found:
         case = Case(variant, found, isa)
-        for what, rules in ((_slower(variant), SLOWER), (_worse(variant), WORSE)):
+        for what, rules in (
+            (_slower(variant), SLOWER),
+            (_no_faster(variant), NO_FASTER),
+            (_worse(variant, len(found)), WORSE),
+            (_refused(variant), REFUSED),
+        ):
             if what:
                 told = [reason for rule in rules if (reason := rule(case))]
                 rows.append(_row(variant, what, "; ".join(told) or "not known: neither its operators nor its neighbours tell"))
@@ -85,8 +91,7 @@ def reasons(results: Results) -> pd.DataFrame:
 
 def _row(variant: Variant, what: str, why: str) -> dict:
     trial = variant.trial
-    provider = "" if trial.provider == "cpu" else f"/{trial.provider}"
-    return {"model": trial.model, "runtime": trial.runtime + provider, "recipe": trial.recipe, "what": what, "why": why}
+    return {"model": trial.model, "runtime": trial.where, "recipe": trial.recipe, "what": what, "why": why}
 
 
 def _slower(variant: Variant) -> str:
@@ -96,16 +101,33 @@ def _slower(variant: Variant) -> str:
     return f"slower: {tables.ratio_text(found.comparison)}"
 
 
-def _worse(variant: Variant) -> str:
-    """Failed parity, or right answers lost beyond chance (McNemar, 5 %)."""
-    status, reason = variant.evaluation.get("status"), variant.evaluation.get("reason", "")
-    if status == "failed" and reason.startswith("parity:"):
-        return f"refused by the parity gate: {reason.removeprefix('parity: ').split(';')[0]}"
+def _no_faster(variant: Variant) -> str:
+    """Zeros and clusters promise speed to many: where they bring none, that needs a reason too."""
+    _, last = split_recipe(variant.trial.recipe)
+    found = variant.speed_up
+    if last != "fp32" or family(variant.trial.recipe) not in ("pruning", "clustering") or found is None:
+        return ""
+    return f"no faster: {tables.ratio_text(found.comparison)}" if found.comparison.verdict != "faster" else ""
+
+
+def _worse(variant: Variant, tested: int) -> str:
+    """Answers lost beyond chance: McNemar at 5 %, shared out over all ``tested`` variants (Bonferroni); without a test a point or more."""
     change = variant.change
-    if change is None or change.p_value >= 0.05 or change.estimate.value >= 0:
+    if change is None or change.estimate.value >= 0:
         return ""
     name = "accuracy" if variant.measure == "correct" else "agreement"
-    return f"worse: {100 * change.estimate.value:+.1f} points of {name}, p {change.p_value:.2g}"
+    points = f"worse: {100 * change.estimate.value:+.1f} points of {name}"
+    if not variant.independent:
+        return f"{points} (samples depend on each other: no test)" if change.estimate.value <= -_POINT else ""
+    return f"{points}, p {change.p_value:.2g} of {tested} tests" if change.p_value < _CHANCE / tested else ""
+
+
+def _refused(variant: Variant) -> str:
+    """Refused by the parity gate: no longer the model that it was made of."""
+    status, reason = variant.evaluation.get("status"), variant.evaluation.get("reason", "")
+    if status != "failed" or not reason.startswith("parity:"):
+        return ""
+    return f"refused by the parity gate: {reason.removeprefix('parity: ').split(';')[0]}"
 
 
 # --- slower ----------------------------------------------------------------------------------------------------------
@@ -133,9 +155,9 @@ def _left_in_float(case: Case) -> str:
 def _float16(case: Case) -> str:
     if split_recipe(case.recipe)[1] != "fp16":
         return ""
-    if case.variant.trial.runtime == "onnxruntime" and case.variant.trial.provider == "cpu" and not case.isa & _ARM:
+    if case.variant.trial.where == "onnxruntime" and case.isa & _X86:
         return "ONNX Runtime has no float16 kernels for x86: it computes in float32 and converts between operators"
-    if case.isa & _FLOAT16:
+    if not case.isa or case.isa & _FLOAT16:
         return ""
     casts = case.more("Cast", "DEQUANTIZE")
     return f"this processor has no float16 arithmetic, so float16 is widened to float32 first ({casts} more conversions in the file)"
@@ -155,20 +177,22 @@ def _weights_expanded(case: Case) -> str:
 
 
 def _wide_activations(case: Case) -> str:
-    wide = split_recipe(case.recipe)[1].startswith("static_wi8_ai16")
+    other = case.neighbour("static_wi8_ai8")
+    if not split_recipe(case.recipe)[1].startswith("static_wi8_ai16") or other is None or not other.ms < case.variant.ms:
+        return ""
     return (
-        "16-bit activations have no fast kernels: neither XNNPACK nor ONNX Runtime's CPU provider multiplies int16 by int8" if wide else ""
+        f"16-bit activations have no fast kernels here: with 8 bits (static_wi8_ai8) the same operators take {tables.digits(other.ms)} ms"
     )
 
 
 def _zeros(case: Case) -> str:
     """Zeros or repeated values that stay where they are: the same arithmetic as before."""
-    base = split_recipe(case.recipe)[0] or ""
     before, after = case.before.get("macs"), case.variant.inside.get("macs")
-    if not base.startswith(("pruned", "clustered")) or before is None or after is None or after < before:
+    if before is None or after is None or after < before:
         return ""
     share = case.notes.get("sparsity")
-    what = f"{share:.0%} of the weights are zero" if isinstance(share, float) else "weights repeat or are zero"
+    pruned = family(case.recipe) == "pruning" and isinstance(share, float)
+    what = f"{share:.0%} of the weights are zero" if pruned else "weights repeat"
     return f"{what}, but no kernel here skips them: {after:,} multiply-accumulates as before"
 
 
@@ -200,7 +224,7 @@ def _overhead(case: Case) -> str:
 
 def _saturation(case: Case) -> str:
     other = case.neighbour("static_wi8_ai8_reduce_range")
-    if case.isa & _INT8_PRODUCTS or case.recipe != "static_wi8_ai8" or not _better(other, case):
+    if not case.isa & _X86 or case.isa & _INT8_PRODUCTS or case.recipe != "static_wi8_ai8" or not _better(other, case):
         return ""
     return f"sums of int8 products saturate in 16 bits on this processor: with 7-bit weights (reduce_range) {_compared(other, case)}"
 
@@ -258,7 +282,9 @@ def _compared(other: Variant, case: Case) -> str:
 
 Rule = Callable[[Case], str]
 SLOWER: tuple[Rule, ...] = (
-    _conv_integer, _dynamic, _left_in_float, _float16, _no_int8_products, _weights_expanded, _wide_activations, _zeros, _layout,
+    _conv_integer, _dynamic, _left_in_float, _float16, _no_int8_products, _weights_expanded, _wide_activations, _layout,
     _converted_outside, _overhead,
 )  # fmt: skip
-WORSE: tuple[Rule, ...] = (_saturation, _scales, _activations, _weights, _taught)
+NO_FASTER: tuple[Rule, ...] = (_zeros,)
+REFUSED: tuple[Rule, ...] = (_saturation, _scales, _activations, _weights)
+WORSE: tuple[Rule, ...] = (*REFUSED, _taught)

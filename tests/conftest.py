@@ -118,7 +118,10 @@ def run_facts(native: bool = True, **changes) -> dict:
         "mismatches": [] if native else ["the architecture is x86_64, not aarch64"], "threads": 2, "host_id": "h",
         "host": {"description": "a test host", "kernel": "6", "isa": ["avx2"]}, "failures": {}, "git": {}, "python": "3.11",
         "packages": {"numpy": "2"},
-        "parameters": {"settings": {"repetitions": 8, "min_values": 140, "min_duration_s": 0.1, "max_duration_s": 5, "warmup_s": 0.1}},
+        "parameters": {
+            "choice": {"max_accuracy_loss": 0.01},
+            "settings": {"repetitions": 8, "min_values": 140, "min_duration_s": 0.1, "max_duration_s": 5, "warmup_s": 0.1},
+        },
     }  # fmt: skip
     return facts | changes
 
@@ -180,7 +183,7 @@ def variants(tmp_path):
     """
     from studylib.results import Results
 
-    def record(of: dict, isa=("avx2", "avx512_vnni"), searches: dict | None = None, **facts) -> Results:
+    def record(of: dict, isa=("avx2", "avx512_vnni"), searches: dict | None = None, most: float = 0.01, **facts) -> Results:
         results, trials, artifacts, inside = Results(tmp_path / "cpu"), [], [], {}
         rng = np.random.default_rng(1)
         for number, (recipe, (centre, operators, right, sqnr, more)) in enumerate(of.items()):
@@ -188,7 +191,14 @@ def variants(tmp_path):
             made = trial(recipe=recipe, artifact_key=key, evaluation_id=f"evaluation-{number}", **facts)
             trials.append(made)
             step = {"made_by": "it", "config": {}, "key": key, "notes": more.get("notes", {})}
-            known = {"path": "m", "model": made.model, "sha256": "d" * 64, "lineage": [step], "format": "onnx", "precision": recipe}
+            known = {
+                "path": "m",
+                "model": made.model,
+                "sha256": more.get("sha256", key),
+                "lineage": [step],
+                "format": "onnx",
+                "precision": recipe,
+            }
             sizes = {"size_bytes": 4000 // (number + 1), "gzip_bytes": 3000 // (number + 1)}
             artifacts.append(known | sizes | {"key": key})
             inside[key] = {"operators": operators, "macs": more.get("macs", 1000), "float_islands": more.get("islands")}
@@ -198,7 +208,9 @@ def variants(tmp_path):
             answers = {"correct": [True] * right + [False] * (100 - right), "sqnr": sqnr}
             results.record_evaluation(made.evaluation_id, _EVALUATED | answers | more.get("evaluation", {}))
         host = {"description": "a test host", "kernel": "6", "isa": list(isa)}
-        results.save_plan(trials, run_facts(host=host), artifacts, (), {"inside": inside, "search": searches or {}})
+        run = run_facts(host=host)
+        run["parameters"] |= {"choice": {"max_accuracy_loss": most}}
+        results.save_plan(trials, run, artifacts, (), {"inside": inside, "search": searches or {}})
         return results
 
     return record

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from studylib import adaptive_verdicts, figures, sensitivity
@@ -21,8 +22,21 @@ def test_it_wins_over_the_best_uniform_recipe_that_keeps_the_budget(variants):
 
 def test_over_the_budget_is_said(variants):
     row = _row(variants({"fp32": FP32, "adaptive_wi8": (300_000, {}, 90, 30.0, {})}))
-    assert row["lost"] == "5.0 points of accuracy"
+    assert row["lost"] == "5.0 points of accuracy (n 100)"
     assert row["budget"] == "at most 1 points: OVER BUDGET"
+
+
+@pytest.mark.parametrize(("most", "said"), [(0.05, "at most 5 points: kept"), (0.02, "at most 2 points: OVER BUDGET")])
+def test_the_budget_is_the_one_that_was_given(variants, most, said):
+    results = variants({"fp32": FP32, "adaptive_wi8": (300_000, {}, 92, 30.0, {})}, most=most)
+    assert _row(results)["budget"] == said
+
+
+def test_without_fp32_nobody_knows_what_was_lost(variants):
+    row = _row(variants({"static_wi8_ai8": STATIC, "adaptive_wi8": (300_000, {}, 50, 30.0, {})}))
+    assert row["lost"] == "not known: fp32 was not evaluated beside it"
+    assert row["budget"] == "at most 1 points: not known"
+    assert row["over fp32"] == "not timed"
 
 
 def test_a_search_that_could_not_win_is_shown_as_such(variants):
@@ -35,7 +49,7 @@ def test_a_search_that_could_not_win_is_shown_as_such(variants):
 def test_random_weights_are_held_to_fidelity(variants, sqnr, kept):
     row = _row(variants({"fp32": FP32, "adaptive_wi8": (300_000, {}, 95, sqnr, {})}, weights="random"))
     assert row["budget"] == f"at least 20 dB: {kept}"
-    assert row["lost"] == f"SQNR {sqnr:.1f} dB"
+    assert row["lost"] == f"SQNR {sqnr:.1f} dB (n 100)"
 
 
 def test_without_adaptive_recipes_there_is_no_row(variants):
@@ -45,7 +59,7 @@ def test_without_adaptive_recipes_there_is_no_row(variants):
 SEARCH = {
     "model": "mnist_cnn", "format": "onnx", "digest": "b", "layers": {"first": "static_wi8_ai8"},
     "facts": {"budget_words": "at most 1 point", "within_budget": True, "why": "1 of 2 layers quantized", "stopped_by": "time limit"},
-    "sensitivity": [
+    "ranked_on": 32, "ranking": "", "sensitivity": [
         {"layer": "last", "operator": "Gemm", "parameters": 10, "precision": "static_wi8_ai8",
          "alone_quantized": {"sqnr_db": 9.0, "loss": 0.05}, "alone_float": {"sqnr_db": 30.0, "loss": 0.0}},
         {"layer": "first", "operator": "Conv", "parameters": 20, "precision": "static_wi8_ai8",
@@ -66,6 +80,7 @@ def test_layers_are_ranked_and_say_what_was_chosen(variants):
     assert list(table.layer) == ["last", "first"]
     assert list(table.chosen) == ["fp32", "static_wi8_ai8"]
     assert list(table.loss) == ["5.0 points", ""]
+    assert list(table.n) == [32, 32]
     figure, *_, alt = figures.sensitivities(results)
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["Conv first", "Gemm last"]
     assert "last (Gemm) with 9.0 dB" in alt
@@ -76,7 +91,21 @@ def test_every_step_of_a_search_is_shown_and_the_chosen_one_marked(variants):
     table = sensitivity.searches(results)
     assert list(table.chosen) == ["", "●"]
     assert list(table["speed-up over fp32"]) == ["not timed", "1.31x [1.20, 1.40], 8 rounds"]
-    assert sensitivity.verdicts(results).to_dict("records")[0]["within budget"] == "yes"
+    (verdict,) = sensitivity.verdicts(results).to_dict("records")
+    assert (verdict["within budget"], verdict["ranked"]) == ("yes", "every layer")
+
+
+def test_a_given_assignment_was_not_judged(variants):
+    given = SEARCH | {"sensitivity": [], "steps": [], "facts": SEARCH["facts"] | {"within_budget": None}}
+    (verdict,) = sensitivity.verdicts(variants({"fp32": FP32}, searches={"k": given})).to_dict("records")
+    assert verdict["within budget"] == "not judged"
+
+
+def test_outputs_that_are_not_finite_are_ranked_and_drawn(variants):
+    broken = SEARCH["sensitivity"][0] | {"alone_quantized": {"sqnr_db": "-inf", "loss": 1.0}}
+    results = variants({"fp32": FP32}, searches={"k": SEARCH | {"sensitivity": [broken]}})
+    assert sensitivity.layers(results)["alone quantized, dB"][0] == -np.inf
+    assert figures.sensitivities(results)[0] is not None
 
 
 def test_without_a_search_there_is_nothing_to_draw(variants):

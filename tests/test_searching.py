@@ -7,21 +7,29 @@ from conftest import cli
 from studylib.adaptive import Assignment
 from studylib.errors import RefusedError
 from studylib.results import Results
-from studylib.searching import apart, taken
+from studylib.searching import apart
 from studylib.zoo import Samples
 
-SAMPLES = Samples({"x": np.arange(12, dtype=np.float32).reshape(6, 2)}, np.arange(6))
+SAMPLES = Samples({"x": np.arange(120, dtype=np.float32).reshape(60, 2)}, np.arange(60))
 
 
 def test_held_back_samples_are_those_that_calibration_has_not_seen():
-    held_back = apart(SAMPLES, taken(SAMPLES, [0, 3]))
-    assert held_back.labels.tolist() == [1, 2, 4, 5]
-    assert held_back.inputs["x"][:, 0].tolist() == [2, 4, 8, 10]
+    calibration = SAMPLES.taken(range(0, 40))
+    kept, held_back = apart(SAMPLES, calibration)
+    assert kept is calibration
+    assert held_back.labels.tolist() == list(range(40, 60))
 
 
-def test_without_any_a_search_is_refused():
-    with pytest.raises(RefusedError, match=r"all 6 training samples calibrate, so none is held back .* give more data"):
-        apart(SAMPLES, SAMPLES)
+def test_where_all_calibrate_half_of_them_judge_instead():
+    calibration, held_back = apart(SAMPLES, SAMPLES)
+    assert len(calibration) == len(held_back) == 30
+    assert not set(calibration.labels) & set(held_back.labels)
+
+
+def test_without_samples_that_differ_a_search_is_refused():
+    same = Samples({"x": np.ones((9, 2), np.float32)}, None)
+    with pytest.raises(RefusedError, match=r"hold 1 that differ, .* give more data"):
+        apart(same, same)
 
 
 def test_the_smoke_study_searched_in_both_formats(mnist):
@@ -64,7 +72,8 @@ def test_a_saved_assignment_is_applied_to_the_next_version_of_the_model(mnist, t
     assert states["litert"] == ("failed", "This assignment is for onnx and the model is tflite; search again for tflite.")
     (search,) = results.searches().values()
     assert search["layers"] == chosen.layers
-    assert search["facts"]["why"] == "given by the user"
+    assert search["facts"]["why"] == "given by the user, not searched"
+    assert search["facts"]["within_budget"] is None
     assert "ASSIGNMENT=" in json.loads((results.folder / "run.json").read_text())["command"]
 
 

@@ -8,11 +8,10 @@ import numpy as np
 from studylib import quality
 from studylib.adaptive.layers import Run, check_samples
 from studylib.errors import InputError, RefusedError
+from studylib.params import RANDOM_SQNR_DB
 from studylib.sources import stacked
 from studylib.zoo import Samples
 
-# The least SQNR where outputs are no scores of classes.
-_SQNR_DB = 20.0
 _RESAMPLES = 1000
 # Share of the allowed loss that a search aims at: held-back samples are few, and the best of many candidates was lucky on them.
 _AIM = 0.5
@@ -89,7 +88,7 @@ def limit(budget: Budget, labels: np.ndarray | None, task: str) -> Limit:
     if budget.max_accuracy_loss is not None and task in quality.SCORED_TASKS:
         measure = "accuracy" if labels is not None and task == "classification" else "agreement"
     if measure is None:
-        return Limit(None, None, _SQNR_DB if budget.min_sqnr_db is None else budget.min_sqnr_db)
+        return Limit(None, None, RANDOM_SQNR_DB if budget.min_sqnr_db is None else budget.min_sqnr_db)
     return Limit(measure, budget.max_accuracy_loss, budget.min_sqnr_db)
 
 
@@ -112,9 +111,12 @@ class Judge:
 
     def first(self, n: int) -> "Judge":
         """The same with the first ``n`` samples only."""
-        labels = None if self.samples.labels is None else self.samples.labels[:n]
-        samples = Samples({name: values[:n] for name, values in self.samples.inputs.items()}, labels, self.samples.batch_axes)
-        return Judge(samples, {name: values[:n] for name, values in self.reference.items()}, self.task, self.seed)
+        return Judge(
+            self.samples.taken(range(min(n, len(self.samples)))),
+            {name: values[:n] for name, values in self.reference.items()},
+            self.task,
+            self.seed,
+        )
 
     def __call__(self, run: Run) -> Judgement:
         outputs = stacked(run, self.samples)
@@ -146,14 +148,10 @@ class Judge:
 
 def check_apart(calibration: Samples, held_back: Samples) -> None:
     """Raise `RefusedError` when a held-back sample is a calibration sample: a loss measured on it would look too small."""
-    seen = {_content(calibration, index) for index in range(len(calibration))}
-    same = [index for index in range(len(held_back)) if _content(held_back, index) in seen]
+    seen = {calibration.content(index) for index in range(len(calibration))}
+    same = [index for index in range(len(held_back)) if held_back.content(index) in seen]
     if same:
         raise RefusedError(
             f"{len(same)} of {len(held_back)} held-back samples are calibration samples as well (first: number {same[0]}); "
             "the loss must be measured on others, give samples that calibration has not seen"
         )
-
-
-def _content(samples: Samples, index: int) -> bytes:
-    return b"".join(np.ascontiguousarray(samples.inputs[name][index]).tobytes() for name in sorted(samples.inputs))

@@ -13,7 +13,8 @@ from studylib.zoo import Samples
 
 LABELS = ("labels", "label", "y")
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-_CALIBRATION_SHARE, _CALIBRATION_MOST = 0.2, 200
+# A fifth trains and calibrates; of a large set all that evaluation does not need.
+_TRAIN_SHARE, _TRAIN_MOST, _TEST_MOST = 0.2, 4000, 1000
 # Sizes to try for a dynamic axis that nobody told us, in this order: the first that the model answers is taken.
 _SIZES = (128, 224, 512, 256, 64, 32, 16, 8, 1)
 
@@ -190,9 +191,9 @@ def _cast(name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _chosen(total: int, split: str, n: int) -> np.ndarray:
-    """Indices of a split: a fifth, at most 200, for calibration and the rest for evaluation; never the same sample in both."""
+    """Indices of a split: a fifth, or all but 1000, trains and calibrates, the rest evaluates; never the same sample in both."""
     order = np.random.default_rng(0).permutation(total)
-    cut = min(_CALIBRATION_MOST, max(1, int(total * _CALIBRATION_SHARE))) if total > 1 else 0
+    cut = min(_TRAIN_MOST, max(1, int(total * _TRAIN_SHARE), total - _TEST_MOST)) if total > 1 else 0
     chosen = order[:cut] if split == "train" else order[cut:]
     if not len(chosen):
         raise ArtifactError("DATA holds one sample, which evaluation needs; calibration needs others. Give more samples")

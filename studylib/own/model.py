@@ -98,6 +98,10 @@ class OwnModel(Model):
     def test_samples(self) -> int:
         return 1000 if self.data_path else 32
 
+    @property
+    def train_samples(self) -> int:
+        return 4000 if self.data_path else 500
+
     def source_facts(self) -> dict:
         return {"format": self.source_format, "sha256": self._hash, "trust": self.trust, "refusal": self.refusal}
 

@@ -18,6 +18,9 @@ from studylib.training import LEGACY
 from studylib.training.job import Job
 from studylib.zoo import Samples
 
+# How the reason begins when a training process died: by a signal, which another try may survive, or by itself.
+KILLED, ENDED = "the training process was killed by signal", "the training process ended with status"
+
 
 @dataclass(frozen=True)
 class Retrained(Recipe):
@@ -82,7 +85,7 @@ def train(job: Job) -> dict:
             process.kill()  # whatever made us leave; one that has ended is not hurt
         if not answer_path.exists():
             last = next((line for line in reversed(tail) if line and not line.startswith("{")), "it said nothing")
-            raise TrialError(f"the training process ended with status {process.returncode}: {last[:300]}")
+            raise TrialError(f"{KILLED if process.returncode < 0 else ENDED} {abs(process.returncode)}: {last[:300]}")
         answer = json.loads(answer_path.read_text(encoding="utf-8"))
     if "refused" in answer:
         raise RefusedError(answer["refused"])

@@ -1,7 +1,7 @@
 """What every model of the zoo is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +42,16 @@ class Samples:
         if len(values) > 1 and not (values == values[0]).all():
             raise RefusedError(f"the input '{name}' has no batch axis: the model answers one sample a query, not {len(values)}")
         return np.array(values[0])
+
+    def taken(self, indices: Iterable[int]) -> "Samples":
+        """Some of the samples, by their positions."""
+        chosen = np.fromiter(indices, int)
+        labels = None if self.labels is None else self.labels[chosen]
+        return Samples({name: values[chosen] for name, values in self.inputs.items()}, labels, self.batch_axes)
+
+    def content(self, index: int) -> bytes:
+        """The bytes of one sample's inputs: equal for equal samples."""
+        return b"".join(np.ascontiguousarray(self.inputs[name][index]).tobytes() for name in sorted(self.inputs))
 
     def save(self, folder: Path) -> Path:
         """Write them into ``folder/samples``."""

@@ -88,7 +88,7 @@ def test_its_artifact_runs_and_is_still_the_same_model(entry, mnist):
         pytest.skip(f"nothing outside macOS opens {entry.target}")
     session = RUNTIMES[OPENERS[entry.target]].load(artifact.path, Options(threads=1))
     outputs = {"it": np.concatenate([only(session.run(samples.batch(index, 1))) for index in range(64)])}
-    assert quality.why_not_same(quality.metrics(outputs, {"it": reference}, None), entry.name) is None
+    assert quality.why_not_same(quality.metrics(outputs, {"it": reference}, None), split_recipe(artifact.precision)[1]) is None
 
 
 def test_its_lineage_names_every_step(entry, mnist):
