@@ -12,6 +12,7 @@ from studylib.training.blocks import Block, find_blocks
 from studylib.training.channels import Channels, find_channels
 from studylib.training.choice import choose, evidence
 from studylib.training.costs import find_costs
+from studylib.training.evidence import sparsity
 from studylib.training.graph import find_graph
 from studylib.training.job import Job, say
 from studylib.training.lessons import Lessons, lessons
@@ -44,7 +45,8 @@ def run(job: Job) -> dict:
     smaller, notes = source_model(kept / "model.keras"), json.loads((kept / "notes.json").read_text(encoding="utf-8"))
     losses = taught(smaller, lesson, job, "fine-tuning")
     smaller.save(job.target / "model.keras")
-    return notes | {"taught": lesson.taught, "loss_by_epoch": losses}
+    kernels = {variable.path: variable.numpy() for variable in smaller.weights if len(variable.shape) > 1}
+    return notes | {"taught": lesson.taught, "loss_by_epoch": losses, "sparsity": round(sparsity(kernels), 4)}
 
 
 def prune(model, lesson: Lessons, shapes: dict, share: float, blocks: bool, seed: int) -> tuple:

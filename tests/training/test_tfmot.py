@@ -95,7 +95,7 @@ def test_training_for_int8_keeps_zeros_and_clusters_and_the_names_of_the_signatu
     assert list(signature.structured_outputs) == ["output_0"]
     assert signature(image=tf.zeros((3, 8, 8, 4)))["output_0"].shape == (3, 3)
     trained = notes["quantization_aware_training"]
-    assert trained["sparsity_of_quantized_kernels"] >= 0.45
+    assert trained["sparsity"] >= 0.45
     assert max(count for name, count in trained["distinct_values_of_a_channel"].items() if "depthwise" not in name) <= 16
 
 
