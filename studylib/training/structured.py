@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from studylib.artifact import write_text
+from studylib.artifact import output_error, write_text
 from studylib.errors import RefusedError
 from studylib.training import importance
 from studylib.training.blocks import Block, find_blocks
@@ -92,6 +92,9 @@ def _block_prices(model, channels: Channels, lesson: Lessons, blocks: list[Block
 
 def _keep(model, notes: dict, folder: Path) -> None:
     """What was measured and cut, for a training that is killed; the notes come last and say that it is whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save(folder / "model.keras")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        model.save(folder / "model.keras")
+    except OSError as error:
+        raise output_error(folder, error) from None
     write_text(folder / "notes.json", json.dumps(notes))
