@@ -16,13 +16,14 @@ from studylib.executors import LocalExecutor
 from studylib.measure import Bench, make_artifacts
 from studylib.own import OwnModel, facts_of, is_own
 from studylib.plan import Plan
+from studylib.processes import die_with_parent
 from studylib.provenance import git_state, package_versions
 from studylib.recipes import names, split_recipe
 from studylib.recipes.retrained import KILLED
 from studylib.records import Trial
 from studylib.results import Results
 from studylib.runtimes import RUNTIMES
-from studylib.worker import die_with_parent, now
+from studylib.worker import now
 from studylib.zoo import MODELS, Model
 
 

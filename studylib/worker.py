@@ -5,10 +5,8 @@ artifacts), ``evaluate`` (quality of one artifact in one runtime), ``locate`` (w
 begins to differ), ``measure`` (one repetition of one trial).
 """
 
-import ctypes
 import json
 import os
-import signal
 import sys
 import time
 from datetime import UTC, datetime
@@ -19,6 +17,7 @@ STARTED_NS = time.perf_counter_ns()
 
 from studylib.artifact import Store, write_text  # noqa: E402
 from studylib.errors import ArtifactError, OutputError, StudyError  # noqa: E402
+from studylib.processes import die_with_parent  # noqa: E402
 
 
 def now() -> str:
@@ -215,12 +214,6 @@ def disturbances(before: dict, after: dict) -> dict:
 
 def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-
-
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when the study that waits for it dies; elsewhere it ends by itself."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
 
 
 JOBS = {"build": build, "evaluate": evaluate, "locate": locate, "measure": measure}

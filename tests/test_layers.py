@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 LAYERS = (
-    ("errors", "stats", "progress"),
+    ("errors", "stats", "progress", "processes"),
     ("params", "hardware", "provenance", "artifact", "arrays", "rows", "records", "results"),
     (
         "zoo",

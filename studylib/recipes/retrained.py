@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from studylib.errors import RefusedError, TrialError
+from studylib.errors import OutputError, RefusedError, TrialError
 from studylib.recipes.base import Recipe
 from studylib.recipes.keras_safety import why_unsafe
 from studylib.training import LEGACY
@@ -60,7 +61,11 @@ class Retrained(Recipe):
 
 
 def train(job: Job) -> dict:
-    """The notes of a training, done in a fresh process. Raises `RefusedError` with its words, `TrialError` when it dies."""
+    """The notes of a training, done in a fresh process.
+
+    Raises `RefusedError` with its words, `OutputError` when it cannot write, `TrialError` when it dies. What it kept for
+    going on stays unless it refused.
+    """
     with tempfile.TemporaryDirectory(prefix="studylib-training-") as scratch:
         job_path, answer_path = Path(scratch) / "job.json", Path(scratch) / "answer.json"
         job_path.write_text(job.to_json(), encoding="utf-8")
@@ -87,26 +92,30 @@ def train(job: Job) -> dict:
             last = next((line for line in reversed(tail) if line and not line.startswith("{")), "it said nothing")
             raise TrialError(f"{KILLED if process.returncode < 0 else ENDED} {abs(process.returncode)}: {last[:300]}")
         answer = json.loads(answer_path.read_text(encoding="utf-8"))
+    if "unwritable" in answer:
+        raise OutputError(answer["unwritable"])
     if "refused" in answer:
+        shutil.rmtree(job.unfinished, ignore_errors=True)
         raise RefusedError(answer["refused"])
     return answer["notes"]
 
 
-RETRAINED: dict[str, Retrained] = {}
-
-
 _TFMOT = (
     "tfmot.py", "pruning.py", "clustering.py", "quantization_aware.py", "quantization_ranges.py", "schooling.py",
-    "lessons.py", "resuming.py", "legacy_keras.py", "evidence.py", "job.py",
+    "lessons.py", "resuming.py", "reading.py", "legacy_keras.py", "statistics_matching.py", "evidence.py", "job.py",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class _Tfmot(Retrained):
-    """``epochs`` and ``learning_rate`` are of pruning; clustering and quantization-aware training take half and a tenth of them."""
+    """``epochs`` and ``learning_rate`` are of pruning; clustering and quantization-aware training take half and a tenth of them.
+
+    ``most_unlabelled``: the learning rate at most without labels. Measured by pruning EfficientNet-Lite0 on 160 crops, divergence
+    from the source model on 40 others: 0.58 at 1e-3, 0.22 at 3e-4, 0.24 at 1e-4.
+    """
 
     technique: ClassVar[str] = "tfmot"
-    packages: ClassVar[tuple[str, ...]] = ("keras", "tensorflow", "tf-keras", "tensorflow-model-optimization")
+    packages: ClassVar[tuple[str, ...]] = ("keras", "tensorflow", "tf-keras", "tensorflow-model-optimization", "numpy")
     helpers: ClassVar[tuple[str, ...]] = ("keras_safety.py", *(f"../training/{name}" for name in _TFMOT))
     quantize: ClassVar[bool] = False
 
@@ -115,11 +124,12 @@ class _Tfmot(Retrained):
     pattern: tuple[int, int] | None = None
     clusters: int | None = None
     learning_rate: float = 1e-3
+    most_unlabelled: float = 3e-4
     epochs: int = 2
     batch: int = 32
 
     def options(self) -> dict:
-        names = ("sparsity", "schedule", "pattern", "clusters", "learning_rate", "epochs", "batch")
+        names = ("sparsity", "schedule", "pattern", "clusters", "learning_rate", "most_unlabelled", "epochs", "batch")
         return {name: getattr(self, name) for name in names} | {"quantize": self.quantize}
 
     def result(self, folder: Path) -> Path:

@@ -7,13 +7,11 @@ from typing import ClassVar
 from studylib.recipes.retrained import Retrained
 
 _HOME = "../training/"
-_SHARED = tuple(
-    _HOME + name
-    for name in (
-        "teaching.py", "lessons.py", "resuming.py", "job.py", "graph.py", "channels.py", "kinds.py", "costs.py", "choice.py", "surgery.py",
-        "normalising.py", "blocks.py",
-    )
+_TRAINING = (
+    "teaching.py", "reading.py", "lessons.py", "resuming.py", "job.py", "graph.py", "channels.py", "kinds.py", "costs.py", "choice.py",
+    "surgery.py", "normalising.py", "blocks.py",
 )  # fmt: skip
+_SHARED = ("retrained.py", "keras_safety.py", *(_HOME + name for name in _TRAINING))
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class PrunedChannels(_Slimmed):
 
     name: ClassVar[str] = "pruned_channels50"
     technique: ClassVar[str] = "structured"
-    helpers: ClassVar[tuple[str, ...]] = (*_SHARED, _HOME + "structured.py", _HOME + "importance.py")
+    helpers: ClassVar[tuple[str, ...]] = (*_SHARED, _HOME + "structured.py", _HOME + "importance.py", _HOME + "evidence.py")
     blocks: ClassVar[bool] = False
 
     share: float = 0.5

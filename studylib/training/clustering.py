@@ -36,12 +36,11 @@ def cluster(model, options: dict, schooling: Schooling) -> tuple[object, dict]:
         )
     losses = schooling.teach(clustered, "clustering")
     stripped = tfmot.clustering.keras.strip_clustering(clustered)
-    normalization = schooling.renew_statistics(stripped)
     kernels = kernels_of(stripped, wrapped)
     distinct = {name: one["distinct_values"] for name, one in evidence.of_each(kernels).items()}
     return stripped, {
-        "loss": losses,
-        "batch_normalization": normalization,
+        "loss_by_epoch": losses,
+        "batch_normalization": schooling.normalization,
         "distinct_values": distinct,
         "not_clustered": others(stripped, wrapped),
     }

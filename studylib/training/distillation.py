@@ -7,9 +7,9 @@ from studylib.errors import RefusedError
 from studylib.training.job import Job, say
 from studylib.training.lessons import Lessons, lessons, one_or_all
 from studylib.training.normalising import renormalise
-from studylib.training.resuming import fit
+from studylib.training.resuming import fit, optimizer
 from studylib.training.student import build_student
-from studylib.training.teaching import optimizer, schedule, shapes_of, source_model, taught
+from studylib.training.teaching import pace, schedule, shapes_of, source_model, taught
 from studylib.zoo import Samples
 
 # Keeps the logarithm of a probability finite.
@@ -27,12 +27,11 @@ def run(job: Job) -> dict:
     options = job.options
     model, samples = source_model(job.source), Samples.load(job.samples)
     lesson = lessons(keras, model, samples)
-    labelled = lesson.losses[0].endswith("Crossentropy")
-    if not (labelled or options["teacher"]):
+    if not (lesson.labelled or options["teacher"]):
         raise RefusedError(_alone(model, samples))
     student, notes = build_student(model, options["width"], shapes_of(samples), job.seed)
     if options["teacher"]:
-        weight = options["label_weight"] if labelled else 0.0
+        weight = options["label_weight"] if lesson.labelled else 0.0
         say(f"a student of {notes['parameters_after']} parameters learns from {model.name}")
         losses = _distilled(keras, model, student, lesson, job, weight)
         notes |= {"taught": _lesson_in_words(lesson, weight, options["temperature"]), "label_weight": weight}
@@ -53,7 +52,7 @@ def _distilled(keras, teacher, student, lesson: Lessons, job: Job, label_weight:
         distillation_loss_weights=lesson.weights,
         student_loss_weight=label_weight,
     )
-    distiller.compile(optimizer=optimizer(job, len(lesson)), loss=_label_loss(keras, lesson))
+    distiller.compile(optimizer=optimizer(keras, **pace(job, lesson)), loss=_label_loss(keras, lesson))
     losses = fit(keras, distiller, lesson.inputs, lesson.answers, stage="distillation", **schedule(job))
     renormalise(student, lesson, job.seed)
     return losses

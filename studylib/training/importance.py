@@ -1,10 +1,9 @@
 """How much the loss would grow without each unit of channels, and without each block.
 
-Two measures of channels. ``fisher``: on training samples, the mean square of the loss's first-order change when the unit's
-activations become zero, halved; where the model itself is the teacher, with answers drawn from its own distribution, which
-makes it the second-order growth of the Kullback-Leibler divergence. Source: Theis et al., "Faster gaze prediction with
-dense networks and Fisher pruning" (2018); activation x gradient as in Molchanov et al. (2017). ``magnitude``: the mean
-absolute weight of what computes the unit, relative to its layer (Li et al., 2017); looks at no sample.
+Of channels: on training samples, the mean square of the loss's first-order change when the unit's activations become zero,
+halved; where the model itself is the teacher, with answers drawn from its own distribution, which makes it the second-order
+growth of the Kullback-Leibler divergence. Source: Theis et al., "Faster gaze prediction with dense networks and Fisher
+pruning" (2018); activation x gradient as in Molchanov et al. (2017).
 """
 
 import numpy as np
@@ -17,19 +16,6 @@ from studylib.training.lessons import Lessons, one_or_all
 _BATCH = 16
 # Below this a probability counts as this, so that its logarithm stays finite.
 _TINY = 1e-7
-
-
-def magnitude(model, channels: Channels) -> np.ndarray:
-    """Mean absolute weight by unit, shape (units,), relative to the mean of each layer that computes it."""
-    found = np.zeros(channels.count)
-    for name, weights in weights_by_name(model).items():
-        kind = kinds.kind_of(model.get_layer(name))
-        if kind in kinds.MIXING and name in channels.outputs:
-            axis = next(axes[1] for axes in reversed(kinds.MIXING[kind].axes[:-1]) if axes[1] is not None)
-            kernel = weights[len(kinds.MIXING[kind].axes) - 2]
-            sizes = np.abs(np.moveaxis(kernel, axis, -1)).reshape(-1, kernel.shape[axis]).mean(0)
-            np.add.at(found, channels.outputs[name], sizes / max(sizes.mean(), 1e-12))
-    return found
 
 
 def fisher(model, channels: Channels, lessons: Lessons, samples: int, seed: int) -> np.ndarray:

@@ -35,6 +35,11 @@ class Lessons:
     def __len__(self) -> int:
         return len(self.inputs[0])
 
+    @property
+    def labelled(self) -> bool:
+        """Whether labels are taught, not the answers of a model."""
+        return self.losses[0].endswith("Crossentropy")
+
     def compiled(self, keras, model, optimizer):
         """A model of the same layers as ``model`` with flat tuples of inputs and taught outputs, ready for `resuming.fit`."""
         flat = keras.Model(one_or_all(model.inputs), one_or_all([model.outputs[index] for index in self.outputs]))

@@ -6,7 +6,7 @@ Keras' moving averages forget slowly (momentum 0.99): a short training on few sa
 import numpy as np
 
 from studylib.training.lessons import Lessons, one_or_all
-from studylib.training.resuming import order_of
+from studylib.training.resuming import order_of, reseed
 
 _BATCH = 32
 _SAMPLES = 1024
@@ -16,6 +16,8 @@ def renormalise(model, lesson: Lessons, seed: int) -> int:
     """Set every moving mean and variance to the average over batches of the lessons; how many layers there were."""
     import keras
 
+    # Dropout is at work too, and of its past a training that went on from a checkpoint knows another part.
+    reseed(keras, model, seed, *b"renormalise")
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
     order = order_of(len(lesson), seed, 0)[:_SAMPLES]
     batches = np.array_split(order, max(1, len(order) // _BATCH))

@@ -29,19 +29,35 @@ def prune(model, options: dict, schooling: Schooling) -> tuple[object, dict]:
     pruned = tf_keras.models.clone_model(model, clone_function=wrap)
     if not wrapped:
         raise RefusedError("no layer of the model can be pruned; tensorflow-model-optimization prunes Dense, Conv, Embedding and such")
-    losses = schooling.teach(pruned, "pruning", [tfmot.sparsity.keras.UpdatePruningStep()], normalizes_anew=True)
+    _begin(pruned)
+    losses = schooling.teach(pruned, "pruning", [tfmot.sparsity.keras.UpdatePruningStep()])
     stripped = tfmot.sparsity.keras.strip_pruning(pruned)
-    normalization = schooling.renew_statistics(stripped)
     kernels = kernels_of(stripped, wrapped)
     notes = {
-        "loss": losses,
-        "batch_normalization": normalization,
+        "loss_by_epoch": losses,
+        "batch_normalization": schooling.normalization,
         "sparsity_of_pruned_kernels": round(evidence.sparsity(kernels), 4),
         "not_pruned": others(stripped, wrapped),
     }
     if options.get("pattern"):
         notes["groups_that_hold"] = evidence.groups_that_hold(kernels, *options["pattern"])
     return stripped, notes
+
+
+def _begin(pruned) -> None:
+    """Make the zeros that the schedules want at the very first step, so that statistics can be matched before it.
+
+    tfmot decides at steps that ``frequency`` divides, and about patterns at step 1.
+    """
+    from tensorflow_model_optimization.python.core.sparsity.keras.pruning_wrapper import collect_prunable_layers
+
+    for layer in collect_prunable_layers(pruned):
+        unbegun = layer.pruning_step.numpy()
+        for step in (0, 1):
+            layer.pruning_step.assign(step)
+            layer.pruning_obj.conditional_mask_update()
+        layer.pruning_obj.weight_mask_op()
+        layer.pruning_step.assign(unbegun)
 
 
 def _arguments(options: dict, steps: int) -> dict:

@@ -30,7 +30,7 @@ def quantize(model, options: dict, schooling: Schooling) -> tuple[object, dict]:
         quantization_ranges.begin(quantized, model, schooling.lessons.inputs, schooling.batch)
     losses = schooling.teach(quantized, "quantization-aware training")
     kernels = quantized_kernels(quantized)
-    notes = {"loss": losses, "sparsity_of_quantized_kernels": round(evidence.sparsity(kernels), 4)}
+    notes = {"loss_by_epoch": losses, "sparsity": round(evidence.sparsity(kernels), 4)}
     if options.get("clusters"):
         notes["distinct_values_of_a_channel"] = {name: evidence.most_values_of_a_channel(values) for name, values in kernels.items()}
     return quantized, notes | {"quantized_layers": len(kept & {_inner(layer) for layer in quantized.layers})}

@@ -40,7 +40,7 @@ def fit(
     model.optimizer.build(model.trainable_variables)
     losses = _restore(model, checkpoint)
     for epoch in range(len(losses), epochs):
-        _reseed(keras, model, seed, epoch)
+        reseed(keras, model, seed, epoch, 1)
         batches = _batches(keras, inputs, answers, min(batch, len(inputs[0])), seed, epoch)
         history = model.fit(batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=list(callbacks))
         losses.append(float(history.history["loss"][-1]))
@@ -49,6 +49,12 @@ def fit(
         _keep(model, checkpoint, losses)
         say(f"{stage}: epoch {epoch + 1} of {epochs}, loss {losses[-1]:.4g}")
     return losses
+
+
+def optimizer(keras, learning_rate: float, samples: int, epochs: int, batch: int):
+    """Adam, its learning rate falling to nothing as half a cosine over all batches of ``epochs``."""
+    steps = max(1, epochs * -(-samples // batch))
+    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(learning_rate, steps))
 
 
 def order_of(samples: int, seed: int, epoch: int) -> np.ndarray:
@@ -71,9 +77,9 @@ def _batches(keras, inputs, answers, size: int, seed: int, epoch: int):
     return Batches()
 
 
-def _reseed(keras, model, seed: int, epoch: int) -> None:
-    """Set every source of chance, also those inside layers, to what ``seed`` and ``epoch`` say."""
-    numbers = np.random.default_rng([seed, epoch, 1])
+def reseed(keras, model, *seeds: int) -> None:
+    """Set every source of chance, also those inside layers, to what ``seeds`` say, whatever was computed before."""
+    numbers = np.random.default_rng(seeds)
     keras.utils.set_random_seed(int(numbers.integers(2**31)))
     for layer in model._flatten_layers():
         for generator in getattr(layer, "_seed_generators", ()):  # Keras 3

@@ -1,22 +1,27 @@
 """How models of legacy Keras are taught again after a change: rate, epochs, and what their batch normalization does meanwhile."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from studylib.training import resuming
-from studylib.training.lessons import Lessons, one_or_all
+from studylib.training import resuming, statistics_matching
+from studylib.training.lessons import Lessons
+from studylib.training.statistics_matching import Moments
 
-# Below this, statistics of a few batches would replace those of the set the model was trained on.
-_ENOUGH_SAMPLES = 100
-_RENEWING_BATCHES = 32
+# Below this, mean and variance say more about the samples than about the model.
+_ENOUGH_SAMPLES = 16
 
 
 @dataclass(frozen=True)
 class Schooling:
-    """One recipe's way to teach: Adam, its rate falling to zero along a cosine over ``epochs``; the same from ``seed``."""
+    """One recipe's way to teach: Adam, its rate falling to zero along a cosine over ``epochs``; the same from ``seed``.
+
+    ``moments``: of the source model's batch normalization, which are kept. Source: `statistics_matching`. ``most_unlabelled``: the rate
+    at most where the source model's answers are taught.
+    """
 
     lessons: Lessons
     learning_rate: float
@@ -24,6 +29,8 @@ class Schooling:
     batch: int
     seed: int
     unfinished: Path
+    moments: dict[str, Moments] = field(default_factory=dict)
+    most_unlabelled: float = math.inf
 
     @property
     def steps(self) -> int:
@@ -31,49 +38,46 @@ class Schooling:
         return self.epochs * -(-len(self.lessons) // self.batch)
 
     @property
+    def rate(self) -> float:
+        """The learning rate that the cosine falls from."""
+        return self.learning_rate if self.lessons.labelled else min(self.learning_rate, self.most_unlabelled)
+
+    @property
     def enough(self) -> bool:
-        """Whether there are samples enough for the statistics of batch normalization."""
+        """Whether there are samples enough for statistics."""
         return len(self.lessons) >= _ENOUGH_SAMPLES
 
-    def renew_statistics(self, model) -> str:
-        """Take the statistics of batch normalization anew, as means over batches, where there are samples enough; says what was done.
-
-        A moving average would still hold mostly the old ones after a short training.
-        """
-        layers = _normalizations(model)
-        if not layers:
+    @property
+    def normalization(self) -> str:
+        """What is done to batch normalization, for the notes."""
+        if not self.moments:
             return "the model has none"
         if not self.enough:
             return f"kept as it was: {len(self.lessons)} samples are too few for statistics"
-        before = [(layer.momentum, layer.trainable) for layer in layers]
-        seen = 0
-        for start in range(0, min(len(self.lessons), _RENEWING_BATCHES * self.batch), self.batch):
-            given = [np.asarray(values[start : start + self.batch]) for values in self.lessons.inputs]
-            share = len(given[0]) / (seen + len(given[0]))
-            for layer in layers:
-                # One that is frozen would only compute.
-                layer.momentum, layer.trainable = 1 - share, True
-            model(one_or_all(given), training=True)
-            seen += len(given[0])
-        for layer, (momentum, trainable) in zip(layers, before, strict=True):
-            layer.momentum, layer.trainable = momentum, trainable
-        return f"statistics taken anew from {seen} samples"
+        return f"statistics matched to those of the source model on {min(len(self.lessons), statistics_matching.SAMPLES)} samples"
+
+    def match_statistics(self, model) -> None:
+        """Move the statistics of batch normalization to where they fit what was changed before them, given samples enough."""
+        if self.moments and self.enough:
+            statistics_matching.match(model, samples_to_look_at(self.lessons, self.seed), self.moments)
 
     def gentle(self) -> "Schooling":
         """The same at a tenth of the rate and for half of the epochs, for what moves weights little."""
         return replace(self, learning_rate=self.learning_rate / 10, epochs=max(1, self.epochs // 2))
 
-    def teach(self, model, stage: str, callbacks: Sequence = (), normalizes_anew: bool = False) -> list[float]:
+    def teach(self, model, stage: str, callbacks: Sequence = ()) -> list[float]:
         """Train ``model`` (tf_keras) in place; returns the loss of each epoch. ``stage`` names the training.
 
-        ``normalizes_anew``: batch normalization goes by each batch meanwhile, where there are samples enough;
-        `renew_statistics` must follow. Otherwise it stays as it was trained and only computes.
+        Batch normalization only computes meanwhile; its statistics are matched before and after every epoch. What was
+        matched before is in the checkpoint.
         """
         import tf_keras
 
-        for layer in _normalizations(model):
-            layer.trainable = normalizes_anew and self.enough
-        optimizer = tf_keras.optimizers.Adam(tf_keras.optimizers.schedules.CosineDecay(self.learning_rate, self.steps))
+        for layer in statistics_matching.normalizations(model):
+            layer.trainable = False
+        self.match_statistics(model)
+        matching = tf_keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: self.match_statistics(model))
+        optimizer = resuming.optimizer(tf_keras, self.rate, len(self.lessons), self.epochs, self.batch)
         losses = resuming.fit(
             tf_keras,
             self.lessons.compiled(tf_keras, model, optimizer),
@@ -84,12 +88,12 @@ class Schooling:
             seed=self.seed,
             unfinished=self.unfinished,
             stage=stage,
-            callbacks=callbacks,
+            callbacks=[*callbacks, matching],
         )
         return [round(loss, 6) for loss in losses]
 
 
-def _normalizations(model) -> list:
-    import tf_keras
-
-    return [layer for layer in model._flatten_layers() if isinstance(layer, tf_keras.layers.BatchNormalization)]
+def samples_to_look_at(lessons: Lessons, seed: int) -> list[np.ndarray]:
+    """A few samples of each input, drawn by ``seed``, for `statistics_matching`."""
+    chosen = np.sort(resuming.order_of(len(lessons), seed, 0)[: statistics_matching.SAMPLES])
+    return [np.asarray(values[chosen]) for values in lessons.inputs]

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from studylib.artifact import write_text
+from studylib.artifact import output_error, write_text
 from studylib.errors import RefusedError
 from studylib.training import importance
 from studylib.training.blocks import Block, find_blocks
 from studylib.training.channels import Channels, find_channels
 from studylib.training.choice import choose, evidence
 from studylib.training.costs import find_costs
+from studylib.training.evidence import sparsity
 from studylib.training.graph import find_graph
 from studylib.training.job import Job, say
 from studylib.training.lessons import Lessons, lessons
@@ -44,7 +45,8 @@ def run(job: Job) -> dict:
     smaller, notes = source_model(kept / "model.keras"), json.loads((kept / "notes.json").read_text(encoding="utf-8"))
     losses = taught(smaller, lesson, job, "fine-tuning")
     smaller.save(job.target / "model.keras")
-    return notes | {"taught": lesson.taught, "loss_by_epoch": losses}
+    kernels = {variable.path: variable.numpy() for variable in smaller.weights if len(variable.shape) > 1}
+    return notes | {"taught": lesson.taught, "loss_by_epoch": losses, "sparsity": round(sparsity(kernels), 4)}
 
 
 def prune(model, lesson: Lessons, shapes: dict, share: float, blocks: bool, seed: int) -> tuple:
@@ -90,6 +92,9 @@ def _block_prices(model, channels: Channels, lesson: Lessons, blocks: list[Block
 
 def _keep(model, notes: dict, folder: Path) -> None:
     """What was measured and cut, for a training that is killed; the notes come last and say that it is whole."""
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save(folder / "model.keras")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        model.save(folder / "model.keras")
+    except OSError as error:
+        raise output_error(folder, error) from None
     write_text(folder / "notes.json", json.dumps(notes))

@@ -2,23 +2,18 @@
 
 from pathlib import Path
 
-from studylib.errors import RefusedError
 from studylib.training.graph import functional
 from studylib.training.job import Job
 from studylib.training.lessons import Lessons
 from studylib.training.normalising import renormalise
-from studylib.training.resuming import fit
+from studylib.training.reading import read_model
+from studylib.training.resuming import fit, optimizer
 from studylib.zoo import Samples
 
 
 def source_model(path: Path):
     """The Keras model in a file, as a graph of layers. Raises `RefusedError` when it cannot be read or is none."""
-    import keras
-
-    try:
-        return functional(keras.models.load_model(path, compile=False))
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise RefusedError(f"{path.name} cannot be read by keras {keras.__version__}: {' '.join(str(error).split())[:300]}") from None
+    return functional(read_model(path))
 
 
 def shapes_of(samples: Samples) -> dict[str, tuple]:
@@ -30,18 +25,15 @@ def taught(model, lesson: Lessons, job: Job, stage: str) -> list[float]:
     """Teach ``model`` in place and return the loss of every epoch; a killed training goes on where it was."""
     import keras
 
-    compiled = lesson.compiled(keras, model, optimizer(job, len(lesson)))
+    compiled = lesson.compiled(keras, model, optimizer(keras, **pace(job, lesson)))
     losses = fit(keras, compiled, lesson.inputs, lesson.answers, stage=stage, **schedule(job))
     renormalise(model, lesson, job.seed)
     return losses
 
 
-def optimizer(job: Job, samples: int):
-    """Adam, its learning rate falling to nothing as half a cosine over the whole training."""
-    import keras
-
-    steps = max(1, -(-samples // job.options["batch"]) * job.options["epochs"])
-    return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(job.options["learning_rate"], steps))
+def pace(job: Job, lesson: Lessons) -> dict:
+    """How fast a training goes, for `resuming.optimizer`."""
+    return {name: job.options[name] for name in ("learning_rate", "epochs", "batch")} | {"samples": len(lesson)}
 
 
 def schedule(job: Job) -> dict:

@@ -2,12 +2,14 @@
 
 import contextlib
 import io
+from dataclasses import replace
 
-from studylib.errors import RefusedError
-from studylib.training import clustering, evidence, lessons, pruning, quantization_aware
+from studylib.training import clustering, evidence, lessons, pruning, quantization_aware, statistics_matching
 from studylib.training.job import Job, say
 from studylib.training.legacy_keras import Twin, translate
-from studylib.training.schooling import Schooling
+from studylib.training.reading import read_model
+from studylib.training.resuming import reseed
+from studylib.training.schooling import Schooling, samples_to_look_at
 from studylib.zoo import Samples
 
 # On so many samples the legacy model must answer as the source does before anything is changed.
@@ -18,8 +20,8 @@ def run(job: Job) -> dict:
     """Change and teach the model as ``job.options`` say; returns notes with the evidence of what was reached.
 
     Options: those of `pruning.prune` and `clustering.cluster`, None where that stage is left out; ``quantize``: whether
-    quantization-aware training follows; ``learning_rate``, ``epochs`` (of each stage), ``batch``. Writes ``model.keras``
-    (Keras 3), or for ``quantize`` the folder ``saved_model``. Raises `RefusedError`.
+    quantization-aware training follows; ``learning_rate`` and ``most_unlabelled`` (see `Schooling`), ``epochs`` (of each
+    stage), ``batch``. Writes ``model.keras`` (Keras 3), or for ``quantize`` the folder ``saved_model``. Raises `RefusedError`.
     """
     import keras
     import tensorflow as tf
@@ -28,7 +30,7 @@ def run(job: Job) -> dict:
     keras.utils.set_random_seed(job.seed)
     tf_keras.utils.set_random_seed(job.seed)
     tf.config.experimental.enable_op_determinism()
-    source, samples = _opened(job), Samples.load(job.samples)
+    source, samples = read_model(job.source), Samples.load(job.samples)
     inputs = lessons.inputs_of(source, samples)
     say("translating to legacy Keras")
     twin = translate(source, [values[:_COMPARED] for values in inputs])
@@ -36,34 +38,34 @@ def run(job: Job) -> dict:
         quantization_aware.refuse_unknown(twin.model)
     taught = lessons.lessons(tf_keras, twin.model, samples)
     options = job.options
-    schooling = Schooling(taught, options["learning_rate"], options["epochs"], options["batch"], job.seed, job.unfinished)
-    model, notes = _changed(twin.model, options, schooling)
-    notes = {"taught": taught.taught} | notes
+    moments = statistics_matching.observed(twin.model, samples_to_look_at(taught, job.seed))
+    pace = (options[name] for name in ("learning_rate", "epochs", "batch"))
+    schooling = Schooling(taught, *pace, job.seed, job.unfinished, moments, options["most_unlabelled"])
+    model, stages = _changed(twin.model, options, schooling)
+    losses = [loss for stage in stages.values() for loss in stage["loss_by_epoch"]]
+    notes = {"taught": taught.taught, "loss_by_epoch": losses} | stages
     if options["quantize"]:
         _export(model, source, samples, job)
-        return notes
+        return notes | {"sparsity": stages["quantization_aware_training"]["sparsity"]}
     twin.take_back(model)
     source.save(job.target / "model.keras")
     return notes | _evidence(twin)
 
 
-def _opened(job: Job):
-    import keras
-
-    try:
-        return keras.models.load_model(job.source, compile=False)
-    except (ValueError, TypeError, KeyError, AttributeError, OSError, NotImplementedError) as error:
-        raise RefusedError(f"{job.source.name} cannot be read by Keras {keras.__version__}: {' '.join(str(error).split())[:300]}") from None
-
-
 def _changed(model, options: dict, schooling: Schooling) -> tuple[object, dict]:
+    """The model after every stage that ``options`` ask for, and the notes of each."""
+    import tf_keras
+
     notes = {}
     if clustering.keeps_zeros(options):
         model, notes["pruning"] = pruning.prune(model, options, schooling)
     if options.get("clusters"):
+        # The first centroids are drawn, and after a kill an earlier stage is read, not repeated.
+        reseed(tf_keras, model, schooling.seed, *b"clustering")
         model, notes["clustering"] = clustering.cluster(model, options, schooling.gentle())
     if options["quantize"]:
-        model, notes["quantization_aware_training"] = quantization_aware.quantize(model, options, schooling.gentle())
+        # Ranges of activations are learned for batch normalization as it is.
+        model, notes["quantization_aware_training"] = quantization_aware.quantize(model, options, replace(schooling.gentle(), moments={}))
     return model, notes
 
 

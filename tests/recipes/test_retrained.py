@@ -42,8 +42,18 @@ def test_what_trains_for_int8_ends_as_a_saved_model_and_the_rest_as_keras(name, 
 
 def test_the_seed_and_every_option_are_part_of_the_key():
     recipe = RETRAINED["pruned_clustered_qat"]
-    changes = {"seed": 1, "sparsity": 0.6, "clusters": 8, "epochs": 1, "learning_rate": 0.1, "batch": 8, "schedule": "polynomial"}
+    changes = {
+        "seed": 1,
+        "sparsity": 0.6,
+        "clusters": 8,
+        "epochs": 1,
+        "learning_rate": 0.1,
+        "most_unlabelled": 0.1,
+        "batch": 8,
+        "schedule": "polynomial",
+    }
     keys = {dataclasses.replace(recipe, **{name: value}).key("parent", "samples") for name, value in changes.items()}
+    assert {"keras", "tensorflow", "tf-keras", "tensorflow-model-optimization", "numpy"} == set(recipe.packages)
     assert len(keys | {recipe.key("parent", "samples")}) == len(changes) + 1
     assert recipe.key("parent", "other samples") != recipe.key("parent", "samples")
 

@@ -1,30 +1,88 @@
-"""Statistics of batch normalization are those of the samples afterwards, also where the layer was frozen."""
+"""Batch normalization goes on as it did in the source model, whatever samples there are; rates are those of the lesson."""
+
+import dataclasses
 
 import numpy as np
 import pytest
 
+from studylib.training import statistics_matching
 from studylib.training.lessons import lessons
-from studylib.training.schooling import Schooling
+from studylib.training.schooling import Schooling, samples_to_look_at
 from studylib.zoo import Samples
 
+VALUES = np.random.default_rng(0).normal(5, 2, (40, 6, 6, 3)).astype(np.float32)
 
-@pytest.mark.parametrize("trainable", [True, False])
-def test_statistics_are_the_means_over_the_samples(tmp_path, trainable):
+
+@pytest.fixture
+def model():
+    """Two normalizations whose moving statistics are not those of `VALUES`."""
+    import tf_keras
+    from tf_keras import layers
+
+    tf_keras.utils.set_random_seed(3)
+    made = tf_keras.Sequential([tf_keras.Input((6, 6, 3)), layers.Conv2D(8, 3), layers.BatchNormalization(), layers.ReLU()])
+    for layer in (layers.Conv2D(4, 3), layers.BatchNormalization(), layers.Flatten(), layers.Dense(3, activation="softmax")):
+        made.add(layer)
+    rng = np.random.default_rng(1)
+    for layer in statistics_matching.normalizations(made):
+        layer.moving_mean.assign(rng.normal(size=layer.moving_mean.shape))
+        layer.moving_variance.assign(rng.uniform(2, 9, layer.moving_variance.shape))
+    return made
+
+
+def schooling(model, folder, values=VALUES, labels=None):
     import tf_keras
 
-    model = tf_keras.Sequential([tf_keras.Input((3,)), tf_keras.layers.BatchNormalization(trainable=trainable)])
-    values = np.random.default_rng(0).normal(5, 2, (120, 3)).astype(np.float32)
-    schooling = Schooling(lessons(tf_keras, model, Samples({"x": values}, None)), 1e-3, 1, 40, 0, tmp_path)
-    assert schooling.renew_statistics(model) == "statistics taken anew from 120 samples"
-    layer = model.layers[-1]
-    np.testing.assert_allclose(layer.moving_mean.numpy(), values.mean(0), rtol=1e-4)
-    assert (layer.momentum, layer.trainable) == (0.99, trainable)
+    made = Schooling(lessons(tf_keras, model, Samples({"x": values}, labels)), 1e-3, 1, 8, 0, folder, {}, 3e-4)
+    return dataclasses.replace(made, moments=statistics_matching.observed(model, samples_to_look_at(made.lessons, 0)))
 
 
-def test_few_samples_change_nothing(tmp_path):
+def scale_kernels(model) -> None:
+    for layer in model.layers:
+        if "conv" in layer.name:
+            layer.set_weights([layer.get_weights()[0] * 0.3, layer.get_weights()[1] + 0.7])
+
+
+def test_a_model_that_did_not_change_keeps_its_statistics(model, tmp_path):
+    before = model.get_weights()
+    schooling(model, tmp_path).match_statistics(model)
+    for one, other in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_matched_statistics_undo_a_change_of_scale_and_offset(model, tmp_path):
+    taught = schooling(model, tmp_path)
+    wanted = model.predict(VALUES, verbose=0)
+    scale_kernels(model)
+    assert np.abs(model.predict(VALUES, verbose=0) - wanted).max() > 0.05
+    taught.match_statistics(model)
+    np.testing.assert_allclose(model.predict(VALUES, verbose=0), wanted, atol=2e-3)
+    assert taught.normalization == "statistics matched to those of the source model on 40 samples"
+
+
+def test_layers_compute_as_before_once_they_were_looked_at(model, tmp_path):
+    schooling(model, tmp_path)
+    assert not any("call" in vars(layer) for layer in statistics_matching.normalizations(model))
+
+
+def test_few_samples_change_nothing(model, tmp_path):
+    taught = schooling(model, tmp_path, VALUES[:9])
+    scale_kernels(model)
+    before = model.get_weights()
+    taught.match_statistics(model)
+    assert all((one == other).all() for one, other in zip(before, model.get_weights(), strict=True))
+    assert taught.normalization == "kept as it was: 9 samples are too few for statistics"
+
+
+def test_a_normalization_that_is_used_twice_is_left_alone():
     import tf_keras
 
-    model = tf_keras.Sequential([tf_keras.Input((3,)), tf_keras.layers.BatchNormalization()])
-    schooling = Schooling(lessons(tf_keras, model, Samples({"x": np.ones((9, 3), np.float32)}, None)), 1e-3, 1, 4, 0, tmp_path)
-    assert schooling.renew_statistics(model) == "kept as it was: 9 samples are too few for statistics"
-    assert not model.layers[-1].moving_mean.numpy().any()
+    entry = tf_keras.Input((6, 6, 3))
+    shared = tf_keras.layers.BatchNormalization()
+    assert statistics_matching.observed(tf_keras.Model(entry, shared(shared(entry))), [VALUES]) == {}
+
+
+def test_without_labels_the_rate_is_capped(model, tmp_path):
+    assert schooling(model, tmp_path).rate == 3e-4
+    assert schooling(model, tmp_path).gentle().rate == pytest.approx(1e-4)
+    assert schooling(model, tmp_path, labels=np.arange(40) % 3).rate == 1e-3

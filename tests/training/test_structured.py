@@ -76,8 +76,6 @@ def test_importance_finds_the_channels_that_matter():
     found = importance.fisher(model, channels, lessons(keras, model, samples), 32, 0)[channels.outputs["conv2"]]
     assert found[:5].max() > 100 * found[5:].max()
     assert (found >= 0).all()
-    sizes = importance.magnitude(model, channels)[channels.outputs["conv2"]]
-    np.testing.assert_allclose(sizes.mean(), 1, rtol=1e-5)
 
 
 def test_fisher_information_predicts_how_far_the_answers_move():

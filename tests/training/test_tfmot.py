@@ -66,9 +66,9 @@ def test_pruning_reaches_its_share_of_zeros_and_says_what_it_left_out(source, tm
     assert notes["pruning"]["sparsity_of_pruned_kernels"] == pytest.approx(share, abs=0.01)
     assert 0 < notes["sparsity"] < share
     assert [name.split(" ")[1] for name in notes["pruning"]["not_pruned"]] == ["(DepthwiseConv2D)"]
-    assert len(notes["pruning"]["loss"]) == 2
+    assert len(notes["loss_by_epoch"]) == 2 and notes["loss_by_epoch"] == notes["pruning"]["loss_by_epoch"]
     assert notes["taught"] == "labels of 64 samples, by cross-entropy"
-    assert notes["pruning"]["batch_normalization"] == "kept as it was: 64 samples are too few for statistics"
+    assert notes["pruning"]["batch_normalization"] == "statistics matched to those of the source model on 64 samples"
 
 
 def test_two_of_every_four_inputs_are_zero(source, tmp_path):
@@ -95,7 +95,9 @@ def test_training_for_int8_keeps_zeros_and_clusters_and_the_names_of_the_signatu
     assert list(signature.structured_outputs) == ["output_0"]
     assert signature(image=tf.zeros((3, 8, 8, 4)))["output_0"].shape == (3, 3)
     trained = notes["quantization_aware_training"]
-    assert trained["sparsity_of_quantized_kernels"] >= 0.45
+    assert notes["sparsity"] == trained["sparsity"] >= 0.45
+    stages = ("pruning", "clustering", "quantization_aware_training")
+    assert notes["loss_by_epoch"] == [loss for stage in stages for loss in notes[stage]["loss_by_epoch"]]
     assert max(count for name, count in trained["distinct_values_of_a_channel"].items() if "depthwise" not in name) <= 16
 
 
