@@ -6,6 +6,7 @@ import subprocess
 from conftest import ROOT
 
 import studylib.params
+from studylib.recipes import RETRAINED, chain, names
 
 
 def _tracked():
@@ -54,3 +55,13 @@ def test_every_link_of_the_documents_leads_somewhere():
 def test_the_readme_lists_every_hardware_set():
     readme = (ROOT / "README.md").read_text()
     assert [name for name in studylib.params.hardware_sets() if f"`{name}`" not in readme] == []
+
+
+def test_the_readme_lists_every_recipe_and_where_it_exists():
+    """What trains may be quantized as well, and that is said once instead of listed."""
+    rows = re.findall(r"^\| ((?:`[a-z0-9_]+`(?:, )?)+) \| [^|]+ \| (●?) ?\| (●?) ?\|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    listed = {name: (lite, onnx) for names_, lite, onnx in rows for name in re.findall(r"`([a-z0-9_]+)`", names_)}
+    trained_and_quantized = {f"{base}_static_wi8_ai8" for base in RETRAINED}
+    assert set(listed) == set(names()) - trained_and_quantized - {"fp32"}
+    for name, marks in listed.items():
+        assert marks == tuple("●" if chain(name, target, "keras") else "" for target in ("tflite", "onnx")), name
