@@ -30,7 +30,7 @@ def test_it_measures_every_planned_trial(smoke_study):
     done, folder = smoke_study
     results = Results(folder)
     statuses = [results.status(trial)[0] for trial in results.plan()]
-    assert statuses.count("ok") == 10
+    assert statuses.count("ok") == 18
     assert set(statuses) == {"ok", "skipped"}
     assert "done in" in done.stdout
     assert "Traceback" not in done.stderr
@@ -38,8 +38,8 @@ def test_it_measures_every_planned_trial(smoke_study):
 
 def test_progress_counts_and_estimates(smoke_study):
     lines = smoke_study[0].stdout.splitlines()
-    assert any(re.match(r"repetition \d+ of 80: mnist_cnn, .+ left$", line) for line in lines)
-    assert any(line.startswith("plan: 13 trials") for line in lines)
+    assert any(re.match(r"repetition \d+ of 144: mnist_cnn, .+ left$", line) for line in lines)
+    assert any(line.startswith("plan: 25 trials") for line in lines)
     assert "\r" not in smoke_study[0].stdout
 
 
@@ -53,8 +53,8 @@ def test_every_notebook_was_executed_without_an_error(smoke_study):
 
 def test_everything_a_study_leaves_is_there(smoke_study):
     folder = smoke_study[1]
-    wanted = ["results.parquet", "run.json", "artifacts.json", "plan.json", "report/index.html", "report/report.md"]
-    wanted += [f"figures/{name}.{kind}" for name in ("trade-off", "speed-up", "latency", "size") for kind in ("svg", "png")]
+    wanted = ["results.parquet", "run.json", "artifacts.json", "plan.json", "report/index.html", "report/report.md", "search.json"]
+    wanted += [f"figures/{name}.{kind}" for name in ("trade-off", "speed-up", "latency", "size", "sensitivity") for kind in ("svg", "png")]
     assert [name for name in wanted if not (folder / name).is_file()] == []
     assert not list(folder.rglob("*.tmp")) + list(folder.parent.rglob(".writing-*"))
 
