@@ -151,5 +151,5 @@ def test_what_cannot_be_pruned_is_refused_in_words(job):
         structured.run(job(plain(), noise(shape=(14, 14, 1)), share=1.5))
     broken = job(plain(), noise(shape=(14, 14, 1)))
     Path(broken.source).write_bytes(b"not a model")
-    with pytest.raises(RefusedError, match=r"source.keras cannot be read by keras"):
+    with pytest.raises(RefusedError, match=r"source.keras cannot be read by Keras"):
         structured.run(broken)
