@@ -40,7 +40,7 @@ def cluster(model, options: dict, schooling: Schooling) -> tuple[object, dict]:
     distinct = {name: one["distinct_values"] for name, one in evidence.of_each(kernels).items()}
     return stripped, {
         "loss_by_epoch": losses,
-        "batch_normalization": schooling.normalization,
+        "batch_normalization": schooling.normalization(),
         "distinct_values": distinct,
         "not_clustered": others(stripped, wrapped),
     }

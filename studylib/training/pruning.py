@@ -30,12 +30,14 @@ def prune(model, options: dict, schooling: Schooling) -> tuple[object, dict]:
     if not wrapped:
         raise RefusedError("no layer of the model can be pruned; tensorflow-model-optimization prunes Dense, Conv, Embedding and such")
     _begin(pruned)
-    losses = schooling.teach(pruned, "pruning", [tfmot.sparsity.keras.UpdatePruningStep()])
+    losses = schooling.teach(pruned, "pruning", [tfmot.sparsity.keras.UpdatePruningStep()], schooling.relearns)
     stripped = tfmot.sparsity.keras.strip_pruning(pruned)
+    if schooling.relearns:
+        schooling.renew_statistics(stripped)
     kernels = kernels_of(stripped, wrapped)
     notes = {
         "loss_by_epoch": losses,
-        "batch_normalization": schooling.normalization,
+        "batch_normalization": schooling.normalization(schooling.relearns),
         "sparsity_of_pruned_kernels": round(evidence.sparsity(kernels), 4),
         "not_pruned": others(stripped, wrapped),
     }

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from studylib.training import resuming, statistics_matching
-from studylib.training.lessons import Lessons
+from studylib.training.lessons import Lessons, one_or_all
 from studylib.training.statistics_matching import Moments
 
 # Below this, mean and variance say more about the samples than about the model.
 _ENOUGH_SAMPLES = 16
+# From so many labelled samples on they stand for what the model was trained on, and its statistics can be learned anew.
+_ENOUGH_LABELS = 100
+_RENEWING_BATCHES = 32
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,40 @@ class Schooling:
         return len(self.lessons) >= _ENOUGH_SAMPLES
 
     @property
-    def normalization(self) -> str:
+    def relearns(self) -> bool:
+        """Whether the samples may replace the statistics, for what changes so much that matching them holds it back."""
+        return bool(self.moments) and self.lessons.labelled and len(self.lessons) >= _ENOUGH_LABELS
+
+    def normalization(self, anew: bool = False) -> str:
         """What is done to batch normalization, for the notes."""
         if not self.moments:
             return "the model has none"
         if not self.enough:
             return f"kept as it was: {len(self.lessons)} samples are too few for statistics"
+        if anew:
+            return f"statistics taken anew from {min(len(self.lessons), _RENEWING_BATCHES * self.batch)} samples"
         return f"statistics matched to those of the source model on {min(len(self.lessons), statistics_matching.SAMPLES)} samples"
+
+    def renew_statistics(self, model) -> None:
+        """Take the statistics of batch normalization anew, as means over batches, after `teach` with ``anew``.
+
+        A moving average would still hold mostly the old ones after a short training.
+        """
+        import tf_keras
+
+        # Dropout is at work too, and of its past a training that went on from a checkpoint knows another part.
+        resuming.reseed(tf_keras, model, self.seed, *b"renew")
+        layers, seen = statistics_matching.normalizations(model), 0
+        momenta = [layer.momentum for layer in layers]
+        for start in range(0, min(len(self.lessons), _RENEWING_BATCHES * self.batch), self.batch):
+            given = [np.asarray(values[start : start + self.batch]) for values in self.lessons.inputs]
+            seen += len(given[0])
+            for layer in layers:
+                # One that is frozen would only compute.
+                layer.momentum, layer.trainable = 1 - len(given[0]) / seen, True
+            model(one_or_all(given), training=True)
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
 
     def match_statistics(self, model) -> None:
         """Move the statistics of batch normalization to where they fit what was changed before them, given samples enough."""
@@ -65,18 +95,19 @@ class Schooling:
         """The same at a tenth of the rate and for half of the epochs, for what moves weights little."""
         return replace(self, learning_rate=self.learning_rate / 10, epochs=max(1, self.epochs // 2))
 
-    def teach(self, model, stage: str, callbacks: Sequence = ()) -> list[float]:
+    def teach(self, model, stage: str, callbacks: Sequence = (), anew: bool = False) -> list[float]:
         """Train ``model`` (tf_keras) in place; returns the loss of each epoch. ``stage`` names the training.
 
         Batch normalization only computes meanwhile; its statistics are matched before and after every epoch. What was
-        matched before is in the checkpoint.
+        matched before is in the checkpoint. ``anew``: it goes by each batch instead; `renew_statistics` must follow.
         """
         import tf_keras
 
         for layer in statistics_matching.normalizations(model):
-            layer.trainable = False
-        self.match_statistics(model)
-        matching = tf_keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: self.match_statistics(model))
+            layer.trainable = anew
+        if not anew:
+            self.match_statistics(model)
+            callbacks = [*callbacks, tf_keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: self.match_statistics(model))]
         optimizer = resuming.optimizer(tf_keras, self.rate, len(self.lessons), self.epochs, self.batch)
         losses = resuming.fit(
             tf_keras,
@@ -88,7 +119,7 @@ class Schooling:
             seed=self.seed,
             unfinished=self.unfinished,
             stage=stage,
-            callbacks=[*callbacks, matching],
+            callbacks=callbacks,
         )
         return [round(loss, 6) for loss in losses]
 

@@ -59,6 +59,9 @@ def _changed(model, options: dict, schooling: Schooling) -> tuple[object, dict]:
     notes = {}
     if clustering.keeps_zeros(options):
         model, notes["pruning"] = pruning.prune(model, options, schooling)
+        if schooling.relearns:  # what was learned anew is what the next stages keep
+            moments = statistics_matching.observed(model, samples_to_look_at(schooling.lessons, schooling.seed))
+            schooling = replace(schooling, moments=moments)
     if options.get("clusters"):
         # The first centroids are drawn, and after a kill an earlier stage is read, not repeated.
         reseed(tf_keras, model, schooling.seed, *b"clustering")

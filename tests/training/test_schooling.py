@@ -57,7 +57,7 @@ def test_matched_statistics_undo_a_change_of_scale_and_offset(model, tmp_path):
     assert np.abs(model.predict(VALUES, verbose=0) - wanted).max() > 0.05
     taught.match_statistics(model)
     np.testing.assert_allclose(model.predict(VALUES, verbose=0), wanted, atol=2e-3)
-    assert taught.normalization == "statistics matched to those of the source model on 40 samples"
+    assert taught.normalization() == "statistics matched to those of the source model on 40 samples"
 
 
 def test_layers_compute_as_before_once_they_were_looked_at(model, tmp_path):
@@ -71,7 +71,7 @@ def test_few_samples_change_nothing(model, tmp_path):
     before = model.get_weights()
     taught.match_statistics(model)
     assert all((one == other).all() for one, other in zip(before, model.get_weights(), strict=True))
-    assert taught.normalization == "kept as it was: 9 samples are too few for statistics"
+    assert taught.normalization() == "kept as it was: 9 samples are too few for statistics"
 
 
 def test_a_normalization_that_is_used_twice_is_left_alone():
@@ -86,3 +86,30 @@ def test_without_labels_the_rate_is_capped(model, tmp_path):
     assert schooling(model, tmp_path).rate == 3e-4
     assert schooling(model, tmp_path).gentle().rate == pytest.approx(1e-4)
     assert schooling(model, tmp_path, labels=np.arange(40) % 3).rate == 1e-3
+
+
+def test_with_labels_enough_statistics_are_the_means_over_the_samples(tmp_path):
+    import tf_keras
+
+    values = np.random.default_rng(0).normal(5, 2, (120, 3)).astype(np.float32)
+    made = tf_keras.Sequential([tf_keras.Input((3,)), tf_keras.layers.BatchNormalization(trainable=False), tf_keras.layers.Dense(3)])
+    taught = schooling(made, tmp_path, values, np.arange(120) % 3)
+    assert taught.relearns and not schooling(made, tmp_path, values).relearns
+    taught.renew_statistics(made)
+    np.testing.assert_allclose(made.layers[0].moving_mean.numpy(), values.mean(0), rtol=1e-4)
+    assert made.layers[0].momentum == 0.99
+    assert taught.normalization(True) == "statistics taken anew from 120 samples"
+
+
+def test_renewed_statistics_do_not_depend_on_what_dropout_did_before(tmp_path):
+    import tf_keras
+
+    tf_keras.backend.experimental.enable_tf_random_generator()
+    layers = (tf_keras.layers.Dropout(0.5), tf_keras.layers.BatchNormalization(), tf_keras.layers.Dense(3))
+    made = tf_keras.Sequential([tf_keras.Input((3,)), *layers])
+    taught = schooling(made, tmp_path, np.random.default_rng(0).normal(5, 2, (120, 3)).astype(np.float32), np.arange(120) % 3)
+    found = []
+    for _ in range(2):
+        taught.renew_statistics(made)
+        found.append(layers[1].moving_variance.numpy())
+    np.testing.assert_array_equal(*found)
