@@ -18,6 +18,8 @@ _QUALITY = {"correct": "top-1 accuracy, %", "agreeing": "agreement with the sour
 _SHOWN_LAYERS = 25
 # Beyond this a layer does no harm that anybody could see.
 _LEAST_DB, _MOST_DB = -20, 80
+# Float32 tells no more apart.
+_MOST_SQNR_DB = 160
 
 
 def trade_off(results: Results):
@@ -81,12 +83,12 @@ def _panel(axes, part: list, ends: list) -> None:
     for variant in part:
         colour, area = colours[compression.family(variant.trial.recipe)], 25 + 275 * variant.artifact.get("size_bytes", 1) / largest
         axes.errorbar(
-            variant.ms, variant.quality, xerr=_gaps(variant.ms, _latency(variant)), yerr=_gaps(variant.quality, _quality(variant)),
+            variant.ms, _height(variant), xerr=_gaps(variant.ms, _latency(variant)), yerr=_gaps(_height(variant), _quality(variant)),
             fmt="none", ecolor=colour, alpha=0.35, linewidth=1, zorder=1,
         )  # fmt: skip
         axes.scatter(
             variant.ms,
-            variant.quality,
+            _height(variant),
             s=area,
             color=colour,
             marker=markers[variant.trial.where],
@@ -95,11 +97,11 @@ def _panel(axes, part: list, ends: list) -> None:
             alpha=0.9,
             zorder=3,
         )
-    axes.plot([v.ms for v in ends], [v.quality for v in ends], color="#444444", linewidth=1, drawstyle="steps-post", zorder=2)
+    axes.plot([v.ms for v in ends], [_height(v) for v in ends], color="#444444", linewidth=1, drawstyle="steps-post", zorder=2)
     for number, variant in enumerate(ends, 1):
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8}
         place = {"xytext": (7, 7), "textcoords": "offset points", "fontsize": 8, "fontweight": "bold", "zorder": 5, "bbox": box}
-        axes.annotate(str(number), (variant.ms, variant.quality), **place)
+        axes.annotate(str(number), (variant.ms, _height(variant)), **place)
     axes.set(xscale="log", title=part[0].trial.model, xlabel="typical latency of one query, ms (log)", ylabel=_QUALITY[part[0].measure])
     drawing.plain_log_ticks(axes)
     axes.legend(handles=_legend(part, ends, markers, colours), fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
@@ -112,6 +114,11 @@ def _legend(part: list, ends: list, markers: dict, colours: dict) -> list:
     front = Line2D([], [], color="#444444", linewidth=1, label="Pareto front:")
     names = [Line2D([], [], linestyle="", label=f"{number}  {variant.trial.label}") for number, variant in enumerate(ends, 1)]
     return [*dots, *marks, front, *names]
+
+
+def _height(variant) -> float:
+    """The quality as far as it can be drawn: equal outputs have an endless SQNR."""
+    return min(variant.quality, _MOST_SQNR_DB) if variant.measure == "sqnr" else variant.quality
 
 
 def _latency(variant) -> tuple[float | None, float | None]:

@@ -179,7 +179,8 @@ _EVALUATED = {
 def variants(tmp_path):
     """Function that records variants of one model: recipe to (median in ns, operators, right answers, SQNR in dB, more of its file).
 
-    A median of 0 is not timed. ``more``: notes, macs, islands, evaluation. ``searches``: what ``search.json`` holds.
+    A median of 0 is not timed. ``more``: notes, macs, islands, sha256, evaluation, and names of an evaluation that it is
+    ``without``. ``searches``: what ``search.json`` holds. ``most``: the budget of adaptive recipes.
     """
     from studylib.results import Results
 
@@ -206,7 +207,8 @@ def variants(tmp_path):
                 values = (centre * rng.lognormal(0, 0.02, 200)).astype(int).tolist()
                 results.record(measurement(made, repetition, values))
             answers = {"correct": [True] * right + [False] * (100 - right), "sqnr": sqnr}
-            results.record_evaluation(made.evaluation_id, _EVALUATED | answers | more.get("evaluation", {}))
+            found = _EVALUATED | answers | more.get("evaluation", {})
+            results.record_evaluation(made.evaluation_id, {name: found[name] for name in found if name not in more.get("without", ())})
         host = {"description": "a test host", "kernel": "6", "isa": list(isa)}
         run = run_facts(host=host)
         run["parameters"] |= {"choice": {"max_accuracy_loss": most}}

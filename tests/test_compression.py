@@ -168,6 +168,18 @@ def test_a_retrained_model_is_as_good_as_its_lessons(variants):
     assert told == "taught by the answers of the source model on 200 samples, 40% of the multiply-accumulates are left"
 
 
+NO_SCORES = {"without": ("agreeing", "correct")}
+
+
+def test_equal_outputs_are_drawn_at_the_top(variants, tmp_path):
+    rows = {"fp32": (400_000, {}, 95, float("inf"), NO_SCORES), "fp16": (300_000, {}, 95, 60.0, NO_SCORES)}
+    results = variants(rows)
+    assert {variant.measure for variant in compression.variants(results)} == {"sqnr"}
+    figure, *_ = figures.trade_off(results)
+    figure.savefig(tmp_path / "figure.png")
+    assert figure.axes[0].get_ylim()[1] < 200
+
+
 def test_the_figure_names_the_front_and_the_kinds(variants):
     results = variants({"fp32": (400_000, {}, 95, 90.0, {}), "static_wi8_ai8": (200_000, {}, 94, 30.0, {})})
     figure, name, _, _, alt = figures.trade_off(results)

@@ -16,8 +16,6 @@ from studylib.runtimes import RUNTIMES, Options
 
 ELEMENTARY = [recipe for targets in RECIPES.values() for recipes in targets.values() for recipe in recipes]
 EVERY = [*ELEMENTARY, *RETRAINED.values()]
-# What finishes a training has no source of its own.
-FINISHING = {"wi8_ai8": "qat_wi8_ai8"}
 
 
 @pytest.fixture(params=EVERY, ids=lambda recipe: f"{recipe.name}-{recipe.source_format}-{recipe.target}")
@@ -120,10 +118,7 @@ def test_it_refuses_the_wrong_format_and_says_what_it_takes(entry, mnist, tmp_pa
 
 def test_it_refuses_what_is_already_quantized(entry, mnist):
     quantized = dataclasses.replace(_artifact(mnist, entry), format=entry.source_format, precision="static_wi8_ai8", is_float=False)
-    if entry.name in FINISHING:
-        assert entry.why_not(quantized) is None  # it reads what a training for int8 left behind
-    else:
-        assert "is already static_wi8_ai8; start from its fp32 artifact" in entry.why_not(quantized)
+    assert "is already static_wi8_ai8; start from its fp32 artifact" in entry.why_not(quantized)
 
 
 def test_without_calibration_samples_it_says_so(entry, mnist):
