@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +100,11 @@ class _TooLongError(Exception):
 
 
 def _write(found: Assignment, artifact: Artifact, calibration: Samples, folder: Path, scratch: Path) -> None:
+    if not any(precision != "fp32" for precision in found.layers.values()):
+        # Nothing is quantized, and what quantizers do to a graph beforehand would pass for a gain.
+        shutil.copy(artifact.path, folder / f"model.{artifact.format}")
+        found.save(folder / "assignment.json")
+        return
     surgeon = FORMATS[artifact.format]
     work = scratch / "calibration"
     work.mkdir()

@@ -139,13 +139,15 @@ def _conv_integer(case: Case) -> str:
 
 
 def _dynamic(case: Case) -> str:
+    if case.variant.trial.runtime == "litert" and split_recipe(case.recipe)[1].startswith("dynamic") and case.islands:
+        return "every operator with int8 weights quantizes its activations anew in every inference"
     found = case.count("DynamicQuantizeLinear")
     return found and f"{found} activations are measured and quantized again in every inference (DynamicQuantizeLinear)"
 
 
 def _left_in_float(case: Case) -> str:
     kinds = [one["type"] for one in case.islands.get("operators", []) if one["where"] == "between"]
-    if not kinds:
+    if not kinds or not case.islands["quantize"] + case.islands["dequantize"]:
         return ""
     named = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
     crossings = case.islands["quantize"] + case.islands["dequantize"]

@@ -123,6 +123,13 @@ def test_without_evidence_it_says_so(variants):
     assert _why(results, "static_wi8_ai8", "slower") == "not known: neither its operators nor its neighbours tell"
 
 
+def test_a_hybrid_file_quantizes_inside_its_operators(variants):
+    islands = {"operators": [{"type": "MEAN", "name": "m", "where": "between"}], "count": 1, "quantize": 0, "dequantize": 0}
+    rows = {"fp32": (400_000, {}, 95, 90.0, {}), "dynamic_wi8_afp32": (800_000, {}, 95, 40.0, {"islands": islands})}
+    told = _why(variants(rows, runtime="litert", format="tflite"), "dynamic_wi8_afp32", "slower")
+    assert told == "every operator with int8 weights quantizes its activations anew in every inference"
+
+
 def test_a_faster_variant_needs_no_excuse(variants):
     results = variants({"fp32": (400_000, {"Conv": 3}, 95, 90.0, {}), "static_wi8_ai8": (200_000, {"ConvInteger": 3}, 95, 40.0, {})})
     assert why.reasons(results).empty
