@@ -56,7 +56,7 @@ def measured_when(results: Results) -> str:
 
 
 def artifacts(results: Results) -> pd.DataFrame:
-    """Every artifact of the plan: size, ratio to the fp32 artifact of the same format, and the recipes that made it."""
+    """Every artifact of the plan: size, size after gzip, ratio to the fp32 artifact of the same format, and the recipes that made it."""
     known, wanted = results.artifacts(), {trial.artifact_key for trial in results.plan()}
     rows = [facts for key, facts in known.items() if key in wanted]
     frame = _frame(
@@ -65,6 +65,7 @@ def artifacts(results: Results) -> pd.DataFrame:
             "recipe": facts["precision"],
             "format": facts["format"],
             "size_kb": facts["size_bytes"] / 1000,
+            "packed_kb": facts.get("gzip_bytes", np.nan) / 1000,
             "sha256": facts["sha256"][:12],
             "made by": " → ".join(step["made_by"].split(".")[-1].split(":")[0] for step in facts["lineage"]),
         }
