@@ -11,6 +11,7 @@ from studylib.adaptive import FORMATS, Assignment, Budget, search, sensitivity
 from studylib.artifact import Artifact, Store
 from studylib.errors import RefusedError
 from studylib.progress import duration
+from studylib.recipes import quantized
 from studylib.sources import Sources, answer
 from studylib.training.job import say
 from studylib.zoo import Samples
@@ -32,6 +33,7 @@ def searched(artifact: Artifact, target: dict, sources: Sources, store: Store) -
     facts = {"format": "search", "precision": target["recipe"], "model": artifact.model, "lineage": artifact.lineage}
 
     def write(folder: Path) -> Path:
+        _require_float(artifact)
         content = folder / "search"
         content.mkdir()
         calibration = Samples.load(sources.samples("train", target["calibration"], store).path)
@@ -50,6 +52,14 @@ def searched(artifact: Artifact, target: dict, sources: Sources, store: Store) -
 
 
 _GIVEN = {"budget_words": "none", "within_budget": None, "why": "given by the user, not searched", "stopped_by": "given"}
+
+
+def _require_float(artifact: Artifact) -> None:
+    """Raise `RefusedError` for a file that somebody quantized before."""
+    if artifact.format == "onnx":
+        quantized.require_float_onnx(artifact.path)
+    else:
+        quantized.require_float_litert(artifact.path.read_bytes(), artifact.path.name)
 
 
 def _found(artifact: Artifact, target: dict, sources: Sources, store: Store, calibration: Samples, held_back: Samples, scratch: Path):

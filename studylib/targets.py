@@ -184,7 +184,15 @@ class Making:
 def search_key(parent: str, lessons: list[str], options: dict, packages: tuple[str, ...]) -> str:
     """The key of a search for an adaptive recipe: its outcome depends on this host's speed, which ``options`` name."""
     here = Path(__file__).parent
-    alone = ("searching.py", "quality.py", "stats.py", "sources.py", "recipes/onnx_calibration.py", "recipes/onnx_preparation.py")
+    alone = (
+        "searching.py",
+        "quality.py",
+        "stats.py",
+        "sources.py",
+        "recipes/onnx_calibration.py",
+        "recipes/onnx_preparation.py",
+        "recipes/quantized.py",
+    )
     folders = [file for name in ("adaptive", "runtimes") for file in sorted((here / name).glob("*.py"))]
     return derived_key("search", options, (parent, *lessons), (*(here / name for name in alone), *folders), packages)
 
