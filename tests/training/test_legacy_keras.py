@@ -58,6 +58,7 @@ def test_attention_and_operations_that_are_no_layers_are_carried():
     from keras import layers as L
     from keras import ops
 
+    keras.utils.clear_session()  # names are counted on from test to test
     ids = keras.Input((6,), name="ids", dtype="int32")
     x = L.Embedding(5, 4)(ids)
     x = L.LayerNormalization()(x + L.MultiHeadAttention(2, 3)(x, x))
