@@ -85,12 +85,12 @@ class Plan:
     @cached_property
     def targets(self) -> list[dict]:
         """What to make, in the order of need: sources, samples, references, artifacts, and what is inside them."""
-        return [job for name in self.models for job in self._making(name).jobs(self._wanted(name))]
+        return [job for name in self.models for job in self._makings[name].jobs(self._wanted(name))]
 
     @cached_property
     def origins(self) -> dict[str, dict]:
         """Of each model where it comes from and what its outputs mean."""
-        return {name: self._making(name).origin(self.recipes) for name in self.models}
+        return {name: self._makings[name].origin(self.recipes) for name in self.models}
 
     @property
     def recipes(self) -> list[str]:
@@ -146,7 +146,7 @@ class Plan:
         return Conversion(model, source, target, own, trial)
 
     def _keys(self, name: str, hops: Hops) -> list[str]:
-        making = self._making(name)
+        making = self._makings[name]
         return making.keys(making.way(hops))
 
     def _wanted(self, name: str) -> list[tuple[Hops, bool]]:
@@ -157,9 +157,6 @@ class Plan:
         floats = [way for way in ways if way[0][0] == "fp32"]
         rest = [way for way in ways if way not in floats]
         return [*((way, False) for way in floats), *((way, True) for way in cells), *((way, False) for way in rest)]
-
-    def _making(self, name: str) -> Making:
-        return self._makings[name]
 
     @cached_property
     def _makings(self) -> dict[str, Making]:

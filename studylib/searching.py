@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -110,22 +111,14 @@ class _TooLongError(Exception):
 
 
 def _write(found: Assignment, artifact: Artifact, calibration: Samples, folder: Path, scratch: Path) -> None:
-    if not any(precision != "fp32" for precision in found.layers.values()):
+    surgeon, path = FORMATS[artifact.format], folder / f"model.{artifact.format}"
+    found.check(artifact.format, surgeon.layers(artifact.path))
+    if any(precision != "fp32" for precision in found.layers.values()):
+        with tempfile.TemporaryDirectory(dir=scratch, prefix="calibration-") as work:
+            surgeon.apply(surgeon.calibrated(artifact.path, calibration, Path(work)), found.layers, path)
+    else:
         # Nothing is quantized, and what quantizers do to a graph beforehand would pass for a gain.
-        shutil.copy(artifact.path, folder / f"model.{artifact.format}")
-        found.save(folder / "assignment.json")
-        return
-    surgeon = FORMATS[artifact.format]
-    work = scratch / "calibration"
-    work.mkdir()
-    try:
-        model = surgeon.calibrated(artifact.path, calibration, work)
-        found.check(artifact.format, model.layers)
-        surgeon.apply(model, found.layers, folder / f"model.{artifact.format}")
-    finally:
-        for file in work.iterdir():
-            file.unlink()
-        work.rmdir()
+        shutil.copy(artifact.path, path)
     found.save(folder / "assignment.json")
 
 

@@ -12,6 +12,13 @@ from studylib.errors import RefusedError
 from studylib.zoo import Samples
 
 
+_LESSONS = {
+    "calibration": "calibration samples; give real training samples",
+    "training": "training samples; give real training samples",
+    "search": "a search, which the study makes before; run `make study`",
+}
+
+
 @dataclass(frozen=True)
 class Recipe(ABC):
     """Called with an artifact and a store, gives the new artifact, built only when the store does not hold it.
@@ -59,7 +66,7 @@ class Recipe(ABC):
         """The artifact this recipe makes. ``lessons``: what it learns from. Raises `RefusedError` with the reason of `why_not`."""
         reason = self.why_not(artifact)
         if reason is None and self.learns_from and lessons is None:
-            reason = f"{self.name} needs {self.learns_from} samples; give real training samples"
+            reason = f"{self.name} needs {_LESSONS[self.learns_from]}"
         if reason is not None:
             raise RefusedError(reason)
         key = self.key(artifact.key, lessons.key if lessons else None)
