@@ -11,7 +11,6 @@ from studylib.artifact import Artifact, Store, derived_key, package_version
 from studylib.errors import RefusedError
 from studylib.zoo import Samples
 
-
 _LESSONS = {
     "calibration": "calibration samples; give real training samples",
     "training": "training samples; give real training samples",

@@ -1,9 +1,7 @@
 """Weights of ONNX files in integers, arithmetic in float: smaller on disk, and where the runtime can, in memory."""
 
-import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from studylib.errors import RefusedError
-from studylib.recipes import quantized
+from studylib.recipes import quantized, root_logging
 from studylib.recipes.onnx import OnnxRecipe
 from studylib.recipes.onnx_preparation import prepared
 from studylib.zoo import Samples
@@ -92,7 +90,7 @@ class WeightOnly4(OnnxRecipe):
 
         model = ONNXModel(onnx.load(prepared(source, scratch)))
         model.replace_gemm_with_matmul()
-        with _logging_kept():
+        with root_logging.kept():  # the import sets them
             from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
             logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer").setLevel(logging.WARNING)
@@ -105,15 +103,3 @@ class WeightOnly4(OnnxRecipe):
         left = {name: found[name] for name in (*quantized.ONNX_OPERATORS, *quantized.ONNX_RECURRENT, "Gather") if found[name]}
         float_ones = {"float": ", ".join(f"{count} {name}" for name, count in left.items())} if left else {}
         return {"weights": f"{found['MatMulNBits']} matrices in 4 bits, blocks of {self.block_size}"} | float_ones
-
-
-@contextlib.contextmanager
-def _logging_kept() -> Iterator[None]:
-    """The module sets level and handlers of the root logger when it is imported: put them back."""
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-        root.handlers[:] = handlers

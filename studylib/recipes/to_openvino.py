@@ -1,7 +1,5 @@
 """SavedModel or ONNX to OpenVINO's intermediate representation: a folder with ``model.xml`` and ``model.bin``."""
 
-import contextlib
-import logging
 import re
 import sys
 from collections.abc import Callable
@@ -10,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from studylib.errors import RefusedError
+from studylib.recipes import root_logging
 from studylib.recipes.base import Recipe
 from studylib.zoo import Samples
 
@@ -50,22 +49,10 @@ def _translated(convert: Callable, source: Path):
     from openvino.tools.ovc.error import Error
 
     try:
-        with _logging_kept():
+        with root_logging.kept():
             return convert(source)
     except (Error, GeneralFailure, OpConversionFailure) as error:
         raise RefusedError(_reason(str(error))) from None
-
-
-@contextlib.contextmanager
-def _logging_kept():
-    """The converter sets level and handlers of the root logger, for the whole process and for good: put them back."""
-    root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
-        root.handlers[:] = handlers
 
 
 def _reason(text: str) -> str:
