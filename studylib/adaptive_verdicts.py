@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from studylib import compare, tables
-from studylib.compression import Variant, family, variants
+from studylib import compare
+from studylib.compression import Variant, family, judged, speed_text, variants
 from studylib.params import RANDOM_SQNR_DB, Choice
 from studylib.results import Results
 
@@ -73,11 +73,11 @@ def _row(model: str, where: str, ours: list[Variant], most: float, results: Resu
     uniform = [v for v in ours if family(v.trial.recipe) in ("float", "post-training quantization")]
     kept = [v for v in uniform if lost(v).within(most)]
     best = min(kept, key=lambda v: v.ms, default=None)
-    against = {v.trial.id: compare.speed_up(v.trial, adaptive.trial, results).comparison for v in uniform}
+    against = {v.trial.id: judged(compare.speed_up(v.trial, adaptive.trial, results), results) for v in uniform}
     found = lost(adaptive)
     budget = f"at least {RANDOM_SQNR_DB:g} dB" if found.measure == "sqnr" else f"at most {100 * most:g} points"
-    faster = sum(one.verdict == "faster" for one in against.values())
-    slower = [v.trial.label for v in uniform if against[v.trial.id].verdict == "slower"]
+    faster = sum(one == "faster" for one in against.values())
+    slower = [v.trial.label for v in uniform if against[v.trial.id] == "slower"]
     told = f"faster than {faster} of {len(uniform)}" + (f"; slower than {_named(slower, ours, most)}" if slower else "")
     return {
         "model": model,
@@ -100,8 +100,7 @@ def _named(labels: list[str], ours: list[Variant], most: float) -> str:
 def _against(baseline, adaptive: Variant, results: Results) -> str:
     if baseline is None or not results.measurements(baseline.id):
         return "not timed"
-    found = compare.speed_up(baseline, adaptive.trial, results)
-    return f"{tables.ratio_text(found.comparison)}, {found.caveat or found.comparison.verdict}"
+    return speed_text(compare.speed_up(baseline, adaptive.trial, results), results)
 
 
 def _adaptive(variant: Variant) -> bool:

@@ -61,6 +61,20 @@ def speed_up(baseline: Trial, contender: Trial, results: Results) -> SpeedUp:
     return SpeedUp(baseline, contender, comparison, caveat)
 
 
+def noise_floor(results: Results, model: str, batch_size: int) -> float | None:
+    """How far from 1 this run reads where there is no difference, as a ratio over 1: the far end of the A/A control's interval.
+
+    None without a control that carries an interval.
+    """
+    measured = [
+        trial for trial in results.plan() if (trial.model, trial.batch_size) == (model, batch_size) and results.measurements(trial.id)
+    ]
+    control = next((trial for trial in measured if trial.control), None)
+    twin = control and twin_of(control, measured)
+    found = speed_up(twin, control, results).comparison if twin else None
+    return None if found is None or found.low is None else max(1 / found.low, found.high, 1.0)
+
+
 def typical_ns(measurements: list[Measurement]) -> float:
     """The geometric mean of the repetitions' medians: what comparisons compare."""
     return float(np.exp(np.mean(np.log(_medians(measurements)))))

@@ -52,6 +52,11 @@ class Variant:
         measured = all(self.results.measurements(trial.id) for trial in (self.float32, self.trial))
         return compare.speed_up(self.float32, self.trial, self.results) if measured else None
 
+    @property
+    def verdict(self) -> str:
+        """faster or slower than fp32 in the same runtime, as far as the ratio leaves this run's noise; otherwise cannot tell."""
+        return "" if self.speed_up is None else judged(self.speed_up, self.results)
+
     @cached_property
     def change(self) -> stats.PairedDifference | None:
         """Right answers (or answers that agree with the source model) lost and gained against fp32 on the same samples."""
@@ -135,7 +140,7 @@ def techniques(results: Results) -> pd.DataFrame:
                 "quality": quality_text(variant),
                 "change": change_text(variant),
                 "p50_ms": tables.interval(table[table.trial_id == trial.id].set_index("metric"), "latency_p50", 1e6),
-                "against fp32": speed_text(variant.speed_up),
+                "against fp32": speed_text(variant.speed_up, results),
                 "front": "●" if trial.id in best else "",
                 "status": _same_file(variant) if status == "ok" else f"{status}: {reason}",
             }
@@ -175,8 +180,18 @@ def _same_file(variant: Variant) -> str:
     return "the same file as fp32" if before and before == variant.artifact.get("sha256") else ""
 
 
-def speed_text(found: compare.SpeedUp | None) -> str:
-    return "" if found is None else f"{tables.ratio_text(found.comparison)}, {found.caveat or found.comparison.verdict}"
+def speed_text(found: compare.SpeedUp | None, results: Results) -> str:
+    """``1.36x [1.32, 1.39], faster``; a ratio that the A/A control of the same run reaches too is said to be within noise."""
+    return "" if found is None else f"{tables.ratio_text(found.comparison)}, {found.caveat or judged(found, results)}"
+
+
+def judged(found: compare.SpeedUp, results: Results) -> str:
+    """The verdict of a comparison, which a ratio within this run's noise floor does not carry."""
+    verdict, ratio = found.comparison.verdict, found.comparison.ratio
+    floor = compare.noise_floor(results, found.contender.model, found.contender.batch_size)
+    if verdict == "cannot tell" or floor is None or max(ratio, 1 / ratio) > floor:
+        return verdict
+    return f"cannot tell: within this run's noise [{tables.digits(1 / floor)}, {tables.digits(floor)}]"
 
 
 def _dominates(other: Variant, one: Variant) -> bool:
@@ -184,7 +199,7 @@ def _dominates(other: Variant, one: Variant) -> bool:
         return False
     if other.quality < one.quality or other.ms > one.ms:
         return False
-    faster = compare.speed_up(one.trial, other.trial, one.results).comparison.verdict == "faster"
+    faster = judged(compare.speed_up(one.trial, other.trial, one.results), one.results) == "faster"
     return faster or _better(other, one)
 
 

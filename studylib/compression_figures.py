@@ -48,7 +48,7 @@ def trade_off(results: Results):
 
 def sensitivities(results: Results):
     """How much each layer costs when only it is quantized, the most sensitive first, one panel for each model and format."""
-    title = "Sensitivity of every layer"
+    title = "Sensitivity of layers"
     frame = sensitivity.layers(results)
     if frame.empty:
         return None, "sensitivity", title, "", ""
@@ -63,6 +63,7 @@ def sensitivities(results: Results):
             axes.set_yticks(range(len(part)), [f"{row.operator} {row.layer[-40:]}" for row in part.itertuples()], fontsize=6)
             of = frame[(frame.model == part.model.iloc[0]) & (frame.format == part.format.iloc[0])]
             shown = f", the {len(part)} most sensitive of {len(of)} layers" if len(of) > len(part) else ""
+            shown += f" ({of.ranked.iloc[0].split(',')[0]})" if of.ranked.iloc[0] != sensitivity.EVERY else ""
             axes.set(title=f"{part.model.iloc[0]}, {part.format.iloc[0]}{shown}", ylim=(-0.6, len(part) - 0.4))
             axes.grid(axis="y", visible=False)
             worst = part.iloc[-1]

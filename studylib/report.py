@@ -16,7 +16,7 @@ _TABLES = {
     "why": ("Why a variant is slower or worse than fp32", why.reasons),
     "adaptive": ("Adaptive recipes against uniform ones", adaptive_verdicts.verdicts),
     "found": ("What the searches for adaptive recipes found", sensitivity.verdicts),
-    "sensitivity": ("Sensitivity of every layer", sensitivity.layers),
+    "sensitivity": ("Sensitivity of layers", sensitivity.layers),
     "searches": ("Every step of the searches", sensitivity.searches),
     "speed_ups": ("Speed-up over the baseline", tables.speed_ups),
     "latency": ("Latency, throughput, memory and cold start", tables.latency),

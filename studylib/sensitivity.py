@@ -7,6 +7,7 @@ from studylib.results import Results
 
 COLUMNS = ("model", "format", "layer", "operator", "parameters")
 
+EVERY = "every layer"
 _BUDGET = {True: "yes", False: "OVER BUDGET", None: "not judged"}
 
 
@@ -28,6 +29,7 @@ def layers(results: Results) -> pd.DataFrame:
                     "all others quantized, dB": float(rest["sqnr_db"]),
                     "its loss": _points(rest["loss"]),
                     "n": search.get("ranked_on"),
+                    "ranked": search.get("ranking") or EVERY,
                     "chosen": search["layers"].get(one["layer"], "fp32"),
                 }
             )
@@ -67,10 +69,10 @@ def verdicts(results: Results) -> pd.DataFrame:
             "budget": search["facts"]["budget_words"],
             "within budget": _BUDGET[search["facts"]["within_budget"]],
             "layers": len(search["layers"]),
-            "found": search["facts"]["why"],
             "steps": len(search["steps"]),
             "stopped by": search["facts"]["stopped_by"],
-            "ranked": search.get("ranking") or "every layer",
+            "ranked": search.get("ranking") or EVERY,
+            "found": search["facts"]["why"],
         }
         for search in results.searches().values()
     ]

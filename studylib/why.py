@@ -96,7 +96,7 @@ def _row(variant: Variant, what: str, why: str) -> dict:
 
 def _slower(variant: Variant) -> str:
     found = variant.speed_up
-    if found is None or found.comparison.verdict != "slower" or variant.results.status(variant.trial)[0] != "ok":
+    if found is None or variant.verdict != "slower" or variant.results.status(variant.trial)[0] != "ok":
         return ""
     return f"slower: {tables.ratio_text(found.comparison)}"
 
@@ -107,7 +107,7 @@ def _no_faster(variant: Variant) -> str:
     found = variant.speed_up
     if last != "fp32" or family(variant.trial.recipe) not in ("pruning", "clustering") or found is None:
         return ""
-    return f"no faster: {tables.ratio_text(found.comparison)}" if found.comparison.verdict != "faster" else ""
+    return f"no faster: {tables.ratio_text(found.comparison)}" if variant.verdict != "faster" else ""
 
 
 def _worse(variant: Variant, tested: int) -> str:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,10 +182,13 @@ def variants(tmp_path):
 
     A median of 0 is not timed. ``more``: notes, macs, islands, sha256, evaluation, and names of an evaluation that it is
     ``without``. ``searches``: what ``search.json`` holds. ``most``: the budget of adaptive recipes.
+    ``control``: the median in ns of an A/A twin of the first.
     """
     from studylib.results import Results
 
-    def record(of: dict, isa=("avx2", "avx512_vnni"), searches: dict | None = None, most: float = 0.01, **facts) -> Results:
+    def record(
+        of: dict, isa=("avx2", "avx512_vnni"), searches: dict | None = None, most: float = 0.01, control: int = 0, **facts
+    ) -> Results:
         results, trials, artifacts, inside = Results(tmp_path / "cpu"), [], [], {}
         rng = np.random.default_rng(1)
         for number, (recipe, (centre, operators, right, sqnr, more)) in enumerate(of.items()):
@@ -209,6 +213,11 @@ def variants(tmp_path):
             answers = {"correct": [True] * right + [False] * (100 - right), "sqnr": sqnr}
             found = _EVALUATED | answers | more.get("evaluation", {})
             results.record_evaluation(made.evaluation_id, {name: found[name] for name in found if name not in more.get("without", ())})
+        if control:
+            twin = replace(trials[0], control=True)
+            trials.append(twin)
+            for repetition in range(8):
+                results.record(measurement(twin, repetition, (control * rng.lognormal(0, 0.02, 200)).astype(int).tolist()))
         host = {"description": "a test host", "kernel": "6", "isa": list(isa)}
         run = run_facts(host=host)
         run["parameters"] |= {"choice": {"max_accuracy_loss": most}}

@@ -114,3 +114,18 @@ def test_without_a_search_there_is_nothing_to_draw(variants):
     assert sensitivity.layers(results).empty
     assert sensitivity.searches(results).empty
     assert sensitivity.verdicts(results).empty
+
+
+def test_a_gain_within_the_noise_of_the_run_is_none(variants):
+    """The A/A control reads as much where there is no difference."""
+    rows = {"fp32": (400_000, {}, 95, 90.0, {}), "adaptive_wi8": (385_000, {}, 95, 30.0, {})}
+    assert _row(variants(rows))["over fp32"].endswith("faster")
+    row = _row(variants(rows, control=370_000))
+    assert "cannot tell: within this run's noise [0.9" in row["over fp32"]
+    assert row["against the others"] == "faster than 0 of 1"
+
+
+def test_a_ranking_that_was_cut_short_says_so_in_the_figure(variants):
+    cut = SEARCH | {"ranking": "the first 2 of 50 layers, for lack of time: 1 s each; EFFORT=full ranks more"}
+    figure, *_ = figures.sensitivities(variants({"fp32": FP32}, searches={"k": cut}))
+    assert figure.axes[0].get_title() == "mnist_cnn, onnx (the first 2 of 50 layers)"
