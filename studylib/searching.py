@@ -3,12 +3,11 @@
 import json
 import math
 import shutil
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from studylib.adaptive import FORMATS, Assignment, Budget, search, sensitivity
+from studylib.adaptive import FORMATS, Assignment, Budget, Calibrated, search, sensitivity
 from studylib.artifact import Artifact, Store
 from studylib.errors import RefusedError
 from studylib.progress import duration
@@ -40,11 +39,14 @@ def searched(artifact: Artifact, target: dict, sources: Sources, store: Store) -
         calibration = Samples.load(sources.samples("train", target["calibration"], store).path)
         if options.get("assignment"):
             found, record = replace(Assignment.load(Path(options["assignment"])), facts=_GIVEN), {"sensitivity": [], "steps": []}
+            found.check(artifact.format, FORMATS[artifact.format].layers(artifact.path))
+            model = _calibrated(artifact, calibration, folder) if found.is_quantized else None
         else:
             training = Samples.load(sources.samples("train", target["training"], store).path)
             calibration, held_back = apart(training, calibration)
-            found, record = _found(artifact, target, sources, store, calibration, held_back, folder)
-        _write(found, artifact, calibration, content, folder)
+            model = _calibrated(artifact, calibration, folder)
+            found, record = _found(artifact, target, sources, store, calibration, held_back, model, folder)
+        _write(found, artifact, model, content)
         record |= {"model": artifact.model, "format": artifact.format, "digest": found.digest, "layers": found.layers, "facts": found.facts}
         (content / "search.json").write_text(json.dumps(plain(record)), encoding="utf-8")
         return content
@@ -63,42 +65,66 @@ def _require_float(artifact: Artifact) -> None:
         quantized.require_float_litert(artifact.path.read_bytes(), artifact.path.name)
 
 
-def _found(artifact: Artifact, target: dict, sources: Sources, store: Store, calibration: Samples, held_back: Samples, scratch: Path):
+def _calibrated(artifact: Artifact, calibration: Samples, scratch: Path) -> Calibrated:
+    """The ranges of all activations, found once for the ranking, the search and the file."""
+    say(f"calibrating with {len(calibration)} samples")
+    folder = scratch / "calibrated"
+    folder.mkdir()
+    return FORMATS[artifact.format].calibrated(artifact.path, calibration, folder)
+
+
+def _found(
+    artifact: Artifact,
+    target: dict,
+    sources: Sources,
+    store: Store,
+    calibration: Samples,
+    held_back: Samples,
+    model: Calibrated,
+    scratch: Path,
+):
     """The assignment that a search found, and what is kept of it: the ranking of layers, on how many samples, and every step."""
-    model, options = sources.model, target["search"]
-    reference = answer(sources.source(store), held_back, model.trust)
+    task, options = sources.model.task, target["search"]
+    reference = answer(sources.source(store), held_back, sources.model.trust)
     # Answers of random weights mean nothing: only fidelity to them does.
-    random = model.weights == "random"
+    random = sources.model.weights == "random"
     budget = Budget(None, options["min_sqnr_db"]) if random else Budget(options["max_accuracy_loss"], None)
     seconds, unfinished = options["seconds"], store.unfinished(target["key"])
     unfinished.mkdir(parents=True, exist_ok=True)
     say("ranking layers by sensitivity")
-    record = _ranked(artifact, calibration, held_back, reference, model.task, scratch, seconds)
+    record = _ranked(artifact, calibration, held_back, reference, task, scratch, seconds, model)
     found = search(
-        artifact.path, artifact.format, calibration, held_back, reference, model.task, budget, seconds, options["threads"],
-        unfinished / "steps.jsonl", target["seed"], scratch, lambda step: say(f"{step['what']}"),
+        artifact.path, artifact.format, calibration, held_back, reference, task, budget, seconds, options["threads"],
+        unfinished / "steps.jsonl", target["seed"], scratch, lambda step: say(f"{step['what']}"), model,
     )  # fmt: skip
     return found.assignment, record | {"steps": found.steps}
 
 
 def _ranked(
-    artifact: Artifact, calibration: Samples, held_back: Samples, reference: dict, task: str, scratch: Path, seconds: float
+    artifact: Artifact,
+    calibration: Samples,
+    held_back: Samples,
+    reference: dict,
+    task: str,
+    scratch: Path,
+    seconds: float,
+    model: Calibrated,
 ) -> dict:
     """The sensitivity of every layer, most sensitive first; of the first layers only, and said so, where all would take too long."""
-    few, rows, times = min(_RANKED_ON, len(held_back)), [], []
+    few, rows, times, begun = min(_RANKED_ON, len(held_back)), [], [], time.monotonic()
 
     def on_step(row: dict) -> None:
         rows.append({name: value for name, value in row.items() if name not in ("done", "layers")})
         times.append(time.monotonic())
         say(f"layer {row['done']} of {row['layers']}")
-        # The first took the calibration along: only those after it tell how long a layer takes.
-        if len(times) > 2 and times[-1] - times[0] > seconds and row["done"] < row["layers"]:
-            raise _TooLongError(row["layers"], (times[-1] - times[0]) / (len(times) - 1))
+        if times[-1] - begun > seconds and row["done"] < row["layers"]:
+            raise _TooLongError(row["layers"], (times[-1] - begun) / len(times))
 
     first = {name: values[:few] for name, values in reference.items()}
     found = {"ranked_on": few, "ranking": ""}
     try:
-        ranked = sensitivity(artifact.path, artifact.format, calibration, held_back.taken(range(few)), first, task, scratch, on_step)
+        judges = held_back.taken(range(few)), first
+        ranked = sensitivity(artifact.path, artifact.format, calibration, *judges, task, scratch, on_step, model)
     except _TooLongError as error:
         layers, each = error.args
         found["ranking"] = f"the first {len(rows)} of {layers} layers, for lack of time: {duration(each)} each; EFFORT=full ranks more"
@@ -110,12 +136,10 @@ class _TooLongError(Exception):
     """Ranking every layer would take too long: how many there are, and the seconds that each takes."""
 
 
-def _write(found: Assignment, artifact: Artifact, calibration: Samples, folder: Path, scratch: Path) -> None:
-    surgeon, path = FORMATS[artifact.format], folder / f"model.{artifact.format}"
-    found.check(artifact.format, surgeon.layers(artifact.path))
-    if any(precision != "fp32" for precision in found.layers.values()):
-        with tempfile.TemporaryDirectory(dir=scratch, prefix="calibration-") as work:
-            surgeon.apply(surgeon.calibrated(artifact.path, calibration, Path(work)), found.layers, path)
+def _write(found: Assignment, artifact: Artifact, model: Calibrated | None, folder: Path) -> None:
+    path = folder / f"model.{artifact.format}"
+    if found.is_quantized:
+        FORMATS[artifact.format].apply(model, found.layers, path)
     else:
         # Nothing is quantized, and what quantizers do to a graph beforehand would pass for a gain.
         shutil.copy(artifact.path, path)

@@ -187,6 +187,23 @@ def test_equal_outputs_are_drawn_at_the_top(variants, tmp_path):
     assert figure.axes[0].get_ylim()[1] < 200
 
 
+def test_float_islands_and_conversions_are_drawn_where_they_lie(variants, tmp_path):
+    course = [["quantize", 1], ["integer", 6], ["dequantize", 1], ["island", 2], ["quantize", 1], ["integer", 2], ["dequantize", 1]]
+    more = {"islands": {"operators": [], "count": 2, "quantize": 2, "dequantize": 2, "course": course}}
+    results = variants({"fp32": (400_000, {}, 95, 90.0, {}), "static_wi8_ai8": (200_000, {}, 94, 30.0, more)})
+    figure, *_, alt = figures.precisions(results)
+    figure.savefig(tmp_path / "figure.png")
+    (axes,) = figure.axes
+    strips = [(round(patch.get_x(), 2), round(patch.get_width(), 2)) for patch in axes.patches]
+    assert strips == [(0.0, 0.6), (0.6, 0.2), (0.8, 0.2)]
+    assert [round(segment[0][0], 2) for segment in axes.collections[0].get_segments()] == [0.0, 0.6, 0.8, 1.0]
+    assert "static_wi8_ai8: 8 operators in integers, 2 in float islands, 4 conversions" in alt
+
+
+def test_without_integers_no_graph_is_drawn(variants):
+    assert figures.precisions(variants({"fp32": (400_000, {}, 95, 90.0, {})}))[0] is None
+
+
 def test_the_figure_names_the_front_and_the_kinds(variants):
     results = variants({"fp32": (400_000, {}, 95, 90.0, {}), "static_wi8_ai8": (200_000, {}, 94, 30.0, {})})
     figure, name, _, _, alt = figures.trade_off(results)

@@ -268,6 +268,8 @@ def test_islands_are_told_apart_by_where_they_lie():
     steps = [islands.Step(f"op{i}", "", kind, (str(i),), (str(i + 1),)) for i, kind in enumerate(kinds)]
     found = islands.find([*steps, islands.Step("lonely", "", "float", ("a",), ("b",))])
     assert [entry["where"] for entry in found["operators"]] == ["before", "between", "after", "apart"]
+    course = [("float", 1), ("quantize", 1), ("integer", 1), ("dequantize", 1), ("island", 1), ("quantize", 1), ("integer", 1)]
+    assert found["course"] == [*course, ("dequantize", 1), ("float", 2)]
     assert (found["count"], found["quantize"], found["dequantize"]) == (4, 2, 2)
     assert islands.find(steps[:2]) is None
 

@@ -39,6 +39,7 @@ LAYERS = (
         "drawing",
         "format_figures",
         "compression_figures",
+        "precision_figures",
         "figures",
         "report",
         "notebooks",

@@ -6,6 +6,7 @@
 from studylib.adaptive.assignment import Assignment as Assignment
 from studylib.adaptive.budget import Budget as Budget
 from studylib.adaptive.formats import FORMATS as FORMATS
+from studylib.adaptive.layers import Calibrated as Calibrated
 from studylib.adaptive.layers import Layer as Layer
 from studylib.adaptive.search import Found as Found
 from studylib.adaptive.search import search as search

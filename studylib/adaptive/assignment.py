@@ -32,6 +32,11 @@ class Assignment:
     def digest(self) -> str:
         return digest(self.layers)
 
+    @property
+    def is_quantized(self) -> bool:
+        """Whether any layer is not fp32."""
+        return any(precision != FLOAT for precision in self.layers.values())
+
     def check(self, format: str, layers: list[Layer] | tuple[Layer, ...]) -> None:
         """Raise `InputError` when it was made for another format, or names a layer that a model with ``layers`` lacks."""
         if format != self.format:

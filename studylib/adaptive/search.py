@@ -15,6 +15,7 @@ from studylib.adaptive.budget import Budget, Judge, check_apart, limit
 from studylib.adaptive.candidates import Candidates
 from studylib.adaptive.course import Course
 from studylib.adaptive.formats import surgeon_of
+from studylib.adaptive.layers import Calibrated
 from studylib.adaptive.trace import Trace
 from studylib.artifact import package_version
 from studylib.hardware import probe
@@ -54,13 +55,15 @@ def search(
     seed: int,
     scratch: Path,
     on_step: Callable[[dict], None] | None = None,
+    model: Calibrated | None = None,
 ) -> Found:
     """Search for about ``time_limit_s`` seconds of steps, an interrupted search's included, and say what was found.
 
     ``path``: the fp32 file. ``reference``: the source model's outputs on ``held_back``, arrays (n, …) as
     `studylib.sources.answer` gives them. ``trace``: a file of JSON lines to which every step is added at once; a search
-    with the same inputs and options goes on from there. The uniform assignments are always candidates. Raises
-    `RefusedError` for a model without layers to quantize, and samples that are empty or calibrate as well.
+    with the same inputs and options goes on from there. ``model``: what the format's surgeon made of ``path`` with the
+    ``calibration`` samples, where that is done already; its seconds do not count here. The uniform assignments are always candidates.
+    Raises `RefusedError` for a model without layers to quantize, and samples that are empty or calibrate as well.
     """
     surgeon, judge = surgeon_of(format), Judge(held_back, reference, task, seed)
     allowed = limit(budget, held_back.labels, task)
@@ -70,7 +73,7 @@ def search(
     header |= {"packages": {name: package_version(name) for name in _PACKAGES[format]}}
     with tempfile.TemporaryDirectory(dir=scratch, prefix="search-") as folder:
         begun = time.perf_counter()
-        model = surgeon.calibrated(Path(path), calibration, Path(folder))
+        model = model or surgeon.calibrated(Path(path), calibration, Path(folder))
         candidates = Candidates(surgeon, model, judge, allowed, Trace(trace, header), threads, seed, Path(folder), on_step)
         candidates.spent_s = time.perf_counter() - begun
         course = Course(candidates, time_limit_s)

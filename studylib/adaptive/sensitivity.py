@@ -8,7 +8,7 @@ import numpy as np
 
 from studylib.adaptive.budget import Judge, check_apart
 from studylib.adaptive.formats import surgeon_of
-from studylib.adaptive.layers import DYNAMIC, STATIC, Layer, uniform
+from studylib.adaptive.layers import DYNAMIC, STATIC, Calibrated, Layer, uniform
 from studylib.hardware import granted_threads
 from studylib.zoo import Samples
 
@@ -22,6 +22,7 @@ def sensitivity(
     task: str,
     scratch: Path,
     on_step: Callable[[dict], None] | None = None,
+    model: Calibrated | None = None,
 ) -> list[dict]:
     """One dict a layer, the most harmful first: ``layer``, ``operator``, ``parameters``, ``precision`` and what was lost.
 
@@ -29,12 +30,13 @@ def sensitivity(
     that agree with the source model's where there are none; a share (0.01 is one point), None without scores.
     ``precision`` is what the layer was quantized to: static where its format can, otherwise dynamic.
     ``reference``: the source model's outputs on ``held_back``, arrays (n, …) as `studylib.sources.answer` gives them.
+    ``model``: what the format's surgeon made of ``path`` with the ``calibration`` samples, where that is done already.
     Raises `RefusedError` for a model without such layers, samples that are empty, or held-back ones that calibrate as well.
     """
     surgeon, judge = surgeon_of(format), Judge(held_back, reference, task)
     check_apart(calibration, held_back)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="sensitivity-") as folder:
-        model = surgeon.calibrated(Path(path), calibration, Path(folder))
+        model = model or surgeon.calibrated(Path(path), calibration, Path(folder))
         everything = quantized_most(model.layers)
         threads = granted_threads()
 

@@ -1,6 +1,7 @@
 """Float islands: the operators of a quantized graph that still compute in float."""
 
 from dataclasses import dataclass
+from itertools import groupby
 
 _LISTED = 200
 
@@ -17,21 +18,23 @@ class Step:
 
 
 def find(steps: list[Step]) -> dict | None:
-    """``operators`` (type, name, where), ``quantize`` and ``dequantize`` counts; None when nothing runs in integers.
+    """``operators`` (type, name, where), ``quantize`` and ``dequantize`` counts, ``course``; None when nothing runs in integers.
 
-    ``where`` is ``between`` quantized parts, ``before`` the first of them, ``after`` the last, or ``apart``.
+    ``where`` is ``between`` quantized parts, ``before`` the first of them, ``after`` the last, or ``apart``. ``course``: the
+    whole graph as (kind, how many of it in a row), a float operator ``between`` quantized parts being an ``island``.
     ``steps`` are in topological order; conversions of constants are not among them.
     """
     if not any(step.kind == "integer" for step in steps):
         return None
     after, before = _downstream(steps), _upstream(steps)
+    places = [_where(*reached) for reached in zip(after, before, strict=True)]
     found = [
-        {"type": step.type, "name": step.name, "where": _where(*reached)}
-        for step, *reached in zip(steps, after, before, strict=True)
-        if step.kind == "float"
+        {"type": step.type, "name": step.name, "where": where} for step, where in zip(steps, places, strict=True) if step.kind == "float"
     ]
+    kinds = ["island" if (step.kind, where) == ("float", "between") else step.kind for step, where in zip(steps, places, strict=True)]
+    course = [(kind, len(list(same))) for kind, same in groupby(kinds)]
     counts = {kind: sum(step.kind == kind for step in steps) for kind in ("quantize", "dequantize")}
-    return {"operators": found[:_LISTED], "count": len(found), **counts}
+    return {"operators": found[:_LISTED], "count": len(found), "course": course, **counts}
 
 
 def _downstream(steps: list[Step]) -> list[bool]:
