@@ -9,7 +9,7 @@ CHOICE := --hw '$(HW)' --effort '$(EFFORT)' $(if $(MODEL),--model '$(MODEL)') $(
 	$(if $(DATA),--data '$(DATA)') $(if $(TASK),--task '$(TASK)') $(if $(filter-out 0 no false,$(TRUST)),--trust) \
 	$(if $(filter-out 0 no false,$(STRICT)),--strict) $(if $(filter-out 0 no false,$(FORCE)),--force)
 
-KNOWN := HW EFFORT MODEL DATA TASK TRUST RECIPE LOSS ASSIGNMENT RUNTIME BATCH SEED STRICT FORCE BOOTSTRAP
+KNOWN := BENCH HW EFFORT MODEL DATA TASK TRUST RECIPE LOSS ASSIGNMENT RUNTIME BATCH SEED STRICT FORCE BOOTSTRAP
 UNKNOWN := $(filter-out $(addsuffix =%,$(KNOWN)),$(MAKEOVERRIDES))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN). Known: $(KNOWN)))
 
@@ -49,8 +49,8 @@ lint: install  ## ruff and the notebook rules
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 
-bench: install  ## what the harness itself costs
-	@$(RUN) bench
+bench: install  ## what the harness costs; BENCH=compression: what pruning and adaptive recipes bring
+	@$(RUN) bench --effort '$(EFFORT)' $(if $(BENCH),--only '$(BENCH)') $(if $(MODEL),--model '$(MODEL)')
 
 readme: install  ## write figure and table of `make study HW=cpu` into README.md
 	@$(VENV)/bin/python docs/update_readme.py

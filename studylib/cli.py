@@ -114,15 +114,18 @@ def compare_machines(options: argparse.Namespace) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    """Measure what the harness itself costs, and what a conversion to ONNX costs beside tf2onnx' own call."""
-    from studylib import conversion_cost, overhead, params
+    """Measure what the harness itself costs, what a conversion costs beside tf2onnx' own call, and what compression brings."""
+    from studylib import benchmarks, params
+    from studylib.errors import lookup
     from studylib.stats import MINIMUM_ROUNDS
 
     if options.rounds < MINIMUM_ROUNDS:
         raise InputError(f"--rounds is {options.rounds}; an interval needs at least {MINIMUM_ROUNDS}.")
+    chosen = [lookup(benchmarks.BENCHMARKS, "benchmark", name) for name in _names(options.only) or benchmarks.USUAL]
+    wishes = benchmarks.Wishes(options.rounds, _names(options.model), options.effort)
     with only_one(params.outputs_root()):
-        overhead.run(rounds=options.rounds)
-        conversion_cost.run_on_zoo()
+        for benchmark in chosen:
+            benchmark(wishes)
 
 
 class Console:
@@ -301,5 +304,8 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(run=compare_machines)
     verb = verbs.add_parser("bench", help=bench.__doc__, description=bench.__doc__)
     verb.set_defaults(run=bench)
-    verb.add_argument("--rounds", type=int, default=30, help="interleaved rounds (default: 30)")
+    verb.add_argument("--only", metavar="A,B", help="overhead, conversion (both by default) or compression (an hour)")
+    verb.add_argument("--model", metavar="A,B", help="models of the zoo that compression is measured on (default: five)")
+    verb.add_argument("--effort", default="quick", help=_EFFORTS)
+    verb.add_argument("--rounds", type=int, default=30, help="interleaved rounds of the overhead (default: 30)")
     return parser

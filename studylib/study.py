@@ -103,26 +103,26 @@ class Study:
         self._make([target for target in ours if target["kind"] == "source" or target is wanted])
         return self.artifact(wanted["key"])
 
-    def compress(self) -> None:
-        """Make every artifact of the plan."""
-        self._make(self.plan.targets)
+    def compress(self, matrix: bool = True) -> None:
+        """Make every artifact of the plan; without ``matrix`` not those that only the matrix of formats needs."""
+        self._make([target for target in self.plan.targets if matrix or not target["matrix"]])
 
     def evaluate(self, recipes: tuple[str, ...] | None = None, matrix: bool = True) -> None:
         """Measure quality and parity of the artifacts (of ``recipes`` only, if given), with ``matrix`` of every conversion."""
-        self.compress() if recipes is None else self.convert(matrix)
+        self.compress(matrix) if recipes is None else self.convert(matrix)
         converted = self.converted if matrix and (recipes is None or "fp32" in recipes) else []
         self.bench.evaluate([t for t in self.made if recipes is None or t.recipe in recipes] + converted)
         self.save()
 
-    def measure(self, force: bool = False, smallest: bool = False) -> None:
+    def measure(self, force: bool = False, smallest: bool = False, matrix: bool = True) -> None:
         """Time every trial that passed the parity gate, or those of the ``smallest`` batch size alone.
 
-        ``force`` begins a new campaign and tries again what failed.
+        ``force`` begins a new campaign and tries again what failed. ``matrix``: as in `evaluate`.
         """
         if force:
             self._save_plan(failures={})
             self.results.forget_failed_evaluations()
-        self.evaluate()
+        self.evaluate(matrix=matrix)
         campaign = self.results.newest_campaign() + 1 if force else None
         least = min(self.params.choice.batch_sizes)
         repetitions = self.bench.measure([t for t in self.same if not smallest or t.batch_size == least], campaign)

@@ -94,6 +94,10 @@ def test_too_few_rounds_for_the_bench(tmp_path):
     _refused(cli("bench", "--rounds", "2", outputs=tmp_path), "--rounds is 2; an interval needs at least")
 
 
+def test_an_unknown_benchmark_is_answered_with_the_known_ones(tmp_path):
+    _refused(cli("bench", "--only", "compresion", outputs=tmp_path), "compresion", "compression")
+
+
 def test_a_lock_that_cannot_be_written(tmp_path):
     (tmp_path / ".lock").mkdir()
     _refused(cli("study", "--effort", "smoke", outputs=tmp_path), "cannot write to")

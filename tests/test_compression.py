@@ -211,3 +211,13 @@ def test_the_figure_names_the_front_and_the_kinds(variants):
     assert name == "trade-off"
     assert texts == ["1  onnxruntime static_wi8_ai8", "2  onnxruntime fp32"]
     assert "of 2 variants these are on the Pareto front" in alt
+
+
+def test_the_bench_shows_what_pruning_brings(variants):
+    from studylib import compression_cost
+
+    more = {"macs": 500}
+    results = variants({"fp32": (400_000, {}, 95, 90.0, {}), "pruned_channels50": (200_000, {}, 94, 30.0, more)}, control=402_000)
+    (row,) = compression_cost.pruned(results)
+    assert (row["MACs left"], row["over fp32"].endswith("faster")) == ("50%", True)
+    assert row["A/A noise"].startswith("up to 1.0")

@@ -46,7 +46,9 @@ LAYERS = (
         "machines",
         "overhead",
         "conversion_cost",
+        "compression_cost",
     ),
+    ("benchmarks",),
     ("cli", "__main__"),
 )
 ORDER = [name for layer in LAYERS for name in layer]

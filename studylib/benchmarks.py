@@ -1,0 +1,24 @@
+"""The benchmarks of ``make bench`` by name: each prints what it measured, and whether that holds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from studylib import compression_cost, conversion_cost, overhead
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked for: ``rounds`` of the overhead; ``models`` (None: all) and ``effort`` of compression."""
+
+    rounds: int
+    models: tuple[str, ...] | None
+    effort: str
+
+
+BENCHMARKS: dict[str, Callable[[Wishes], object]] = {
+    "overhead": lambda wishes: overhead.run(rounds=wishes.rounds),
+    "conversion": lambda wishes: conversion_cost.run_on_zoo(),
+    "compression": lambda wishes: compression_cost.run(wishes.models or compression_cost.MODELS, wishes.effort),
+}
+# The others take an hour.
+USUAL = ("overhead", "conversion")
