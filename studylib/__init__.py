@@ -11,7 +11,7 @@ Names load their module when they are first used, so that importing this package
 import importlib
 
 _HOME = {
-    "open_study": "study",
+    "open_study": "opening",
     "Study": "study",
     "read_results": "tables",
     "Results": "results",

@@ -1,16 +1,14 @@
 """The command line: ``python -m studylib <verb>``. ``make`` calls the same verbs."""
 
 import argparse
-import fcntl
 import os
-import shutil
 import signal
 import sys
 import time
 from pathlib import Path
 
-from studylib.artifact import output_error
-from studylib.errors import InputError, OutputError, StudyError
+from studylib.console import Console, only_one
+from studylib.errors import InputError, StudyError
 
 _KINDS = "a SavedModel folder, .keras, .h5, .onnx, .tflite, .pt2 or module:factory"
 _EFFORTS = "smoke (minutes), quick (default) or full (publication)"
@@ -128,52 +126,6 @@ def bench(options: argparse.Namespace) -> None:
             benchmark(wishes)
 
 
-class Console:
-    """Lines for people: one line that changes on a terminal, plain lines in a log."""
-
-    def __init__(self, stream=sys.stdout):
-        self._stream, self._live, self._open = stream, stream.isatty(), False
-
-    def line(self, text: str, keep: bool = False) -> None:
-        """Show ``text``; on a terminal the next line replaces it unless ``keep``."""
-        if not self._live:
-            print(text, file=self._stream, flush=True)
-            return
-        width = shutil.get_terminal_size().columns - 1
-        self._stream.write(f"\r\033[K{text if keep else text[:width]}" + ("\n" if keep else ""))
-        self._stream.flush()
-        self._open = not keep
-
-    def close(self) -> None:
-        """End the changing line."""
-        if self._open:
-            self._stream.write("\r\033[K")
-            self._stream.flush()
-            self._open = False
-
-
-class only_one:
-    """Refuses a second study in the same outputs folder: two at once would measure each other."""
-
-    def __init__(self, folder: Path):
-        self.path = folder / ".lock"
-
-    def __enter__(self) -> None:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = self.path.open("w")
-        except OSError as error:
-            raise output_error(self.path, error) from None
-        try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self.file.close()
-            raise OutputError(f"another study is running in {self.path.parent}. Wait for it, or stop it; it can be resumed.") from None
-
-    def __exit__(self, *_) -> None:
-        self.file.close()
-
-
 def _fetch_weights(planned, write) -> None:
     """Bring published weights into the cache; where that fails the model has random ones, and the plan says so."""
     from studylib.zoo.downloads import fetch
@@ -187,7 +139,7 @@ def _fetch_weights(planned, write) -> None:
 
 
 def _open(options: argparse.Namespace, write):
-    from studylib.study import open_study
+    from studylib.opening import open_study
 
     choice = {
         "models": _models(options.model),

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pandas as pd
 
 from studylib import adaptive_verdicts, compare, compression, tables
+from studylib.opening import open_study
 from studylib.params import outputs_root
 from studylib.results import Results
-from studylib.study import open_study
 
 MODELS = ("mnist_cnn", "efficientnet_lite0", "resnet50", "bert_base", "deepspeech_small")
 _UNIFORM = ("fp32", "fp16", "dynamic_wi8_afp32", "weight_only_wi8_afp32", "static_wi8_ai8")

@@ -49,7 +49,7 @@ def run_on_zoo(model: str = "bert_base", write=print) -> dict[str, Cost] | None:
     """`run` on a model of the zoo; None, and why, where the plain way would not fit into this machine's memory."""
     import psutil
 
-    from studylib.study import open_study
+    from studylib.opening import open_study
 
     free = psutil.virtual_memory().available
     if free < _PLAIN_BYTES:

@@ -9,10 +9,10 @@ from dataclasses import replace
 import numpy as np
 
 from studylib import stats
+from studylib.opening import open_study
 from studylib.params import SEED, outputs_root, root
 from studylib.runtimes import RUNTIMES, Options
 from studylib.scenarios import Budget, issue_queries
-from studylib.study import open_study
 from studylib.zoo import Samples
 
 _QUERIES = 500

@@ -50,7 +50,7 @@ def store(smoke_study):
 @pytest.fixture(scope="session")
 def mnist(smoke_study):
     """The smoke study's `Study` object, everything in it made and measured."""
-    from studylib.study import open_study
+    from studylib.opening import open_study
 
     return open_study("cpu", "smoke", write=lambda line: None)
 

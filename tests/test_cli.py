@@ -10,7 +10,7 @@ import sys
 import pytest
 from conftest import ROOT, cli
 
-from studylib.cli import Console
+from studylib.console import Console
 
 
 def _refused(done, *words):

@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 LAYERS = (
-    ("errors", "stats", "progress", "processes"),
+    ("errors", "stats", "progress", "processes", "reading"),
     ("params", "hardware", "provenance", "artifact", "arrays", "rows", "records", "results"),
     (
         "zoo",
@@ -30,6 +30,7 @@ LAYERS = (
         "targets",
         "plan",
         "study",
+        "opening",
         "tables",
         "formats",
         "compression",
@@ -49,6 +50,7 @@ LAYERS = (
         "compression_cost",
     ),
     ("benchmarks",),
+    ("console",),
     ("cli", "__main__"),
 )
 ORDER = [name for layer in LAYERS for name in layer]

@@ -82,7 +82,7 @@ def test_a_classification_of_something_else_than_a_row_of_scores_is_refused():
 
 def test_a_model_whose_samples_cannot_be_made_costs_its_own_rows(tmp_path, monkeypatch):
     """In one study with a good one: the good one is evaluated, the other says why."""
-    from studylib.study import open_study
+    from studylib.opening import open_study
 
     monkeypatch.setenv("STUDYLIB_OUTPUTS", str(tmp_path / "outputs"))
     good, bad = _onnx(tmp_path / "good.onnx", "Relu"), _onnx(tmp_path / "bad.onnx", "Log", "Log")

@@ -3,10 +3,10 @@ import dataclasses
 import pytest
 
 from studylib import artifact, targets
+from studylib.opening import open_study
 from studylib.params import EFFORTS
 from studylib.recipes import RETRAINED
 from studylib.recipes.retrained import KILLED, Retrained
-from studylib.study import open_study
 from studylib.targets import Making
 from studylib.zoo import MODELS
 

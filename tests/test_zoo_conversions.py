@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from studylib.study import open_study
+from studylib.opening import open_study
 from studylib.zoo import MODELS
 
 # The smoke study takes mnist_cnn through every format already; the longer window of BERT has the same weights.

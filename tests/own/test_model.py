@@ -6,9 +6,9 @@ from importlib.util import find_spec
 import pytest
 
 from studylib.errors import ArtifactError, InputError, ParameterError
+from studylib.opening import open_study
 from studylib.own import OwnModel, facts_of, find_model, is_own
 from studylib.own.model import slug
-from studylib.study import open_study
 from studylib.zoo import MODELS
 
 

@@ -1,0 +1,57 @@
+"""Open a study: parameters read and checked, models named, the plan made."""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from studylib import hardware, params
+from studylib.errors import InputError
+from studylib.own import OwnModel, is_own
+from studylib.plan import Plan
+from studylib.processes import die_with_parent
+from studylib.recipes import names
+from studylib.runtimes import RUNTIMES
+from studylib.study import Study
+from studylib.zoo import MODELS, Model
+
+
+def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str], None] = print, **choice) -> Study:
+    """A study of ``params/<hardware_set>.yaml`` on this host, its parameters checked. Runs nothing, writes nothing.
+
+    ``choice``: fields of `studylib.params.Choice` that replace the file's (models, recipes, runtimes, batch_sizes, seed).
+    """
+    if os.environ.get("STUDYLIB_HEADLESS"):
+        die_with_parent()  # otherwise a kernel whose study was killed would go on measuring beside the next one
+    resolved = params.resolve(hardware_set, effort, **choice)
+    providers = {name: runtime.providers for name, runtime in RUNTIMES.items()}
+    own = [location for location in resolved.choice.models if location not in MODELS and is_own(location)]
+    if resolved.choice.assignment and not Path(resolved.choice.assignment).is_file():
+        raise InputError(f"ASSIGNMENT is '{resolved.choice.assignment}'; it must be the assignment.json that a search wrote.")
+    params.check_names(resolved, [*MODELS, *own], [*names(), params.ALL], providers)
+    plan = Plan(resolved, hardware.probe(), chosen_models(resolved.choice, own))
+    return Study(plan, params.outputs_root() / resolved.hardware.name, write)
+
+
+def chosen_models(choice: params.Choice, own: list[str]) -> dict[str, Model]:
+    """The models of a study by the names that its tables show; a user's model has its file's name, made unique."""
+    if choice.data and len(own) != 1:
+        raise InputError(f"DATA belongs to one MODEL that is a file, and {len(own) or 'none'} of the models is. Give one file.")
+    models: dict[str, Model] = {}
+    for location in choice.models:
+        if location not in own:
+            models[location] = MODELS[location]
+            continue
+        facts = (location, choice.data, choice.task, choice.trust)
+        try:
+            model = OwnModel(*facts)
+        except InputError as error:
+            if len(choice.models) == 1:
+                raise
+            model = OwnModel(*facts, refusal=str(error))  # the others go on
+        name, number = model.name, 1
+        while name in MODELS or name in models:
+            number += 1
+            name = f"{model.name}_{number}"
+        models[name] = replace(model, name=name)
+    return models
