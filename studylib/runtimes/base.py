@@ -4,13 +4,14 @@ import importlib.metadata
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from studylib.artifact import package_version
+from studylib.errors import InputError, lookup, suggestion
 from studylib.hardware import Host
 
 Inputs = dict[str, np.ndarray]
@@ -19,10 +20,14 @@ Outputs = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Options:
-    """How to open an artifact: ``provider`` is cpu or an accelerator's name, ``threads`` is always explicit."""
+    """How to open an artifact: ``provider`` is cpu or an accelerator's name, ``threads`` is always explicit.
+
+    ``settings``: what differs from the runtime's defaults (`Runtime.settings`), by name.
+    """
 
     provider: str = "cpu"
     threads: int = 1
+    settings: dict[str, str] = field(default_factory=dict)
 
 
 class Session(ABC):
@@ -46,6 +51,10 @@ class Runtime(ABC):
     format: ClassVar[str]
     package: ClassVar[str]
     providers: ClassVar[tuple[str, ...]] = ("cpu",)
+    # What can be set when a file is opened: allowed values by name, the default first. Runtimes take unknown keys in silence.
+    settings: ClassVar[dict[str, tuple[str, ...]]] = {}
+    # Those of them that may change answers: such a setting is held against the source model like a file of its own.
+    answering: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def version(self) -> str:
@@ -60,6 +69,19 @@ class Runtime(ABC):
         except importlib.metadata.PackageNotFoundError:
             return f"the package {self.package} is not installed"
         return None
+
+    def setting(self, options: Options, name: str) -> str:
+        """The value of one setting: as chosen, or the default. Raises `InputError` for one that does not exist."""
+        self.check(options.settings)
+        return options.settings.get(name, self.settings[name][0])
+
+    def check(self, settings: dict[str, str]) -> None:
+        """Raise `InputError` for a setting or a value that this runtime does not have."""
+        for name, value in settings.items():
+            allowed = lookup(self.settings, f"setting of {self.name}", name)
+            if value not in allowed:
+                words = f"{self.name}: the setting {name} is '{value}'; allowed are {', '.join(allowed)}."
+                raise InputError(words + suggestion(value, allowed))
 
     @abstractmethod
     def activate(self, options: Options) -> None:

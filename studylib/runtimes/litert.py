@@ -13,12 +13,17 @@ _PHONE_DELEGATES = {"gpu": "Android", "nnapi": "Android", "coreml": "iOS", "meta
 
 
 class LiteRT(Runtime):
-    """A ``.tflite`` file on the CPU (XNNPACK). Delegates of phones are named here and run on phones only."""
+    """A ``.tflite`` file on the CPU. Delegates of phones are named here and run on phones only.
+
+    Setting: ``xnnpack``, the library whose kernels the interpreter takes by itself, or else its own.
+    """
 
     name: ClassVar[str] = "litert"
     format: ClassVar[str] = "tflite"
     package: ClassVar[str] = "ai-edge-litert"
     providers: ClassVar[tuple[str, ...]] = ("cpu", *_PHONE_DELEGATES)
+    settings: ClassVar[dict[str, tuple[str, ...]]] = {"xnnpack": ("on", "off")}
+    answering: ClassVar[frozenset[str]] = frozenset(("xnnpack",))
 
     def why_not(self, provider: str, host: Host) -> str | None:
         if provider in _PHONE_DELEGATES:
@@ -30,14 +35,15 @@ class LiteRT(Runtime):
         import ai_edge_litert.interpreter  # noqa: F401
 
     def load(self, path: Path, options: Options) -> Session:
-        return _Session(path, options.threads)
+        return _Session(path, options.threads, self.setting(options, "xnnpack") == "on")
 
 
 class _Session(Session):
-    def __init__(self, path: Path, threads: int):
-        from ai_edge_litert.interpreter import Interpreter
+    def __init__(self, path: Path, threads: int, xnnpack: bool):
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-        self._interpreter = Interpreter(model_path=str(path), num_threads=threads)
+        resolver = OpResolverType.AUTO if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        self._interpreter = Interpreter(model_path=str(path), num_threads=threads, experimental_op_resolver_type=resolver)
         self._inputs, self._outputs = _tensors(self._interpreter)
         self._shapes: dict[str, tuple[int, ...]] = {}
 

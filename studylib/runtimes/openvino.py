@@ -18,13 +18,18 @@ class OpenVino(Runtime):
     """A folder with ``model.xml`` and ``model.bin``, one query at a time. Source: ``openvino.Core.compile_model``.
 
     CPU and GPU compute in the model's own float32: by themselves they take bfloat16 or float16 where the device has it.
-    An NPU has no float32.
+    An NPU has no float32. Settings: ``hint`` (what the device is asked to be good at) and ``streams`` (queries that it may
+    compute at once, each on its share of the threads); one query at a time has one stream.
     """
 
     name: ClassVar[str] = "openvino"
     format: ClassVar[str] = "openvino"
     package: ClassVar[str] = "openvino"
     providers: ClassVar[tuple[str, ...]] = tuple(_DEVICES)
+    settings: ClassVar[dict[str, tuple[str, ...]]] = {
+        "hint": ("latency", "throughput", "cumulative_throughput"),
+        "streams": ("1", "2", "4", "auto"),
+    }
 
     def why_not(self, provider: str, host: Host) -> str | None:
         reason = super().why_not(provider, host)
@@ -39,12 +44,13 @@ class OpenVino(Runtime):
         reason = None if options.provider == "cpu" else _why_no_device(options.provider)
         if reason:
             raise RefusedError(reason)
-        return _Session(path, options)
+        chosen = {name: self.setting(options, name) for name in self.settings}
+        return _Session(path, options.provider, _properties(options, **chosen))
 
 
 class _Session(Session):
-    def __init__(self, path: Path, options: Options):
-        self._model = _openvino().Core().compile_model(Path(path) / "model.xml", _DEVICES[options.provider], _settings(options))
+    def __init__(self, path: Path, provider: str, properties: dict[str, str]):
+        self._model = _openvino().Core().compile_model(Path(path) / "model.xml", _DEVICES[provider], properties)
         self._request = self._model.create_infer_request()
         self._inputs = {name: port for port in self._model.inputs for name in port.get_names()}
         self._outputs = [_output_name(port) for port in self._model.outputs]
@@ -64,14 +70,14 @@ class _Session(Session):
         return ", ".join(self._model.get_property("EXECUTION_DEVICES"))
 
 
-def _settings(options: Options) -> dict[str, str]:
-    """One stream for one query at a time; the thread count is a property of the CPU alone."""
-    settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
+def _properties(options: Options, hint: str, streams: str) -> dict[str, str]:
+    """The device's properties; the thread count is one of the CPU alone."""
+    found = {"PERFORMANCE_HINT": hint.upper(), "NUM_STREAMS": streams.upper()}
     if options.provider == "cpu":
-        settings["INFERENCE_NUM_THREADS"] = str(options.threads)
+        found["INFERENCE_NUM_THREADS"] = str(options.threads)
     if options.provider != "npu":
-        settings["INFERENCE_PRECISION_HINT"] = "f32"
-    return settings
+        found["INFERENCE_PRECISION_HINT"] = "f32"
+    return found
 
 
 def _why_no_device(provider: str) -> str | None:

@@ -9,12 +9,18 @@ from studylib.runtimes.base import Inputs, Options, Outputs, Runtime, Session
 
 
 class TensorFlow(Runtime):
-    """The serving signature of a SavedModel, or of the newest version in a serving folder. Source: ``tf.saved_model.load``."""
+    """The serving signature of a SavedModel, or of the newest version in a serving folder. Source: ``tf.saved_model.load``.
+
+    Settings: ``xla`` (whether the signature is compiled as a whole), ``inter_threads`` (operators that run beside each other;
+    by default as many as threads).
+    """
 
     name: ClassVar[str] = "tensorflow"
     format: ClassVar[str] = "saved_model"
     package: ClassVar[str] = "tensorflow"
     providers: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+    settings: ClassVar[dict[str, tuple[str, ...]]] = {"xla": ("off", "on"), "inter_threads": ("all", "1", "2", "4", "8")}
+    answering: ClassVar[frozenset[str]] = frozenset(("xla",))
 
     def why_not(self, provider: str, host: Host) -> str | None:
         if provider == "cuda" and not host.nvidia_gpu:
@@ -25,7 +31,8 @@ class TensorFlow(Runtime):
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(options.threads)
-        tf.config.threading.set_inter_op_parallelism_threads(options.threads)
+        between = self.setting(options, "inter_threads")
+        tf.config.threading.set_inter_op_parallelism_threads(options.threads if between == "all" else int(between))
         if options.provider == "cpu":
             tf.config.set_visible_devices([], "GPU")
 
@@ -34,11 +41,11 @@ class TensorFlow(Runtime):
 
         if options.provider == "cuda" and not tf.config.get_visible_devices("GPU"):
             raise RefusedError("cuda was asked for and this TensorFlow sees no GPU; install tensorflow[and-cuda]")
-        return _Session(path)
+        return _Session(path, self.setting(options, "xla") == "on")
 
 
 class _Session(Session):
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, xla: bool):
         import tensorflow as tf
 
         self._constant = tf.constant
@@ -46,7 +53,8 @@ class _Session(Session):
             (f for f in path.glob("[0-9]*") if f.name.isdigit() and (f / "saved_model.pb").exists()), key=lambda f: int(f.name)
         )
         self._model = tf.saved_model.load(str(versions[-1] if versions else path))
-        self._serve = serving_signature(self._model)
+        signature = serving_signature(self._model)
+        self._serve = tf.function(lambda **inputs: signature(**inputs), jit_compile=True) if xla else signature
         self._device = "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
 
     def run(self, inputs: Inputs) -> Outputs:
