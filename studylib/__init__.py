@@ -27,6 +27,7 @@ _HOME = {
     "adaptive_verdicts": "adaptive_verdicts",
     "sensitivity": "sensitivity",
     "why": "why",
+    "swept": "swept",
     "formats": "formats",
     "figures": "figures",
     "compare": "compare",

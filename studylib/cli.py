@@ -151,6 +151,7 @@ def _open(options: argparse.Namespace, write):
         "recipes": _names(options.recipe),
         "runtimes": _names(options.runtime),
         "batch_sizes": _sizes(options.batch),
+        "sweeps": () if options.sweep == "none" else _names(options.sweep),
         "seed": _number(options.seed, "SEED") if options.seed else None,
     }
     return open_study(options.hw, options.effort, write=write, **choice)
@@ -230,6 +231,8 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
+    from studylib.sweeps import SWEEPS
+
     parser = _Parser(prog="studylib", description=__doc__.replace("``", "`"), formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(required=True, metavar="verb")
     for name, run in (("study", study), ("plan", plan)):
@@ -246,6 +249,7 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--loss", metavar="0.01", help="share of right answers that an adaptive recipe may lose (default: 0.01)")
         verb.add_argument("--runtime", metavar="A,B", help="runtimes instead of the hardware set's, as name or name/provider")
         verb.add_argument("--batch", metavar="1,8", help="batch sizes instead of the hardware set's")
+        verb.add_argument("--sweep", metavar="A,B", help=f"what to vary, one at a time: {', '.join(SWEEPS)}; all, or none")
         verb.add_argument("--seed", help="seed of training, samples and the order of trials")
         verb.add_argument("--strict", action="store_true", help="refuse a machine that is not the declared hardware")
         verb.add_argument("--force", action="store_true", help="measure again what is measured already")

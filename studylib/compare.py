@@ -1,6 +1,6 @@
 """Who is faster, by how much, and how sure: interleaved repetitions against the baseline."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -22,10 +22,15 @@ class SpeedUp:
     comparison: stats.Comparison
     caveat: str = ""
 
+    def times(self, factor: float) -> "SpeedUp":
+        """The same with every ratio multiplied: two queries of different size, compared by sample."""
+        return replace(self, comparison=self.comparison.times(factor))
+
 
 def baseline_of(trials: list[Trial], model: str, batch_size: int) -> Trial | None:
     """TensorFlow fp32 where the study has it, otherwise the first fp32 trial in the order of the plan."""
-    floats = [t for t in trials if (t.model, t.batch_size, t.recipe, t.control) == (model, batch_size, "fp32", False)]
+    usual = [t for t in trials if t.sweep in ("", "batch")]
+    floats = [t for t in usual if (t.model, t.batch_size, t.recipe, t.control) == (model, batch_size, "fp32", False)]
     return next((trial for trial in floats if trial.runtime == "tensorflow"), floats[0] if floats else None)
 
 

@@ -83,11 +83,18 @@ def colours(names) -> dict:
     return dict(zip(unique, sns.color_palette("colorblind", len(unique)), strict=True))
 
 
-def plain_log_ticks(axes) -> None:
+def beside(columns: int):
+    """A figure of panels beside one another."""
+    figure = Figure(figsize=(1.2 + 3.3 * columns, 3.2), layout="constrained")
+    return figure, np.atleast_1d(figure.subplots(1, columns))
+
+
+def plain_log_ticks(axes, which: str = "x") -> None:
     """Ticks at 1, 2 and 5 of every decade, written as plain numbers."""
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def drawn_in(folder: Path) -> list[Drawn]:

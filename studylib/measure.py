@@ -2,10 +2,12 @@
 
 import json
 import random
+import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from studylib import sweeps
 from studylib.errors import StudyError, TrialError
 from studylib.params import Effort
 from studylib.progress import Progress
@@ -18,6 +20,8 @@ from studylib.worker import now
 _ATTEMPTS = 3
 # The queries of an offline repetition: throughput needs few, and they are long.
 _OFFLINE_VALUES = 11
+# The queries of a first look at a trial that may not be worth more.
+_LOOKED = 5
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,32 @@ class Bench:
                 found["reason"] += f"; {self._first_difference(trial)}"
             self.results.record_evaluation(evaluation_id, found)
             progress.end()
+
+    def look(self, trials: list[Trial]) -> None:
+        """Have a first short look at each trial of a batch sweep, smaller batches first, until larger ones gain nothing."""
+        for group in sweeps.groups(trials):
+            for position, trial in enumerate(group):
+                if self.results.look(trial.id) is None and trial.id not in self.cuts(group[: position + 1]):
+                    self.write(f"first look at {trial.model}, {trial.label}")
+                    self.results.record_look(trial.id, self._looked(trial))
+
+    def cuts(self, trials: list[Trial]) -> dict[str, str]:
+        """Which trials of batch sweeps are not worth measuring, with the reason, by what was looked at so far."""
+        found = {}
+        for group in sweeps.groups(trials):
+            looks = {trial.batch_size: self.results.look(trial.id) for trial in group}
+            reasons = sweeps.cut({size: look and (look.get("samples_per_s") or look["reason"]) for size, look in looks.items()})
+            found |= {trial.id: reasons[trial.batch_size] for trial in group if trial.sweep and trial.batch_size in reasons}
+        return found
+
+    def _looked(self, trial: Trial) -> dict:
+        settings = {"warmup_s": 0.0, "min_values": _LOOKED, "min_duration_s": 0.0, "max_duration_s": self.settings.max_duration_s}
+        try:
+            found = self.execute(self._job(trial) | {"kind": "measure", "settings": settings}, self.settings.timeout_s)
+        except TrialError as error:
+            return {"reason": str(error)}
+        median = statistics.median(found["values_ns"])
+        return {"samples_per_s": 1e9 * trial.batch_size / median, "n": len(found["values_ns"])}
 
     def measure(self, trials: list[Trial], campaign: int | None = None) -> int:
         """Measure what is not measured yet and return how many repetitions that was.
@@ -138,7 +168,7 @@ class Bench:
         return {"kind": "evaluate", "precision": precision, "source_format": version["source_format"], **files, **facts}
 
     def _job(self, trial: Trial) -> dict:
-        facts = ("model", "recipe", "format", "runtime", "provider", "threads", "scenario", "batch_size")
+        facts = ("model", "recipe", "format", "runtime", "provider", "threads", "scenario", "batch_size", "options")
         return {name: getattr(trial, name) for name in facts} | {
             "artifact": str(self.locate(trial.artifact_key)),
             "samples": str(self.locate(self.origins[trial.model]["samples"])),

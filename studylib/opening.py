@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from studylib import hardware, params
+from studylib import hardware, params, sweeps
 from studylib.errors import InputError
 from studylib.own import OwnModel, is_own
 from studylib.plan import Plan
@@ -19,7 +19,7 @@ from studylib.zoo import MODELS, Model
 def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str], None] = print, **choice) -> Study:
     """A study of ``params/<hardware_set>.yaml`` on this host, its parameters checked. Runs nothing, writes nothing.
 
-    ``choice``: fields of `studylib.params.Choice` that replace the file's (models, recipes, runtimes, batch_sizes, seed).
+    ``choice``: fields of `studylib.params.Choice` that replace the file's (models, recipes, runtimes, batch_sizes, sweeps, seed).
     """
     if os.environ.get("STUDYLIB_HEADLESS"):
         die_with_parent()  # otherwise a kernel whose study was killed would go on measuring beside the next one
@@ -28,6 +28,7 @@ def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str
     own = [location for location in resolved.choice.models if location not in MODELS and is_own(location)]
     if resolved.choice.assignment and not Path(resolved.choice.assignment).is_file():
         raise InputError(f"ASSIGNMENT is '{resolved.choice.assignment}'; it must be the assignment.json that a search wrote.")
+    sweeps.chosen(resolved.choice.sweeps)
     params.check_names(resolved, [*MODELS, *own], [*names(), params.ALL], providers)
     plan = Plan(resolved, hardware.probe(), chosen_models(resolved.choice, own))
     return Study(plan, params.outputs_root() / resolved.hardware.name, write)

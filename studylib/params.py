@@ -97,6 +97,8 @@ class Choice(Section):
     recipes: Names
     runtimes: Names
     batch_sizes: BatchSizes
+    # Names of `studylib.sweeps`: one setting varied at a time, of fp32.
+    sweeps: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
     seed: Annotated[StrictInt, Field(ge=0, lt=2**32)] = SEED
     data: Location | None = None
     task: Literal["classification", "question_answering", "speech_recognition", "other"] | None = None
@@ -108,7 +110,7 @@ class Choice(Section):
     # Share of the busy processor time that other virtual machines may take before a repetition is invalid.
     max_steal: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.2
 
-    @field_validator("models", "recipes", "runtimes", "batch_sizes")
+    @field_validator("models", "recipes", "runtimes", "batch_sizes", "sweeps")
     @classmethod
     def _no_duplicates(cls, values: tuple) -> tuple:
         plain = [value.removesuffix("/cpu") if isinstance(value, str) else value for value in values]
@@ -123,6 +125,7 @@ class _Override(Section):
     recipes: Names | None = None
     runtimes: Names | None = None
     batch_sizes: BatchSizes | None = None
+    sweeps: Annotated[tuple[Name, ...], Field(max_length=64)] | None = None
 
 
 class _Efforts(Section):
@@ -152,9 +155,15 @@ class StudyParams(Section):
         """The command that runs this study again."""
         words = [f"make study HW={self.hardware.name} EFFORT={self.effort}"]
         usual = resolve(self.hardware.name, self.effort).choice
-        for variable, field in (("MODEL", "models"), ("RECIPE", "recipes"), ("RUNTIME", "runtimes"), ("BATCH", "batch_sizes")):
+        for variable, field in (
+            ("MODEL", "models"),
+            ("RECIPE", "recipes"),
+            ("RUNTIME", "runtimes"),
+            ("BATCH", "batch_sizes"),
+            ("SWEEP", "sweeps"),
+        ):
             if getattr(self.choice, field) != getattr(usual, field):
-                words.append(f"{variable}={shlex.quote(','.join(map(str, getattr(self.choice, field))))}")
+                words.append(f"{variable}={shlex.quote(','.join(map(str, getattr(self.choice, field))) or 'none')}")
         if self.choice.seed != usual.seed:
             words.append(f"SEED={self.choice.seed}")
         words += [f"LOSS={self.choice.max_accuracy_loss}"] if self.choice.max_accuracy_loss != usual.max_accuracy_loss else []
@@ -173,6 +182,7 @@ class StudyParams(Section):
             "recipes": list(choice.recipes),
             "runtimes": list(choice.runtimes),
             "batch_sizes": list(choice.batch_sizes),
+            "sweeps": list(choice.sweeps),
             "seed": choice.seed,
             "data": choice.data,
             "task": choice.task,

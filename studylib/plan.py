@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from studylib import hardware
+from studylib import hardware, sweeps
 from studylib.adaptive import Assignment
 from studylib.params import ALL, RANDOM_SQNR_DB, StudyParams
 from studylib.recipes import RECIPES, names, split_recipe, why_no_chain
 from studylib.records import Conversion, Trial
 from studylib.runtimes import RUNTIMES, split_name
 from studylib.scenarios import scenario_for
+from studylib.sweeps import USUAL, Point
 from studylib.targets import Hops, Making
 from studylib.zoo import Model
 
@@ -27,6 +28,7 @@ _HARNESS = (
     "stats.py",
     "executors/local.py",
     "runtimes",
+    "sweeps.py",
     "zoo/base.py",
     "arrays.py",
 )
@@ -68,7 +70,23 @@ class Plan:
                 floats = [trial for trial in of_model if trial.recipe == "fp32" and not trial.reason]
                 if floats and batch_size == min(choice.batch_sizes):
                     trials.append(replace(floats[-1], control=True))
+            trials += self._swept(model)
         return trials
+
+    def _swept(self, model: str) -> list[Trial]:
+        """The points of all sweeps, of fp32 in every runtime that can run."""
+        choice, least = self.params.choice, min(self.params.choice.batch_sizes)
+        if "fp32" not in self.recipes:
+            return []
+        points = [
+            (runtime, name, point)
+            for name in sweeps.chosen(choice.sweeps)
+            for runtime in choice.runtimes
+            for point in sweeps.points(name, RUNTIMES[split_name(runtime)[0]], self.threads, choice.batch_sizes)
+        ]
+        found = [self._planned(model, runtime, "fp32", point.batch_size or least, name, point) for runtime, name, point in points]
+        # Why fp32 cannot run there is said by its usual trial already.
+        return [trial for trial in found if not trial.reason]
 
     @cached_property
     def conversions(self) -> list[Conversion]:
@@ -100,7 +118,7 @@ class Plan:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _planned(self, model: str, runtime_name: str, recipe: str, batch_size: int) -> Trial:
+    def _planned(self, model: str, runtime_name: str, recipe: str, batch_size: int, sweep: str = "", point: Point = USUAL) -> Trial:
         name, provider = split_name(runtime_name)
         runtime, origin = RUNTIMES[name], self.models[model].source_format
         reason = (
@@ -109,12 +127,16 @@ class Plan:
             or _why_not_here(recipe, name, self.models[model])
         )
         keys = [] if reason else self._keys(model, [(recipe, runtime.format)])
-        return self._trial(model, name, provider, recipe, runtime.format, keys, batch_size, reason)
+        return self._trial(model, name, provider, recipe, runtime.format, keys, batch_size, reason, sweep, point)
 
-    def _trial(self, model, runtime, provider, recipe, format, keys, batch_size=1, reason=None) -> Trial:
+    def _trial(
+        self, model, runtime, provider, recipe, format, keys, batch_size=1, reason=None, sweep: str = "", point: Point = USUAL
+    ) -> Trial:
         version = "" if reason else RUNTIMES[runtime].version
         artifact = keys[-1] if keys else ""
+        answering = {name: value for name, value in point.settings.items() if name in RUNTIMES[runtime].answering}
         facts = (artifact, self.origins[model]["reference"], runtime, version, provider, self.threads, self._conditions)
+        facts += (sweeps.text(answering),) if answering else ()
         return Trial(
             model=model,
             weights=self.models[model].weights,
@@ -123,12 +145,14 @@ class Plan:
             runtime=runtime,
             runtime_version=version,
             provider=provider,
-            threads=self.threads,
+            threads=point.threads or self.threads,
             scenario=scenario_for(batch_size),
             batch_size=batch_size,
             artifact_key=artifact,
             evaluation_id="" if reason else "evaluation-" + digest(facts)[:16],
             conditions=self._conditions,
+            options=sweeps.text(point.settings),
+            sweep=sweep,
             reason=reason,
         )
 

@@ -18,7 +18,9 @@ log = logging.getLogger(__name__)
 class Trial:
     """One thing to measure. ``reason`` says from the start why it is skipped; ``control`` marks the A/A twin.
 
-    ``conditions`` is a hash of all that changes a measurement and is not named here: host, effort, harness.
+    ``options``: settings of the runtime that differ from its defaults, as ``graph=basic``; ``sweep``: the name of the sweep
+    that varies something here, empty for the usual. ``conditions`` is a hash of all that changes a measurement and is not
+    named here: host, effort, harness.
     """
 
     model: str
@@ -34,6 +36,8 @@ class Trial:
     artifact_key: str
     evaluation_id: str
     conditions: str
+    options: str = ""
+    sweep: str = ""
     control: bool = False
     reason: str | None = None
 
@@ -51,7 +55,9 @@ class Trial:
     def label(self) -> str:
         """A short name that is unique within one model."""
         batch = "" if self.batch_size == 1 else f" x{self.batch_size}"
-        return f"{self.where} {self.recipe}{batch}{' (A/A)' if self.control else ''}"
+        threads = f" {self.threads} thread{'s' * (self.threads > 1)}" if self.sweep == "threads" else ""
+        options = f" [{self.options}]" if self.options else ""
+        return f"{self.where} {self.recipe}{batch}{threads}{options}{' (A/A)' if self.control else ''}"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from studylib import adaptive_verdicts, compare, compression, drawing, figures, formats, sensitivity, tables, why
+from studylib import adaptive_verdicts, compare, compression, drawing, figures, formats, sensitivity, swept, tables, why
 from studylib.artifact import write_bytes, write_text
 from studylib.results import Results
 
@@ -19,6 +19,7 @@ _TABLES = {
     "sensitivity": ("Sensitivity of layers", sensitivity.layers),
     "searches": ("Every step of the searches", sensitivity.searches),
     "speed_ups": ("Speed-up over the baseline", tables.speed_ups),
+    "swept": ("What each setting is worth", swept.settings),
     "latency": ("Latency, throughput, memory and cold start", tables.latency),
     "quality": ("Quality and parity", tables.quality),
     "accuracy": ("Change of accuracy on the same samples", tables.accuracy_changes),

@@ -71,6 +71,14 @@ class Results:
             if (self._cached(path, read_sealed) or {}).get("status") == "failed":
                 path.unlink()
 
+    def record_look(self, trial_id: str, look: dict) -> None:
+        """Keep what a first look at a trial of a sweep found: ``samples_per_s`` and ``n``, or the ``reason`` why it failed."""
+        write_sealed(self.raw / trial_id / "look.json", look)
+
+    def look(self, trial_id: str) -> dict | None:
+        path = self.raw / trial_id / "look.json"
+        return self._cached(path, read_sealed) if path.exists() else None
+
     # --- the study ---------------------------------------------------------------------------------------------------
 
     def save_plan(

@@ -5,7 +5,7 @@ Values of one process are alike, so every interval resamples whole repetitions, 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,6 +37,13 @@ class Comparison:
     level: float
     n: int
     verdict: str
+
+    def times(self, factor: float) -> "Comparison":
+        """The same with every ratio multiplied: two queries of different size, compared by sample."""
+        if self.low is None:
+            return replace(self, ratio=self.ratio * factor)
+        low, high = self.low * factor, self.high * factor
+        return replace(self, ratio=self.ratio * factor, low=low, high=high, verdict=verdict(low, high))
 
 
 def minimum_values(percentile: float, confidence: float = 0.99, discarded: int = 1) -> int:

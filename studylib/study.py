@@ -5,11 +5,11 @@ import json
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from studylib import hardware, params
+from studylib import hardware, params, sweeps
 from studylib.artifact import Artifact, Store, output_error, remove_leftovers, write_bytes
 from studylib.errors import ArtifactError, InputError
 from studylib.executors import LocalExecutor
@@ -83,8 +83,14 @@ class Study:
 
     @property
     def same(self) -> list[Trial]:
-        """Trials whose artifact passed the parity gate: those that are timed."""
+        """Trials whose artifact passed the parity gate."""
         return [trial for trial in self.made if (self.results.evaluation(trial.evaluation_id) or {}).get("status") == "ok"]
+
+    @property
+    def timed(self) -> list[Trial]:
+        """Trials that passed the parity gate and that no sweep was cut short before."""
+        cuts = self.bench.cuts(self.same)
+        return [trial for trial in self.same if trial.id not in cuts]
 
     # --- steps -------------------------------------------------------------------------------------------------------
 
@@ -122,7 +128,8 @@ class Study:
         self.evaluate(matrix=matrix)
         campaign = self.results.newest_campaign() + 1 if force else None
         least = min(self.params.choice.batch_sizes)
-        repetitions = self.bench.measure([t for t in self.same if not smallest or t.batch_size == least], campaign)
+        self.bench.look([t for t in self.same if not smallest])
+        repetitions = self.bench.measure([t for t in self.timed if not smallest or (t.batch_size == least and not t.sweep)], campaign)
         if not repetitions:
             self.write(self.nothing_to_measure())
         self.save()
@@ -142,7 +149,14 @@ class Study:
         known = self._final_failures()
         present = [target["key"] in known or self._is_present(target["key"]) for target in self.plan.targets]
         evaluated = all(self.results.evaluation(trial.evaluation_id) for trial in [*self.made, *self.converted])
-        return planned and all(present) and evaluated and not any(self.bench.waiting(self.same))
+        return planned and all(present) and evaluated and not any(self.bench.waiting(self.timed)) and self._is_looked_at
+
+    @property
+    def _is_looked_at(self) -> bool:
+        """Whether every trial of a batch sweep was looked at, or was cut off before."""
+        cuts = self.bench.cuts(self.same)
+        swept = [trial for group in sweeps.groups(self.same) for trial in group]
+        return all(trial.id in cuts or self.results.look(trial.id) for trial in swept)
 
     def nothing_to_measure(self) -> str:
         """What to say of a study that had nothing left to measure: when its numbers were taken."""
@@ -246,7 +260,9 @@ class Study:
         made = [self.artifact(key).to_json() | packed.get(key, {}) for key in keys if self.is_made(key)]
         made = sorted(made, key=lambda facts: facts["key"])
         described = {kind: self._described(kind, failures) for kind in ("inside", "search")}
-        self.results.save_plan(self.trials, self._run_facts(failures), made, self.plan.conversions, described)
+        cuts = self.bench.cuts(self.same)
+        trials = [replace(trial, reason=cuts[trial.id]) if trial.id in cuts else trial for trial in self.trials]
+        self.results.save_plan(trials, self._run_facts(failures), made, self.plan.conversions, described)
 
     def _save_assignments(self) -> None:
         """Put what searches found where people find it: ``adaptive/<model>-<format>.json``, to be applied with ``ASSIGNMENT``."""

@@ -83,7 +83,7 @@ def quality(results: Results) -> pd.DataFrame:
     rows = []
     for trial in results.plan():
         found = results.evaluation(trial.evaluation_id) if trial.evaluation_id else None
-        if found is None or trial.control or trial.batch_size != smallest:
+        if found is None or trial.control or trial.sweep or trial.batch_size != smallest:
             continue
         passed = {"ok": "passed", "failed": f"failed: {found['reason']}"}[found["status"]]
         rows.append(_key(trial) | {"parity": passed} | _quality_columns(trial, found))

@@ -153,10 +153,11 @@ def measure(job: dict) -> dict:
 def open_session(job: dict):
     """Open the job's artifact in its runtime; returns session, samples and the facts of the cold start."""
     from studylib.runtimes import RUNTIMES, Options
+    from studylib.sweeps import read
     from studylib.zoo import Samples
 
     samples = Samples.load(Path(job["samples"]))
-    runtime, options = RUNTIMES[job["runtime"]], Options(job["provider"], job["threads"])
+    runtime, options = RUNTIMES[job["runtime"]], Options(job["provider"], job["threads"], read(job["options"]))
     times = {"process": STARTED_NS - job["spawned_ns"]}
     start = time.perf_counter_ns()
     runtime.activate(options)

@@ -12,7 +12,15 @@ from studylib.executors import LocalExecutor
 def _job(recording, **content):
     artifact, samples = recording("job", **content)
     settings = {"warmup_s": 0, "min_values": 20, "min_duration_s": 0, "max_duration_s": 5}
-    facts = {"kind": "measure", "runtime": "replay", "provider": "cpu", "threads": 1, "scenario": "single_stream", "batch_size": 1}
+    facts = {
+        "kind": "measure",
+        "runtime": "replay",
+        "provider": "cpu",
+        "threads": 1,
+        "options": "",
+        "scenario": "single_stream",
+        "batch_size": 1,
+    }
     return facts | {"recipe": "fp32", "artifact": str(artifact), "samples": str(samples), "settings": settings}
 
 
@@ -60,7 +68,7 @@ def test_the_parent_sleeps_while_the_child_works(recording):
 
 
 def test_threads_are_explicit_for_every_library():
-    environment = LocalExecutor(3).environment()
+    environment = LocalExecutor(3).environment(3)
     assert {environment[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} == {"3"}
 
 

@@ -36,7 +36,7 @@ class LocalExecutor:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=self.environment(),
+                env=self.environment(job.get("threads", self.threads)),
                 cwd=folder,
                 start_new_session=True,
             )
@@ -50,11 +50,10 @@ class LocalExecutor:
                 raise _failure(process.returncode, tail)
             return json.loads(result_path.read_text(encoding="utf-8"))
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, threads: int) -> dict[str, str]:
         """The child's environment: threads explicit for every library, frameworks quiet, our own sources importable."""
-        threads = str(self.threads)
         path = os.pathsep.join(filter(None, [str(root()), os.environ.get("PYTHONPATH")]))
-        counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+        counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
         return os.environ | counts | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
 
 
