@@ -29,6 +29,7 @@ _HOME = {
     "why": "why",
     "swept": "swept",
     "formats": "formats",
+    "roofline": "roofline",
     "figures": "figures",
     "compare": "compare",
     "stats": "stats",

@@ -11,6 +11,7 @@ from studylib.drawing import show as show
 from studylib.format_figures import contents, matrix
 from studylib.precision_figures import precisions
 from studylib.results import Results
+from studylib.roofline_figures import roofline
 from studylib.swept import batches
 
 _VERDICT_COLOURS = {"faster": "#0173b2", "slower": "#d55e00", "cannot tell": "#767676"}
@@ -18,7 +19,7 @@ _VERDICT_COLOURS = {"faster": "#0173b2", "slower": "#d55e00", "cannot tell": "#7
 
 def draw_all(results: Results) -> list[drawing.Drawn]:
     """Draw and save every figure for which there are numbers; returns what was saved, in reading order."""
-    every = (trade_off, speed_ups, distributions, sizes, sensitivities, precisions, batches, matrix, contents)
+    every = (trade_off, speed_ups, roofline, distributions, sizes, sensitivities, precisions, batches, matrix, contents)
     drawn = [made for draw in every if (made := drawing.save(results, *draw(results)))]
     drawing.remove_others(results.folder / "figures", drawn)
     write_text(results.folder / "figures" / "figures.json", json.dumps([made.__dict__ for made in drawn], indent=1))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from studylib import adaptive_verdicts, compare, compression, drawing, figures, formats, sensitivity, swept, tables, why
+from studylib import adaptive_verdicts, compare, compression, drawing, figures, formats, roofline, sensitivity, swept, tables, why
 from studylib.artifact import write_bytes, write_text
 from studylib.results import Results
 
@@ -21,6 +21,8 @@ _TABLES = {
     "speed_ups": ("Speed-up over the baseline", tables.speed_ups),
     "swept": ("What each setting is worth", swept.settings),
     "latency": ("Latency, throughput, memory and cold start", tables.latency),
+    "roofline": ("How far from this machine's limit", roofline.rows),
+    "peaks": ("What this machine can do at most", roofline.peaks),
     "quality": ("Quality and parity", tables.quality),
     "accuracy": ("Change of accuracy on the same samples", tables.accuracy_changes),
     "artifacts": ("Artifacts", tables.artifacts),

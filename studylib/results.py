@@ -138,6 +138,14 @@ class Results:
         """What the search for each adaptive artifact found: layers with their precision, ranking, steps; by the artifact's key."""
         return self._read("search.json", dict) if (self.folder / "search.json").exists() else {}
 
+    def save_peaks(self, peaks: dict[int, dict]) -> None:
+        """Write ``peaks.json``: what the measuring host can do at most, by number of threads (see `studylib.peaks`)."""
+        write_text(self.folder / "peaks.json", json.dumps(peaks, indent=1))
+
+    def peaks(self) -> dict[str, dict]:
+        """What the measuring host can do at most, by number of threads; empty where it was not measured."""
+        return self._read("peaks.json", dict) if (self.folder / "peaks.json").exists() else {}
+
     def conversion_status(self, cell: Conversion) -> tuple[str, str]:
         """(ok, written, no path, failed or pending) and the reason in words."""
         if cell.reason:

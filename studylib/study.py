@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from studylib import hardware, params, sweeps
+from studylib import hardware, params, peaks, sweeps
 from studylib.artifact import Artifact, Store, output_error, remove_leftovers, write_bytes
 from studylib.errors import ArtifactError, InputError
 from studylib.executors import LocalExecutor
@@ -129,7 +129,9 @@ class Study:
         campaign = self.results.newest_campaign() + 1 if force else None
         least = min(self.params.choice.batch_sizes)
         self.bench.look([t for t in self.same if not smallest])
-        repetitions = self.bench.measure([t for t in self.timed if not smallest or (t.batch_size == least and not t.sweep)], campaign)
+        chosen = [t for t in self.timed if not smallest or (t.batch_size == least and not t.sweep)]
+        self._measure_peaks(chosen, campaign)
+        repetitions = self.bench.measure(chosen, campaign)
         if not repetitions:
             self.write(self.nothing_to_measure())
         self.save()
@@ -199,6 +201,14 @@ class Study:
             memory_bytes=self.params.hardware.memory_bytes,
             write=self.write,
         )
+
+    def _measure_peaks(self, trials: list[Trial], campaign: int | None) -> None:
+        """Before anything is timed, what this host can do at most with the same threads; kept, and measured again with FORCE=1."""
+        if any(self.bench.waiting(trials, campaign)):
+            where, limit = params.outputs_root() / ".peaks", self.params.settings.timeout_s
+            counts = sorted({trial.threads for trial in trials})
+            facts = {n: peaks.of_host(self.host.id, n, where, LocalExecutor(n).run, limit, self.write, bool(campaign)) for n in counts}
+            self.results.save_peaks(facts)
 
     @cached_property
     def _artifacts(self) -> dict[str, Artifact]:

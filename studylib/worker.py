@@ -2,7 +2,7 @@
 
 The job and its result are plain JSON. The result file appears whole or not at all. Kinds of job: ``build`` (make
 artifacts), ``evaluate`` (quality of one artifact in one runtime), ``locate`` (where an artifact that is not the same model
-begins to differ), ``measure`` (one repetition of one trial).
+begins to differ), ``measure`` (one repetition of one trial), ``peaks`` (what this host can do at most).
 """
 
 import json
@@ -150,6 +150,13 @@ def measure(job: dict) -> dict:
     }
 
 
+def peaks(job: dict) -> dict:
+    """What this host can do at most with ``threads``: arithmetic and memory bandwidth."""
+    from studylib.peaks.measuring import measure
+
+    return measure(job["threads"]) | {"measured_at": now()}
+
+
 def open_session(job: dict):
     """Open the job's artifact in its runtime; returns session, samples and the facts of the cold start."""
     from studylib.runtimes import RUNTIMES, Options
@@ -217,7 +224,7 @@ def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
 
 
-JOBS = {"build": build, "evaluate": evaluate, "locate": locate, "measure": measure}
+JOBS = {"build": build, "evaluate": evaluate, "locate": locate, "measure": measure, "peaks": peaks}
 
 
 def main(job_path: str, result_path: str) -> None:

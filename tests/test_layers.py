@@ -24,6 +24,7 @@ LAYERS = (
         "descriptions",
         "adaptive",
         "searching",
+        "peaks",
     ),
     ("worker", "measure", "compare"),
     ("executors",),
@@ -38,11 +39,13 @@ LAYERS = (
         "adaptive_verdicts",
         "sensitivity",
         "why",
+        "roofline",
         "drawing",
         "format_figures",
         "compression_figures",
         "precision_figures",
         "swept",
+        "roofline_figures",
         "figures",
         "report",
         "notebooks",
@@ -70,7 +73,7 @@ HEAVY = {
     "coremltools",
     "tensorflow_model_optimization",
 }
-HEAVY_HOMES = {"zoo", "training", "recipes", "runtimes", "inside", "divergence", "own", "adaptive"}
+HEAVY_HOMES = {"zoo", "training", "recipes", "runtimes", "inside", "divergence", "own", "adaptive", "peaks"}
 
 
 def _files():
