@@ -7,7 +7,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
-from studylib import drawing, roofline as model_of_roofs, tables
+from studylib import drawing, tables
+from studylib import roofline as model_of_roofs
 from studylib.peaks import Peaks
 from studylib.results import Results
 
@@ -48,10 +49,10 @@ def roofline(results: Results):
 
 def _caption(placed: list) -> str:
     caption = (
-        "Roofs are what this host reached, the fastest of all rounds; bars are the 95 % interval of the median latency. Operations are twice "
-        "the multiply-accumulates; bytes are the least: weights, inputs and outputs. A point is held against the roof of its own arithmetic "
-        "and of a working set of its own size, which lies between the two slopes; labels give the share of that roof, and the table gives "
-        "every point."
+        "Roofs are what this host reached, the fastest of all rounds; bars are the 95 % interval of the median latency. Operations are "
+        "twice the multiply-accumulates; bytes are the least: weights, inputs and outputs. A point is held against the roof of its own "
+        "arithmetic and of a working set of its own size, which lies between the two slopes; labels give the share of that roof where "
+        "there is room, and the table gives every point."
     )
     suspicious = sum(point.is_suspicious for point in placed)
     return caption + (f" SUSPICIOUS: {suspicious} of {len(placed)} points lie above their roof; the table says why." if suspicious else "")
