@@ -179,7 +179,6 @@ def _remarks(point: Point, inside: dict, host: Peaks):
             f"SUSPICIOUS: {point.fraction.value:.2f} times the roof. Either the peaks are too low (FORCE=1 measures them again), or the "
             "runtime does less than was counted: fewer multiplications (Winograd), zeros left out, a lower precision than the file's"
         )
-    if host.busy:
         yield host.busy
     weights = inside["weight_bytes"]
     floats = sum(size for name, size in weights.items() if "float" in name) / sum(weights.values())
@@ -206,7 +205,7 @@ def _columns(point: Point) -> dict:
         "bound by": f"{point.bound} ({bound})",
         "roof Gop/s": tables.digits(point.roof_per_s / 1e9),
         "% of roof": with_interval(point.fraction, 0.01),
-        "remarks": "; ".join(point.remarks),
+        "remarks": "; ".join(filter(None, point.remarks)),
     }
 
 

@@ -5,7 +5,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-from matplotlib.transforms import Bbox
 
 from studylib import drawing, tables
 from studylib import roofline as model_of_roofs
@@ -13,11 +12,16 @@ from studylib.peaks import Peaks
 from studylib.results import Results
 
 _MARKERS = {"float32": "o", "int8": "s"}
-_ROOFS = {"float32": "#555555", "int8": "#000000"}
-_LEVELS = (("main memory", "-"), ("smallest working set", "--"))
+_ROOFS = {"float32": "#777777", "int8": "#222222"}
+_LEVELS = (("main memory", "-"), ("fastest cache", "--"))
 _SUSPICIOUS = "#d00000"
+# Points nearer than this to one another look like one.
+_SPOT_PX = 6
 # Where a label may stand beside its point: offsets in points, horizontal alignment.
-_PLACES = ((7, -3, "left"), (-7, -3, "right"), (0, 7, "center"), (0, -12, "center"))
+_PLACES = (
+    (7, -3, "left"), (-7, -3, "right"), (0, 7, "center"), (0, -12, "center"),
+    (-3, 6, "right"), (3, 6, "left"), (-3, -11, "right"), (3, -11, "left"),
+)  # fmt: skip
 
 
 def roofline(results: Results):
@@ -60,7 +64,7 @@ def _caption(placed: list) -> str:
 
 def _panel(axes, part: list, host: Peaks, colours: dict) -> None:
     compute = {name: peak.per_s for name, peak in (("float32", host.float32), ("int8", host.int8)) if peak}
-    slopes = dict(zip([name for name, _ in _LEVELS], (host.main_memory, host.memory[0]), strict=True))
+    slopes = dict(zip([name for name, _ in _LEVELS], (host.main_memory, host.bandwidth(0)[1]), strict=True))
     intensities = [point.intensity for point in part]
     ridges = [per_s / host.main_memory.peak.per_s for per_s in compute.values()]
     left, right = min(*intensities, *ridges) / 3, max(*intensities, *ridges) * 3
@@ -77,41 +81,37 @@ def _panel(axes, part: list, host: Peaks, colours: dict) -> None:
     highest = max(*compute.values(), *(point.achieved.value for point in part)) / 1e9
     axes.set(xscale="log", yscale="log", xlim=(left, right), ylim=(lowest / 3, highest * 2))
     axes.set(xlabel="operations for each byte that must be moved (log)", ylabel="achieved, Gop/s (log)")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(LogLocator(numticks=9))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-        axis.set_minor_formatter(NullFormatter())
-    axes.legend(
-        handles=_legend(part, host, compute, slopes, colours), fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False
-    )
+    drawing.plain_log_ticks(axes)
+    axes.yaxis.set_major_locator(LogLocator(numticks=9))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    handles = _legend(part, host, slopes, colours)
+    axes.legend(handles=handles, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
 
 
 def _roofs(axes, compute: dict, slopes: dict, left: float, right: float) -> None:
     """Each arithmetic is flat from where the fastest memory feeds it; each memory rises until it feeds the fastest arithmetic."""
     fastest = max(level.peak.per_s for level in slopes.values())
     for name, per_s in compute.items():
-        axes.plot([max(left, per_s / fastest), right], [per_s / 1e9] * 2, color=_ROOFS[name], linewidth=1.4, zorder=1)
+        axes.plot([max(left, per_s / fastest), right], [per_s / 1e9] * 2, color=_ROOFS[name], linewidth=2, zorder=1)
+        words = f"{name}: {tables.digits(per_s / 1e9)} Gop/s "
+        axes.annotate(words, (right, per_s / 1e9), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=7, color=_ROOFS[name])
     for name, style in _LEVELS:
         bandwidth = slopes[name].peak.per_s
         ends = np.array([left, max(compute.values()) / bandwidth])
         axes.plot(ends, ends * bandwidth / 1e9, color="#555555", linewidth=1.2, linestyle=style, zorder=1)
 
 
-def _legend(part: list, host: Peaks, compute: dict, slopes: dict, colours: dict) -> list:
+def _legend(part: list, host: Peaks, slopes: dict, colours: dict) -> list:
     runtimes = dict.fromkeys(point.trial.where for point in part)
     dots = [Line2D([], [], color=colours[name], marker="o", linestyle="", label=name) for name in runtimes]
     kinds = dict.fromkeys(point.arithmetic for point in part)
     marks = [Line2D([], [], color="#999999", marker=_MARKERS[name], linestyle="", label=f"computes in {name}") for name in kinds]
-    flats = [
-        Line2D([], [], color=_ROOFS[name], linewidth=1.4, label=f"{name}: {tables.digits(compute[name] / 1e9)} Gop/s")
-        for name in reversed(compute)
-    ]
     slopes_ = [Line2D([], [], color="#555555", linestyle=style, label=f"{_level_name(name, slopes[name])} GB/s") for name, style in _LEVELS]
-    odd = [
-        Line2D([], [], color="white", marker="o", markeredgecolor=_SUSPICIOUS, markeredgewidth=1.8, linestyle="", label="above its roof")
-    ]
+    above = {"color": "white", "marker": "o", "markeredgecolor": _SUSPICIOUS, "markeredgewidth": 1.8, "label": "above its roof"}
+    odd = [Line2D([], [], linestyle="", **above)] if any(point.is_suspicious for point in part) else []
     busy = [Line2D([], [], linestyle="", label="host was busy: roofs may be too low")] if host.busy else []
-    return [*dots, *marks, *(odd if any(point.is_suspicious for point in part) else []), *flats, *slopes_, *busy]
+    return [*dots, *marks, *odd, *slopes_, *busy]
 
 
 def _level_name(name: str, level) -> str:
@@ -120,24 +120,36 @@ def _level_name(name: str, level) -> str:
 
 
 def _label(axes, part: list) -> None:
-    """Name points with the share of their roof, the nearest to it first, as long as no label hides a point or another label."""
+    """Name points with the share of their roof, the nearest to it first, where a label hides nothing and can be of no other point."""
     renderer = axes.figure.canvas.get_renderer()
-    within, taken = axes.get_window_extent(renderer), []
-    for point in part:
-        x, y = axes.transData.transform((point.intensity, point.achieved.value / 1e9))
-        taken.append(Bbox.from_bounds(x - 5, y - 5, 10, 10))
-    for point in sorted(part, key=lambda point: point.fraction.value, reverse=True):
-        batch = f" x{point.trial.batch_size}" if point.trial.batch_size > 1 else ""
-        words = f"{point.trial.recipe}{batch} {tables.digits(100 * point.fraction.value)} %"
+    within, boxes, named = axes.get_window_extent(renderer), [], []
+    spots = axes.transData.transform([(point.intensity, point.achieved.value / 1e9) for point in part])
+    for number in sorted(range(len(part)), key=lambda number: part[number].fraction.value, reverse=True):
+        gaps = np.hypot(*(spots - spots[number]).T)
+        if any(gaps[other] < _SPOT_PX for other in named):
+            continue  # one label for what lies on one spot
+        point, others = part[number], spots[gaps >= _SPOT_PX]
         for right, up, side in _PLACES:
-            text = axes.annotate(
-                words, (point.intensity, point.achieved.value / 1e9), xytext=(right, up), textcoords="offset points", ha=side,
-                fontsize=6.5, zorder=4,
-            )  # fmt: skip
+            place = {"xytext": (right, up), "textcoords": "offset points", "ha": side, "fontsize": 6.5, "zorder": 4}
+            text = axes.annotate(_words(point), (point.intensity, point.achieved.value / 1e9), **place)
             text.set_in_layout(False)
             box = text.get_window_extent(renderer)
-            fits = within.containsx(box.x0) and within.containsx(box.x1) and within.containsy(box.y0) and within.containsy(box.y1)
-            if fits and not any(box.overlaps(other) for other in taken):
-                taken.append(box)
+            inside = within.x0 <= box.x0 and box.x1 <= within.x1 and within.y0 <= box.y0 and box.y1 <= within.y1
+            own = _distance(box, spots[number : number + 1]).min()
+            clear = not len(others) or _distance(box, others).min() > own + _SPOT_PX
+            if inside and clear and not any(box.overlaps(other) for other in boxes):
+                boxes.append(box)
+                named.append(number)
                 break
             text.remove()
+
+
+def _words(point) -> str:
+    batch = f" x{point.trial.batch_size}" if point.trial.batch_size > 1 else ""
+    return f"{point.trial.recipe}{batch} {tables.digits(100 * point.fraction.value)} %"
+
+
+def _distance(box, spots: np.ndarray) -> np.ndarray:
+    """Pixels from a box to each of ``spots``, shape (n, 2); 0 inside."""
+    x, y = spots.T
+    return np.hypot(np.maximum(0, np.maximum(box.x0 - x, x - box.x1)), np.maximum(0, np.maximum(box.y0 - y, y - box.y1)))
