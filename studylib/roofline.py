@@ -97,7 +97,7 @@ def peaks(results: Results) -> pd.DataFrame:
             {"threads": read.threads, "what": f"memory, {size_text(level.working_set_bytes)}", **_peak_columns(level.peak, "GB/s")}
             for level in read.memory
         ]
-    return pd.DataFrame(found, columns=columns).fillna("")
+    return pd.DataFrame([dict.fromkeys(columns, "") | row for row in found], columns=columns)
 
 
 _UNREADABLE = "the peaks cannot be read; `make study FORCE=1` measures them again"

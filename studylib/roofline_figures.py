@@ -44,7 +44,7 @@ def roofline(results: Results):
             axes.set(title=f"{model}, {threads} threads")
             drawn.append((axes, part))
             best = max(part, key=lambda point: point.fraction.value)
-            told.append(f"{model}, {threads} threads: {best.trial.label} is nearest to its roof with {100 * best.fraction.value:.3g} %.")
+            told.append(f"{model}, {threads} threads: {best.trial.label} reaches most of its roof, {100 * best.fraction.value:.3g} %.")
         figure.draw_without_rendering()
         for axes, part in drawn:
             _label(axes, part)
@@ -131,7 +131,8 @@ def _label(axes, part: list) -> None:
         point, others = part[number], spots[gaps >= _SPOT_PX]
         for right, up, side in _PLACES:
             place = {"xytext": (right, up), "textcoords": "offset points", "ha": side, "fontsize": 6.5, "zorder": 4}
-            text = axes.annotate(_words(point), (point.intensity, point.achieved.value / 1e9), **place)
+            words = _words(point) + (f" (+{together} here)" if (together := int((gaps < _SPOT_PX).sum()) - 1) else "")
+            text = axes.annotate(words, (point.intensity, point.achieved.value / 1e9), **place)
             text.set_in_layout(False)
             box = text.get_window_extent(renderer)
             inside = within.x0 <= box.x0 and box.x1 <= within.x1 and within.y0 <= box.y0 and box.y1 <= within.y1
