@@ -75,7 +75,7 @@ def points(results: Results) -> list[Point]:
 
 def rows(results: Results) -> pd.DataFrame:
     """Every timed trial: operations, least bytes, what was achieved, which roof bounds it, how much of the roof it reaches."""
-    columns = [*tables.KEY, "Mop", "least MB", "op/byte", "Gop/s", "bound by", "roof Gop/s", "% of roof", "remarks"]
+    columns = [*tables.KEY, "setting", "Mop", "least MB", "op/byte", "Gop/s", "bound by", "roof Gop/s", "% of roof", "remarks"]
     return pd.DataFrame([_columns(point) for point in points(results)], columns=columns)
 
 
@@ -190,6 +190,7 @@ def _remarks(point: Point, inside: dict, host: Peaks):
 
 def _columns(point: Point) -> dict:
     key = {"model": point.trial.model, "runtime": point.trial.where, "recipe": point.trial.recipe, "batch": point.trial.batch_size}
+    key["setting"] = point.trial.options or (f"{point.trial.threads} threads" if point.trial.sweep == "threads" else "")
     if point.reason:
         return (
             key

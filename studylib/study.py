@@ -203,12 +203,11 @@ class Study:
         )
 
     def _measure_peaks(self, trials: list[Trial], campaign: int | None) -> None:
-        """Before anything is timed, what this host can do at most with the same threads; kept, and measured again with FORCE=1."""
+        """Before anything is timed, what this host can do at most with the study's threads; kept, and measured again with FORCE=1."""
         if any(self.bench.waiting(trials, campaign)):
             where, limit = params.outputs_root() / ".peaks", self.params.settings.timeout_s
-            counts = sorted({trial.threads for trial in trials})
-            facts = {n: peaks.of_host(self.host.id, n, where, LocalExecutor(n).run, limit, self.write, bool(campaign)) for n in counts}
-            self.results.save_peaks(facts)
+            found = peaks.of_host(self.host.id, self.threads, where, self.executor.run, limit, self.write, again=campaign is not None)
+            self.results.save_peaks({self.threads: found})
 
     @cached_property
     def _artifacts(self) -> dict[str, Artifact]:

@@ -174,6 +174,12 @@ def test_a_trial_without_a_place_under_the_roof_says_why(timed, changes, within,
     assert figures.roofline(results)[0] is None
 
 
+def test_a_sweep_of_settings_is_in_the_table_and_not_in_the_figure(timed):
+    results = timed(({}, {}, 100_000), ({"options": "graph=basic", "sweep": "graph"}, {}, 110_000))
+    assert list(roofline.rows(results).setting) == ["", "graph=basic"]
+    assert len(figures.roofline(results)[0].axes[0].containers) == 1
+
+
 def test_controls_and_trials_without_times_are_left_out(timed):
     results = timed(({}, {}, 100_000), ({"control": True}, {}, 100_000))
     assert len(roofline.rows(results)) == 1
