@@ -36,9 +36,9 @@ def test_nothing_speaks_against_a_good_machine(tmp_path):
 @pytest.mark.parametrize(
     ("files", "cause", "remedy"),
     [
-        ({f"{CPU}/cpu1/cpufreq/scaling_governor": "powersave"}, "the frequency governor is powersave", "cpupower frequency-set -g performance"),
+        ({f"{CPU}/cpu1/cpufreq/scaling_governor": "powersave"}, "the frequency governor is powersave", "frequency-set -g performance"),
         ({f"{CPU}/intel_pstate/no_turbo": "0"}, "turbo is on", "echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo"),
-        ({f"{CPU}/intel_pstate/no_turbo": "", f"{CPU}/cpufreq/boost": "1"}, "turbo is on", "echo 0 | sudo tee /sys/devices/system/cpu/cpufreq"),
+        ({f"{CPU}/intel_pstate/no_turbo": "", f"{CPU}/cpufreq/boost": "1"}, "turbo is on", "echo 0 | sudo tee /sys/devices/system/cpu"),
         ({f"{CPU}/intel_pstate/no_turbo": ""}, "whether the processor boosts its clock is unknown", "the firmware's settings"),
         (
             {"proc/self/cgroup": "0::/", "sys/fs/cgroup/cpu.max": "150000 100000"},
