@@ -172,7 +172,7 @@ def _announce(planned) -> None:
         print(f"  skipped {', '.join(same)}: {reason}")
     print("is this machine fit to measure?" + ("" if planned.fitness else " nothing speaks against it"))
     for advice in planned.fitness:
-        print(f"  {advice.cause}: {advice.remedy}")
+        print(f"  {advice.cause}. What helps: {advice.remedy}")
     sys.stdout.flush()
 
 

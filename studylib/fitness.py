@@ -34,13 +34,12 @@ def fitness(host: Host, threads: int, root: Path = sysfs.ROOT, sleep: Callable[[
         _clock(root),
         _boost(root),
         _quota(root),
-        _busy(root, sleep),
+        _busy(root, sleep) or _load(host, root),
         _swap(root),
         _heat(root),
         _siblings(root, threads),
         _virtual(root),
         _battery(root),
-        _load(host, root),
     )
     return [advice for advice in checks if advice]
 
