@@ -23,6 +23,7 @@ _HOME = {
     "probe": "hardware",
     "show_handmade": "zoo.handmade",
     "tables": "tables",
+    "passport": "passport",
     "compression": "compression",
     "adaptive_verdicts": "adaptive_verdicts",
     "sensitivity": "sensitivity",

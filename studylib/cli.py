@@ -170,6 +170,9 @@ def _announce(planned) -> None:
     for reason in dict.fromkeys(trial.reason for trial in skipped):
         same = [f"{trial.model} {trial.label}" for trial in skipped if trial.reason == reason]
         print(f"  skipped {', '.join(same)}: {reason}")
+    print("is this machine fit to measure?" + ("" if planned.fitness else " nothing speaks against it"))
+    for advice in planned.fitness:
+        print(f"  {advice.cause}. What helps: {advice.remedy}")
     sys.stdout.flush()
 
 

@@ -1,14 +1,16 @@
 """Evaluate and time trials: parity first, then interleaved rounds of fresh processes."""
 
 import json
+import math
 import random
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from studylib import sweeps
+from studylib import memory_limit, sweeps
 from studylib.errors import StudyError, TrialError
+from studylib.limits import Limits, why_invalid
 from studylib.params import Effort
 from studylib.progress import Progress
 from studylib.recipes import split_recipe
@@ -30,7 +32,8 @@ class Bench:
 
     ``locate(key)`` is the path of an artifact's content. ``origins`` says of each model where it comes from: the keys of
     ``source``, ``samples`` and ``reference``, the same of its retrained ``versions``, the source's format, the task, whether
-    samples are independent and real. ``memory_bytes``: what the declared hardware has; a trial that needs more fails here too.
+    samples are independent and real. ``limits``: what a repetition may suffer. ``memory_bytes``: what the declared hardware has;
+    a trial that needs more fails here too.
     """
 
     results: Results
@@ -40,7 +43,7 @@ class Bench:
     settings: Effort
     seed: int
     host_id: str
-    max_steal: float
+    limits: Limits
     memory_bytes: int | None = None
     write: Callable[[str], None] = print
 
@@ -89,15 +92,20 @@ class Bench:
         """Measure what is not measured yet and return how many repetitions that was.
 
         ``campaign`` None goes on with what is there; a number begins or continues that campaign.
-        A trial that fails is not tried again in this campaign; a disturbed repetition is, within a budget.
+        A trial that fails is not tried again in this campaign. A disturbed repetition is, while the budget of the whole run
+        lasts; what stays invalid then is said.
         """
         waiting = list(self.waiting(trials, campaign))
+        repeats = self._repeats_left(trials, waiting[0][1]) if waiting else 0
+        lost = 0
         session = now()
         progress = Progress("repetition", [1] * len(waiting), self.write)
         broken = set()
         for trial, campaign_of_trial, repetition, attempt in waiting:
             progress.begin(f"{trial.model}, {trial.label}")
-            while trial.id not in broken and attempt < _ATTEMPTS:
+            measurement = None
+            while trial.id not in broken and attempt < _ATTEMPTS and (attempt == 0 or repeats > 0):
+                repeats -= attempt > 0
                 measurement = self._measure_once(trial, campaign_of_trial, repetition, attempt, session)
                 self.results.record(measurement)
                 attempt += 1
@@ -105,22 +113,35 @@ class Bench:
                     broken.add(trial.id)
                 if measurement.status != "invalid":
                     break
+            lost += measurement is not None and measurement.status == "invalid"
             progress.end()
+        if lost:
+            why = "the budget of repeats is used up" if repeats <= 0 else "they were disturbed every time"
+            self.write(f"repetitions that stay invalid: {lost}; {why}.")
         return len(waiting)
 
     def waiting(self, trials: list[Trial], campaign: int | None = None) -> Iterator[tuple[Trial, int, int, int]]:
         """(trial, campaign, repetition, next attempt) of all that is still to be measured, in interleaved rounds.
 
-        Without ``campaign``, the newest one that any of the trials has is completed for all of them.
+        Without ``campaign``, the newest one that any of the trials has is completed for all of them. Disturbed repetitions wait
+        only as far as the run's budget of repeats goes.
         """
         attempts = {trial.id: self.results.attempts(trial.id) for trial in trials}
         target = campaign or max((a.campaign for found in attempts.values() for a in found), default=1)
+        repeats = self._repeats_left(trials, target)
         for repetition, trial in rounds(trials, self.settings.repetitions, self.seed):
             found = [attempt for attempt in attempts[trial.id] if attempt.campaign == target]
             here = [attempt for attempt in found if attempt.repetition == repetition]
             finished = any(attempt.status == "ok" for attempt in here) or len(here) >= _ATTEMPTS
-            if not finished and not any(attempt.status == "failed" for attempt in found):
+            if not finished and not any(attempt.status == "failed" for attempt in found) and (not here or repeats > 0):
+                repeats -= bool(here)
                 yield trial, target, repetition, len(here)
+
+    def _repeats_left(self, trials: list[Trial], campaign: int) -> int:
+        """How many attempts more at disturbed repetitions the budget of this run allows."""
+        allowed = math.ceil(self.limits.repeated_share * len(trials) * self.settings.repetitions)
+        made = [attempt for trial in trials for attempt in self.results.attempts(trial.id)]
+        return allowed - sum(attempt.campaign == campaign and attempt.attempt > 0 for attempt in made)
 
     def _measure_once(self, trial: Trial, campaign: int, repetition: int, attempt: int, session: str) -> Measurement:
         identity = {"trial_id": trial.id, "campaign": campaign, "repetition": repetition, "attempt": attempt}
@@ -135,20 +156,14 @@ class Bench:
         job = self._job(trial) | {"kind": "measure", "settings": settings}
         started_at = now()
         try:
-            found = self.execute(job, self.settings.timeout_s)
+            found = memory_limit.run_within(self.memory_bytes, self.execute, job, self.settings.timeout_s)
         except TrialError as error:
             return Measurement(**identity, status="failed", reason=str(error), started_at=started_at, ended_at=now())
-        too_large = self._why_too_large(found["memory_bytes"]["rss_peak"])
+        too_large = memory_limit.why_too_large(found, self.memory_bytes)
         if too_large:
             return Measurement(**identity, **found, status="failed", reason=too_large)
-        reason = why_invalid(found["disturbances"], self.max_steal)
+        reason = why_invalid(found["disturbances"], self.limits)
         return Measurement(**identity, **found, status="invalid" if reason else "ok", reason=reason)
-
-    def _why_too_large(self, rss_peak: int) -> str:
-        """Why this would not run in the declared memory, in words; empty when it fits."""
-        if self.memory_bytes is None or rss_peak <= self.memory_bytes:
-            return ""
-        return f"needs {rss_peak / 1e6:.0f} MB of memory; the declared hardware has {self.memory_bytes / 1e6:.0f} MB"
 
     def _first_difference(self, trial: Trial) -> str:
         """Where an artifact begins to differ from its source, in words; a search of its own, so that it can cost only itself."""
@@ -182,14 +197,6 @@ def rounds(trials: list[Trial], repetitions: int, seed: int) -> Iterator[tuple[i
         random.Random(f"{seed}-{repetition}").shuffle(order)
         for trial in order:
             yield repetition, trial
-
-
-def why_invalid(disturbances: dict, max_steal: float) -> str:
-    """What disturbed a repetition too much to count, in words; empty when nothing did."""
-    share = disturbances["steal_share"]
-    if share > max_steal:
-        return f"disturbed: other virtual machines took {share:.0%} of the processor time; the limit is {max_steal:.0%}"
-    return ""
 
 
 def make_artifacts(

@@ -66,8 +66,9 @@ class Measurement:
 
     ``session`` names the uninterrupted run that interleaved it with others: only inside one are rounds paired.
     ``cold_start_ns``: process, activate, load, first_inference, and the total from spawn to answer.
-    ``memory_bytes``: rss_before, rss_after_load,
-    rss_after_first, rss_peak, vms_peak. ``disturbances``: what went on beside it; ``status``: ok, invalid or failed.
+    ``memory_bytes``: rss and vms before, after_load, after_first, and their peak (older records lack some of vms).
+    ``disturbances``: what went on beside it; ``energy``: joules by domain and how they were measured, or why not.
+    ``status``: ok, invalid or failed.
     """
 
     trial_id: str
@@ -86,6 +87,7 @@ class Measurement:
     memory_bytes: dict = field(default_factory=dict)
     placement: str = ""
     disturbances: dict = field(default_factory=dict)
+    energy: dict = field(default_factory=dict)
 
     @property
     def file_name(self) -> str:

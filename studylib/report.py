@@ -6,11 +6,12 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from studylib import adaptive_verdicts, compare, compression, drawing, figures, formats, roofline, sensitivity, swept, tables, why
+from studylib import adaptive_verdicts, compare, compression, drawing, figures, formats, passport, roofline, sensitivity, swept, tables, why
 from studylib.artifact import write_bytes, write_text
 from studylib.results import Results
 
 _TABLES = {
+    "passport": ("Is this machine fit to measure?", passport.table),
     "winners": ("Fastest of each model", tables.winners),
     "techniques": ("Every technique: what it saves and what it costs", compression.techniques),
     "why": ("Why a variant is slower or worse than fp32", why.reasons),
@@ -23,6 +24,8 @@ _TABLES = {
     "latency": ("Latency, throughput, memory and cold start", tables.latency),
     "roofline": ("How far from this machine's limit", roofline.rows),
     "peaks": ("What this machine can do at most", roofline.peaks),
+    "memory": ("Memory of the process, step by step", tables.memory),
+    "energy": ("Energy of a query", tables.energy),
     "quality": ("Quality and parity", tables.quality),
     "accuracy": ("Change of accuracy on the same samples", tables.accuracy_changes),
     "artifacts": ("Artifacts", tables.artifacts),

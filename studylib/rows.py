@@ -7,6 +7,8 @@ import numpy as np
 from studylib import stats
 
 PERCENTILES = (50, 90, 95, 99)
+# Resident (rss) and virtual (vms) memory: framework imported, artifact loaded, first query answered, and the most there ever was.
+MEMORY = tuple(f"{kind}_{moment}" for kind in ("rss", "vms") for moment in ("before", "after_load", "after_first", "peak"))
 # Over all outputs the worst of each; relative errors are to the largest reference value of the output.
 FIDELITY = {"output_mse": "1", "sqnr": "dB", "max_abs_error": "1", "max_rel_error": "1", "cosine": "1"}
 
@@ -67,17 +69,17 @@ def _time_rows(trial, measurements: list) -> list[dict]:
             rows.append(_estimate_row(f"latency_p{percentile}", estimate, "ns"))
     per_second = [None if bound is None else 1e9 * trial.batch_size / bound for bound in (mean.value, mean.high, mean.low)]
     rows.append(row("throughput", per_second[0], "samples/s", per_second[1], per_second[2], mean.n))
-    return rows + _process_rows(measurements)
+    return rows + _process_rows(measurements) + _energy_rows(measurements)
 
 
 def _process_rows(measurements: list) -> list[dict]:
-    """Memory and cold start: one value a process, so n is the number of repetitions."""
+    """Memory and cold start: one value a process, so n is the number of repetitions. Older records lack some; those rows are absent."""
     memory = [measurement.memory_bytes for measurement in measurements]
     cold = [measurement.cold_start_ns for measurement in measurements]
     columns = {
-        ("rss_peak", "byte"): [m["rss_peak"] for m in memory],
-        ("rss_model", "byte"): [m["rss_after_first"] - m["rss_before"] for m in memory],
-        ("vms_peak", "byte"): [m["vms_peak"] for m in memory],
+        **{(name, "byte"): [m[name] for m in memory if name in m] for name in MEMORY},
+        ("rss_model", "byte"): _added(memory, "rss"),
+        ("vms_model", "byte"): _added(memory, "vms"),
         ("load_time", "ns"): [c["load"] for c in cold],
         ("first_inference", "ns"): [c["first_inference"] for c in cold],
         ("cold_start", "ns"): [c["total"] for c in cold],
@@ -85,4 +87,19 @@ def _process_rows(measurements: list) -> list[dict]:
     return [
         _estimate_row(metric, stats.pooled_mean([np.array([value]) for value in values]), unit)
         for (metric, unit), values in columns.items()
+        if len(values) == len(measurements)
     ]
+
+
+def _added(memory: list[dict], kind: str) -> list[int]:
+    """What the model added to a process in which the framework was there already: after the first answer, minus before loading."""
+    names = f"{kind}_after_first", f"{kind}_before"
+    return [m[names[0]] - m[names[1]] for m in memory if names[0] in m and names[1] in m]
+
+
+def _energy_rows(measurements: list) -> list[dict]:
+    """Energy of one query in joules, where every repetition was metered; otherwise no row."""
+    metered = [sum(m.energy["joules"].values()) / len(m.values_ns) for m in measurements if "joules" in m.energy]
+    if len(metered) < len(measurements):
+        return []
+    return [_estimate_row("energy", stats.pooled_mean([np.array([value]) for value in metered]), "J/query")]

@@ -13,6 +13,8 @@ from studylib import hardware, params, peaks, sweeps
 from studylib.artifact import Artifact, Store, output_error, remove_leftovers, write_bytes
 from studylib.errors import ArtifactError, InputError
 from studylib.executors import LocalExecutor
+from studylib.fitness import Advice, fitness
+from studylib.limits import Limits
 from studylib.measure import Bench, make_artifacts
 from studylib.own import facts_of
 from studylib.plan import Plan
@@ -131,6 +133,8 @@ class Study:
         self.bench.look([t for t in self.same if not smallest])
         chosen = [t for t in self.timed if not smallest or (t.batch_size == least and not t.sweep)]
         self._measure_peaks(chosen, campaign)
+        if any(self.bench.waiting(chosen, campaign)):
+            _ = self.fitness  # asked now, as it is when values are about to be taken
         repetitions = self.bench.measure(chosen, campaign)
         if not repetitions:
             self.write(self.nothing_to_measure())
@@ -186,6 +190,16 @@ class Study:
     def executor(self) -> LocalExecutor:
         return LocalExecutor(self.threads)
 
+    @property
+    def limits(self) -> Limits:
+        """What a repetition may suffer and still count."""
+        return Limits(steal_share=self.params.choice.max_steal)
+
+    @cached_property
+    def fitness(self) -> list[Advice]:
+        """What speaks against measuring on this machine, as it is when this is first asked."""
+        return fitness(self.host, self.threads)
+
     @cached_property
     def bench(self) -> Bench:
         choice = self.params.choice
@@ -197,7 +211,7 @@ class Study:
             settings=self.params.settings,
             seed=choice.seed,
             host_id=self.host.id,
-            max_steal=choice.max_steal,
+            limits=self.limits,
             memory_bytes=self.params.hardware.memory_bytes,
             write=self.write,
         )
@@ -297,6 +311,15 @@ class Study:
         """Whether the artifact is in the store, intact; looked up once in this process."""
         return key in self._artifacts or self._is_present(key)
 
+    def _fitness_facts(self) -> list[dict]:
+        """What was said of the machine before values were taken: by this process, or by the one that took them."""
+        if "fitness" in self.__dict__:
+            return [asdict(advice) for advice in self.fitness]
+        try:
+            return self.results.run().get("fitness", [])
+        except InputError:
+            return []
+
     def _run_facts(self, failures: dict[str, str]) -> dict:
         return {
             "study": f"{self.params.hardware.name}-{self.params.effort}",
@@ -309,6 +332,8 @@ class Study:
             "threads": self.threads,
             "host": asdict(self.host) | {"description": self.host.describe()},
             "host_id": self.host.id,
+            "fitness": self._fitness_facts(),
+            "limits": asdict(self.limits),
             "parameters": self.params.model_dump(mode="json") | {"settings": asdict(self.params.settings)},
             "failures": failures,
             "git": git_state(),

@@ -40,9 +40,10 @@ def provenance(results: Results) -> str:
 def incomplete(results: Results) -> str:
     """What is still to be measured, in words; empty when the study is complete, or when no value was taken yet."""
     wanted = results.run()["parameters"]["settings"]["repetitions"]
-    states = [(results.status(trial)[0], len(results.measurements(trial.id))) for trial in results.plan()]
-    waiting = [count for status, count in states if status == "pending" or (status == "ok" and count < wanted)]
-    if not waiting or not any(count for _, count in states):
+    # A repetition that stayed invalid is not waited for: the passport tells how many there are.
+    states = [(results.status(trial)[0], len({a.repetition for a in results.attempts(trial.id)})) for trial in results.plan()]
+    waiting = [count for status, count in states if status == "pending" or (status in ("ok", "invalid") and count < wanted)]
+    if not waiting or not any(results.measurements(trial.id) for trial in results.plan()):
         return ""
     return f"INCOMPLETE: {len(waiting)} of {len(states)} trials still lack repetitions; nothing here is final."
 
@@ -112,6 +113,47 @@ def latency(results: Results) -> pd.DataFrame:
                 "cold_start_ms": interval(values, "cold_start", 1e6, interval=False),
             }
         )
+    return _frame(rows)
+
+
+def memory(results: Results) -> pd.DataFrame:
+    """Resident (RSS) and virtual (VMS) memory of each trial's process in MB, step by step, with intervals over repetitions.
+
+    ``model added``: after the first answer minus before loading. ``arena``: how much of it the runtime keeps as its own pool.
+    """
+    table, rows = results.table(), []
+    for trial in results.plan():
+        values = table[(table.trial_id == trial.id) & (table.status == "ok")].set_index("metric")
+        if "rss_peak" in values.index and not trial.control:
+            steps = {
+                f"{kind.upper()} {moment.replace('_', ' ')}": interval(values, f"{kind}_{moment}", 1e6)
+                for kind in ("rss", "vms")
+                for moment in ("before", "after_load", "after_first", "peak", "model")
+            }
+            told = {name.replace(" model", ", model added"): value for name, value in steps.items()}
+            rows.append(_key(trial) | told | {"n": int(values.loc["rss_peak", "n"]), "arena": f"{trial.runtime} does not tell"})
+    return _frame(rows)
+
+
+def energy(results: Results) -> pd.DataFrame:
+    """Energy of a query as the machine's meters tell it, or why there is none."""
+    table, rows = results.table(), []
+    for trial in results.plan():
+        told = [m.energy for m in results.measurements(trial.id)]
+        if told and not trial.control:
+            values = table[table.trial_id == trial.id].set_index("metric")
+            measured = "energy" in values.index
+            reasons = sorted({one.get("absent", "recorded before energy was read") for one in told if "joules" not in one})
+            how = "; ".join(sorted({one["how"] for one in told if "how" in one}))
+            rows.append(
+                _key(trial)
+                | {
+                    "mJ per query": interval(values, "energy", 1e-3),
+                    "label": "measured" if measured else "absent",
+                    "n": len(told) if measured else 0,
+                    "how": how if measured else "; ".join(reasons),
+                }
+            )
     return _frame(rows)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 STARTED_NS = time.perf_counter_ns()
 
 
+from studylib import memory_limit  # noqa: E402
 from studylib.artifact import Store, write_text  # noqa: E402
 from studylib.errors import ArtifactError, OutputError, StudyError  # noqa: E402
 from studylib.processes import die_with_parent  # noqa: E402
@@ -122,6 +123,7 @@ def locate(job: dict) -> dict:
 
 def measure(job: dict) -> dict:
     """One repetition: open, first inference, warm-up, then the values."""
+    from studylib import counters, energy
     from studylib.scenarios import SCENARIOS, Budget
 
     started_at, settings, batch_size = now(), job["settings"], job["batch_size"]
@@ -131,13 +133,19 @@ def measure(job: dict) -> dict:
     session.run(first)
     facts["cold_start_ns"]["first_inference"] = clock() - start
     facts["cold_start_ns"]["total"] = time.perf_counter_ns() - job["spawned_ns"]
-    facts["memory_bytes"]["rss_after_first"] = memory()["rss"]
+    facts["memory_bytes"] |= memory_at("after_first")
+    meters, why_no_meter = energy.find_meters(job["provider"])
     scenario = SCENARIOS[job["scenario"]]
     warmup = scenario.drive(session, samples, batch_size, Budget(3, settings["warmup_s"], settings["max_duration_s"]))
     budget = Budget(settings["min_values"], settings["min_duration_s"], settings["max_duration_s"])
-    begun = disturbance_counters()
+    # Files first, quick counters last, and the other way round afterwards: the values stand between the quick ones.
+    before = counters.sensors()
+    meter = energy.Reading(meters, why_no_meter)
+    before |= counters.usage()
     values = scenario.drive(session, samples, batch_size, budget)
-    ended = disturbance_counters()
+    ended = counters.usage()
+    spent = meter.until_now()
+    ended |= counters.sensors()
     after = memory()
     facts["memory_bytes"] |= {"rss_peak": after["rss_peak"], "vms_peak": after["vms_peak"]}
     return facts | {
@@ -146,7 +154,8 @@ def measure(job: dict) -> dict:
         "values_ns": values.tolist(),
         "warmup_ns": warmup.tolist(),
         "placement": session.placement(),
-        "disturbances": disturbances(begun, ended),
+        "disturbances": counters.disturbances(before, ended),
+        "energy": spent,
     }
 
 
@@ -169,11 +178,13 @@ def open_session(job: dict):
     start = time.perf_counter_ns()
     runtime.activate(options)
     activated = time.perf_counter_ns()
-    before = memory()["rss"]
+    facts = memory_at("before")
+    if job.get("memory_limit_bytes") and not job.get("memory_group"):
+        memory_limit.limit_data(job["memory_limit_bytes"], job["threads"])
     loading = time.perf_counter_ns()
     session = runtime.load(Path(job["artifact"]), options)
     times |= {"activate": activated - start, "load": time.perf_counter_ns() - loading}
-    return session, samples, {"cold_start_ns": times, "memory_bytes": {"rss_before": before, "rss_after_load": memory()["rss"]}}
+    return session, samples, {"cold_start_ns": times, "memory_bytes": facts | memory_at("after_load")}
 
 
 def memory() -> dict[str, int]:
@@ -187,37 +198,16 @@ def memory() -> dict[str, int]:
 
         now, unit = psutil.Process().memory_info(), 1 if sys.platform == "darwin" else 1024
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        return {"rss": now.rss, "rss_peak": peak, "vms_peak": now.vms}
-    kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith(("VmRSS", "VmHWM", "VmPeak"))}
-    return {"rss": kib["VmRSS"] * 1024, "rss_peak": kib["VmHWM"] * 1024, "vms_peak": kib["VmPeak"] * 1024}
+        return {"rss": now.rss, "vms": now.vms, "rss_peak": peak, "vms_peak": now.vms}
+    kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith(("VmRSS", "VmSize", "VmHWM", "VmPeak"))}
+    names = {"rss": "VmRSS", "vms": "VmSize", "rss_peak": "VmHWM", "vms_peak": "VmPeak"}
+    return {name: kib[told] * 1024 for name, told in names.items()}
 
 
-def disturbance_counters() -> dict:
-    """Counters whose difference tells what went on beside a repetition."""
-    import resource
-
-    import psutil
-
-    times, usage = psutil.cpu_times(), resource.getrusage(resource.RUSAGE_SELF)
-    return {
-        "steal_s": getattr(times, "steal", 0.0),
-        "busy_s": float(sum(times[:8])) - times.idle - getattr(times, "iowait", 0.0),
-        "load_1min": os.getloadavg()[0],
-        "major_faults": usage.ru_majflt,
-        "involuntary_switches": usage.ru_nivcsw,
-    }
-
-
-def disturbances(before: dict, after: dict) -> dict:
-    """What went on while the values were taken: the share of the busy processor time that other virtual machines took,
-    load when it began, major page faults, involuntary switches."""
-    busy = after["busy_s"] - before["busy_s"]
-    return {
-        "steal_share": (after["steal_s"] - before["steal_s"]) / busy if busy > 0 else 0.0,
-        "load_1min": before["load_1min"],
-        "major_faults": after["major_faults"] - before["major_faults"],
-        "involuntary_switches": after["involuntary_switches"] - before["involuntary_switches"],
-    }
+def memory_at(moment: str) -> dict[str, int]:
+    """``rss_<moment>`` and ``vms_<moment>`` in bytes."""
+    now = memory()
+    return {f"{kind}_{moment}": now[kind] for kind in ("rss", "vms")}
 
 
 def first_line(error: BaseException) -> str:
@@ -232,6 +222,8 @@ def main(job_path: str, result_path: str) -> None:
     job = json.loads(Path(job_path).read_text(encoding="utf-8"))
     if job.get("cpus"):
         os.sched_setaffinity(0, job["cpus"])
+    if job.get("memory_group") and not memory_limit.enter(job["memory_group"]):
+        job["memory_group"] = None  # the process limits itself then
     write_text(Path(result_path), json.dumps(JOBS[job["kind"]](job)))
 
 

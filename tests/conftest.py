@@ -75,6 +75,14 @@ def path_of(written) -> Path:
     return written[0] if isinstance(written, tuple) else written
 
 
+def plant(root: Path, files: dict[str, str]) -> Path:
+    """Write small files as ``/proc`` and ``/sys`` show them, below ``root``."""
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(f"{content}\n")
+    return root
+
+
 def only(outputs: dict) -> np.ndarray:
     """The one output of a model that has one."""
     (values,) = outputs.values()

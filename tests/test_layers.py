@@ -8,7 +8,22 @@ from conftest import ROOT
 
 LAYERS = (
     ("errors", "stats", "progress", "processes", "reading"),
-    ("params", "hardware", "provenance", "artifact", "arrays", "rows", "records", "results"),
+    (
+        "sysfs",
+        "counters",
+        "limits",
+        "energy",
+        "memory_limit",
+        "params",
+        "hardware",
+        "fitness",
+        "provenance",
+        "artifact",
+        "arrays",
+        "rows",
+        "records",
+        "results",
+    ),
     (
         "zoo",
         "training",
@@ -34,6 +49,7 @@ LAYERS = (
         "study",
         "opening",
         "tables",
+        "passport",
         "formats",
         "compression",
         "adaptive_verdicts",

@@ -7,7 +7,8 @@ from conftest import trial
 from studylib import worker
 from studylib.errors import StudyError, TrialError
 from studylib.executors import LocalExecutor
-from studylib.measure import Bench, make_artifacts, rounds, why_invalid
+from studylib.limits import Limits
+from studylib.measure import Bench, make_artifacts, rounds
 from studylib.params import EFFORTS
 from studylib.results import Results
 
@@ -44,7 +45,7 @@ def bench(tmp_path):
         facts = {
             "results": Results(tmp_path / "results"), "execute": execute, "locate": lambda key: key,
             "origins": {"mnist_cnn": ORIGIN}, "settings": SETTINGS, "seed": 7,
-            "host_id": "h", "max_steal": 0.2, "write": lambda line: None,
+            "host_id": "h", "limits": Limits(), "write": lambda line: None,
         }  # fmt: skip
         return Bench(**facts | changes)
 
@@ -109,29 +110,62 @@ def test_a_disturbed_repetition_is_kept_as_invalid_and_measured_again(bench):
     bench(execute).measure(TRIALS[:1])
     attempts = bench(execute).results.attempts(TRIALS[0].id)
     assert [(a.repetition, a.attempt, a.status) for a in attempts] == [(0, 0, "invalid"), (0, 1, "ok"), (1, 0, "ok"), (2, 0, "ok")]
-    assert attempts[0].reason == "disturbed: other virtual machines took 50% of the processor time; the limit is 20%"
+    assert attempts[0].reason.startswith("disturbed: other virtual machines took 50% of the processor time; the limit is 20% (measure at")
 
 
 def test_a_machine_that_is_always_disturbed_uses_up_its_budget_and_ends(bench):
+    """Three repetitions, half of which may be repeated: two attempts more for the whole run; then it is said and not tried again."""
+    execute, lines = FakeExecutor(steal=[0.9] * 100), []
+    noisy = bench(execute, write=lines.append)
+    noisy.measure(TRIALS[:1])
+    assert len(execute.jobs) == 3 + 2
+    assert lines[-1] == "repetitions that stay invalid: 3; the budget of repeats is used up."
+    assert list(noisy.waiting(TRIALS[:1])) == []
+    assert noisy.measure(TRIALS[:1]) == 0
+    assert noisy.results.measurements(TRIALS[0].id) == []
+
+
+def test_one_repetition_is_tried_three_times_at_most(bench):
+    execute, lines = FakeExecutor(steal=[0.9, 0.9, 0.9]), []
+    patient = bench(execute, limits=Limits(repeated_share=1.0), write=lines.append)
+    patient.measure(TRIALS[:1])
+    assert [(a.repetition, a.status) for a in patient.results.attempts(TRIALS[0].id)] == [(0, "invalid")] * 3 + [(1, "ok"), (2, "ok")]
+    assert lines[-1] == "repetitions that stay invalid: 1; they were disturbed every time."
+    assert list(patient.waiting(TRIALS[:1])) == []
+
+
+def test_a_run_that_was_stopped_goes_on_with_what_is_left_of_its_budget(bench):
+    class Stopped(FakeExecutor):
+        def __call__(self, job, timeout_s, on_line=None):
+            if len(self.jobs) == 2:
+                raise KeyboardInterrupt
+            return super().__call__(job, timeout_s)
+
+    with pytest.raises(KeyboardInterrupt):
+        bench(Stopped(steal=[0.9] * 9)).measure(TRIALS[:1])
     execute = FakeExecutor(steal=[0.9] * 100)
-    bench(execute).measure(TRIALS[:1])
-    assert len(execute.jobs) == 9
-    assert bench(execute).measure(TRIALS[:1]) == 0
-    assert bench(execute).results.measurements(TRIALS[0].id) == []
+    again = bench(execute)
+    # One of two repeats was made: the disturbed repetition waits for its third attempt, the others for their first.
+    assert [(repetition, attempt) for _, _, repetition, attempt in again.waiting(TRIALS[:1])] == [(0, 2), (1, 0), (2, 0)]
+    again.measure(TRIALS[:1])
+    assert len(execute.jobs) == 3
+    assert list(again.waiting(TRIALS[:1])) == []
+
+
+def test_a_new_campaign_has_a_budget_of_its_own(bench):
+    bench(FakeExecutor(steal=[0.9] * 100)).measure(TRIALS[:1])
+    execute = FakeExecutor(steal=[0.9, 0.0, 0.9, 0.0])
+    bench(execute).measure(TRIALS[:1], campaign=2)
+    assert len(bench(execute).results.measurements(TRIALS[0].id)) == 3
 
 
 def test_what_does_not_fit_the_declared_memory_fails_here_too(bench):
     small = bench(FakeExecutor(), memory_bytes=99)
     small.measure(TRIALS[:1])
-    assert "of memory; the declared hardware has" in small.results.attempts(TRIALS[0].id)[0].reason
+    assert small.results.attempts(TRIALS[0].id)[0].reason.startswith("needs more than the declared 0 MB of memory: 0 MB at its peak")
     roomy = bench(FakeExecutor(), memory_bytes=100)
     roomy.measure(TRIALS[1:2])
     assert len(roomy.results.measurements(TRIALS[1].id)) == 3
-
-
-def test_why_invalid():
-    assert why_invalid({"steal_share": 0.2}, 0.2) == ""
-    assert why_invalid({"steal_share": 0.21}, 0.2).startswith("disturbed:")
 
 
 def test_crash_hang_and_out_of_memory_each_cost_one_trial(bench, recording):

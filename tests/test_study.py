@@ -187,3 +187,12 @@ def test_a_failing_notebook_is_kept_and_named(copy, tmp_path):
     assert "notebook 09-findings, cell" in done.stderr
     assert "winers" in done.stderr
     assert (copy / "cpu" / "notebooks" / "09-findings.failed.ipynb").exists()
+
+
+def test_a_study_records_its_limits_and_what_was_said_of_the_machine(mnist):
+    run = mnist.results.run()
+    assert run["limits"]["steal_share"] == mnist.params.choice.max_steal
+    assert isinstance(run["fitness"], list)
+    assert all(set(advice) == {"cause", "remedy"} for advice in run["fitness"])
+    disturbances = [m.disturbances for trial in mnist.trials for m in mnist.results.measurements(trial.id)]
+    assert all({"steal_share", "load_1min", "major_faults", "involuntary_switches", "affinity"} <= set(found) for found in disturbances)

@@ -10,9 +10,10 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from studylib import memory_limit
 from studylib.artifact import output_error, write_text
 from studylib.errors import OutputError, TrialError
 from studylib.params import root
@@ -28,9 +29,9 @@ class LocalExecutor:
 
     def run(self, job: dict, timeout_s: float, on_line: Callable[[str], None] = lambda line: None) -> dict:
         """The job's result. Raises `TrialError` in words when the process crashes, hangs or reports an error."""
-        with _job_folder() as folder:
+        with _job_folder() as folder, _memory_group(job) as group:
             job_path, result_path = Path(folder) / "job.json", Path(folder) / "result.json"
-            write_text(job_path, json.dumps(job | {"cpus": self.cpus, "spawned_ns": time.perf_counter_ns()}))
+            write_text(job_path, json.dumps(job | group | {"cpus": self.cpus, "spawned_ns": time.perf_counter_ns()}))
             process = subprocess.Popen(
                 [sys.executable, "-m", "studylib.worker", job_path, result_path],
                 stdin=subprocess.DEVNULL,
@@ -62,6 +63,14 @@ def _job_folder() -> tempfile.TemporaryDirectory:
         return tempfile.TemporaryDirectory(prefix="studylib-")
     except OSError as error:
         raise output_error(Path(tempfile.gettempdir()), error) from None
+
+
+@contextlib.contextmanager
+def _memory_group(job: dict) -> Iterator[dict]:
+    """The control group that holds a job to its ``memory_limit_bytes``, as the job is told of it; none where none can be made."""
+    limit = job.get("memory_limit_bytes")
+    with memory_limit.group(limit) if limit else contextlib.nullcontext() as folder:
+        yield {"memory_group": str(folder)} if folder else {}
 
 
 def _follow(process: subprocess.Popen, timeout_s: float, on_line: Callable[[str], None]) -> deque[str]:

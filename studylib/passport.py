@@ -1,0 +1,136 @@
+"""The noise passport of a study: is this machine fit to measure? What was said before, what happened, and what that means."""
+
+from dataclasses import asdict
+
+import pandas as pd
+
+from studylib import compare
+from studylib.limits import REMEDIES, Limits
+from studylib.records import Measurement
+from studylib.results import Results
+
+COLUMNS = ["what", "found", "limit", "what to do"]
+# Beyond these, differences that matter drown: share of repetitions that never became valid, and what an A/A control reads.
+_LOST_SHARE = 0.1
+_FLOOR_UNFIT, _FLOOR_CARE = 1.25, 1.05
+# Each disturbance: what it is called and how it is written.
+_SHOWN = {
+    "steal_share": ("taken by other virtual machines", "{:.1%}"),
+    "throttle_events": ("slowed down by heat", "{:.0f} times"),
+    "temperature_max_c": ("hottest sensor", "{:.0f} °C"),
+    "frequency_drop_share": ("clock slower after the values than before", "{:.1%}"),
+    "cgroup_throttled_share": ("stopped by a CPU quota, share of periods", "{:.1%}"),
+    "load_1min": ("load of the minute before", "{:.1f}"),
+    "involuntary_switches": ("involuntary context switches", "{:.0f}"),
+    "voluntary_switches": ("voluntary context switches", "{:.0f}"),
+    "major_faults": ("page faults that read the disk", "{:.0f}"),
+    "minor_faults": ("page faults in memory", "{:.0f}"),
+}
+
+
+def table(results: Results) -> pd.DataFrame:
+    """Is this machine fit to measure: the answer first, then the advice that was given, the worst of each disturbance over all
+    repetitions, how many repetitions were invalid and repeated, and what the A/A control reads for each model and batch size."""
+    run, attempts = results.run(), _attempts(results)
+    limits = asdict(Limits()) | run.get("limits", {})
+    advice = [_row("before the run: " + told["cause"], "", "", told["remedy"]) for told in run.get("fitness", [])]
+    happened = [*_worst(attempts, limits), *_settings(attempts), *_counts(attempts, limits)]
+    rows = [_answer(results), *advice, *happened, *_floors(results)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def verdict(results: Results) -> tuple[str, str]:
+    """(yes, with care, no or not known, and why): judged by what happened, since advice may be wrong for this machine."""
+    attempts = _attempts(results)
+    if not attempts:
+        return "not known", "nothing was measured yet"
+    tried, lost = _lost(attempts)
+    floors = [floor for _, _, floor in noise_floors(results) if floor is not None]
+    if lost > _LOST_SHARE * tried:
+        return "no", f"{lost} of {tried} repetitions stayed invalid"
+    if not floors:
+        return "with care", "no A/A control carries an interval, so what this run cannot tell apart is not known"
+    worst = max(floors)
+    reads = f"a trial against itself reads up to {worst:.2f}x"
+    if worst > _FLOOR_UNFIT:
+        return "no", f"{reads}: smaller differences cannot be told"
+    if worst > _FLOOR_CARE or lost:
+        return "with care", f"{reads}; {lost} of {tried} repetitions stayed invalid"
+    return "yes", f"{reads}; no repetition stayed invalid"
+
+
+def noise_floors(results: Results) -> list[tuple[str, int, float | None]]:
+    """(model, batch size, what an A/A control reads there as a ratio over 1; None without a control that carries an interval)."""
+    pairs = dict.fromkeys((trial.model, trial.batch_size) for trial in results.plan() if results.measurements(trial.id))
+    return [(model, batch, compare.noise_floor(results, model, batch)) for model, batch in pairs]
+
+
+def _attempts(results: Results) -> list[Measurement]:
+    """Every attempt that ended, disturbed or not; failed ones carry no readings."""
+    return [attempt for trial in results.plan() for attempt in results.attempts(trial.id) if attempt.status in ("ok", "invalid")]
+
+
+def _lost(attempts: list[Measurement]) -> tuple[int, int]:
+    """(repetitions tried, those of them that never became valid)."""
+    tried = {(attempt.trial_id, attempt.repetition) for attempt in attempts}
+    return len(tried), len(tried - {(attempt.trial_id, attempt.repetition) for attempt in attempts if attempt.status == "ok"})
+
+
+def _row(what: str, found: str, limit: str = "", remedy: str = "") -> dict:
+    return dict(zip(COLUMNS, (what, found, limit, remedy), strict=True))
+
+
+def _answer(results: Results) -> dict:
+    word, why = verdict(results)
+    return _row("is this machine fit to measure?", f"{word}: {why}")
+
+
+def _worst(attempts: list[Measurement], limits: dict) -> list[dict]:
+    rows, silent = [], []
+    for name, (label, form) in _SHOWN.items():
+        values = [attempt.disturbances[name] for attempt in attempts if name in attempt.disturbances]
+        limit = form.format(limits[name]) if name in limits else ""
+        if values:
+            remedy = REMEDIES[name] if name in limits and max(values) > limits[name] else ""
+            rows.append(_row(label, f"at worst {form.format(max(values))}, n = {len(values)}", limit, remedy))
+        else:
+            silent.append(label)
+    if silent and attempts:
+        rows.append(_row("cannot be read here", ", ".join(silent), "", "trust the A/A control"))
+    return rows
+
+
+def _settings(attempts: list[Measurement]) -> list[dict]:
+    """Facts that should be the same all along: more than one value is a finding."""
+    rows = []
+    for name, label in (("governor", "frequency governor"), ("affinity", "processors allowed"), ("quota_cpus", "CPU quota")):
+        values = sorted({str(attempt.disturbances[name]) for attempt in attempts if name in attempt.disturbances})
+        rows += [_row(label, "; ".join(values), "", "it changed between repetitions" if len(values) > 1 else "")] if values else []
+    clocks = [attempt.disturbances[end] for attempt in attempts for end in _ENDS if end in attempt.disturbances]
+    return rows + ([_row("clock seen", f"{min(clocks) / 1e9:.2f} to {max(clocks) / 1e9:.2f} GHz")] if clocks else [])
+
+
+_ENDS = ("frequency_min_hz", "frequency_max_hz")
+
+
+def _counts(attempts: list[Measurement], limits: dict) -> list[dict]:
+    tried, lost = _lost(attempts)
+    invalid, repeated = (sum(map(test, attempts)) for test in (lambda a: a.status == "invalid", lambda a: a.attempt > 0))
+    remedy = "mend what disturbed them, then FORCE=1" if lost else ""
+    return [
+        _row("attempts that were invalid", f"{invalid} of {len(attempts)}"),
+        _row("attempts that repeated one", str(repeated), f"{limits['repeated_share']:.0%} of {tried} repetitions"),
+        _row("repetitions that stayed invalid", f"{lost} of {tried}", f"{_LOST_SHARE:.0%}", remedy),
+    ]
+
+
+def _floors(results: Results) -> list[dict]:
+    return [
+        _row(
+            f"A/A control of {model}, batch {batch}",
+            "no control with an interval" if floor is None else f"a trial against itself reads up to {floor:.3f}x",
+            f"{_FLOOR_CARE:g}x",
+            "more repetitions (EFFORT=full), or a quieter machine" if floor and floor > _FLOOR_CARE else "",
+        )
+        for model, batch, floor in noise_floors(results)
+    ]
