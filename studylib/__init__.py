@@ -25,6 +25,7 @@ _HOME = {
     "tables": "tables",
     "compression": "compression",
     "adaptive_verdicts": "adaptive_verdicts",
+    "winners": "winners",
     "sensitivity": "sensitivity",
     "why": "why",
     "swept": "swept",

@@ -36,6 +36,8 @@ LAYERS = (
         "formats",
         "compression",
         "adaptive_verdicts",
+        "contenders",
+        "winners",
         "sensitivity",
         "why",
         "drawing",
