@@ -26,6 +26,7 @@ _HOME = {
     "compression": "compression",
     "adaptive_verdicts": "adaptive_verdicts",
     "winners": "winners",
+    "recorded": "recording",
     "sensitivity": "sensitivity",
     "why": "why",
     "swept": "swept",

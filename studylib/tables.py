@@ -5,18 +5,22 @@ import math
 import numpy as np
 import pandas as pd
 
-from studylib import compare
+from studylib import compare, recording
 from studylib.errors import lookup
 from studylib.params import hardware_sets, outputs_root
 from studylib.records import Trial
 from studylib.results import Results
 from studylib.rows import proportion
-from studylib.stats import Estimate
+from studylib.stats import Estimate, pooled_mean, pooled_percentile
 
 # Notebooks show these tables as they are, and pandas would cut every reason after fifty characters.
 pd.set_option("display.max_colwidth", None)
 
 KEY = ["model", "runtime", "recipe", "batch"]
+_RECORDED = (
+    "name", "host", "calls", "processes", "mean_ms", "p50_ms", "p95_ms", "p99_ms", "rss_growth_mb", "rss_peak_growth_mb", "memory of",
+    "failed",
+)  # fmt: skip
 
 
 def read_results(hardware: str) -> Results:
@@ -167,6 +171,30 @@ def disturbances(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*KEY, "repetition", "reason"])
 
 
+def recorded(results: Results) -> pd.DataFrame:
+    """Every function that was recorded: calls, time and memory; each process is one repetition, so one process carries no interval."""
+    found, rows = recording.calls(results), []
+    for name, host in dict.fromkeys((call.name, call.host_id) for call in found):
+        ours = [call for call in found if (call.name, call.host_id) == (name, host)]
+        times, growth, peak = (recording.by_process(ours, what) for what in ("ns", "growth_bytes", "peak_bytes"))
+        failed = [call.reason for call in ours if call.status == "failed"]
+        rows.append(
+            {
+                "name": name,
+                "host": host,
+                "calls": len(ours) - len(failed),
+                "processes": len(times),
+                "mean_ms": _estimated(times and pooled_mean(times), 1e6),
+                **{f"p{p}_ms": _estimated(times and pooled_percentile(times, p), 1e6) for p in (50, 95, 99)},
+                "rss_growth_mb": _estimated(growth and pooled_mean(growth), 1e6),
+                "rss_peak_growth_mb": _estimated(peak and pooled_mean(peak), 1e6),
+                "memory of": f"{sum(map(len, growth))} calls that ran alone",
+                "failed": f"{len(failed)}, the last: {failed[-1]}" if failed else "",
+            }
+        )
+    return pd.DataFrame(rows, columns=_RECORDED)
+
+
 def winners(results: Results) -> pd.DataFrame:
     """The fastest trial of each model and batch size, and those that cannot be told from it."""
     rows = []
@@ -213,6 +241,14 @@ def digits(value: float) -> str:
         return f"{value:g}"
     decimals = max(0, 2 - math.floor(math.log10(abs(rounded))))
     return f"{rounded:,.{decimals}f}"
+
+
+def _estimated(estimate: Estimate | None, unit: float) -> str:
+    """A value with its interval where it has one; a dash where there are too few values."""
+    if not estimate:
+        return "–"
+    text = digits(estimate.value / unit)
+    return text if estimate.low is None else f"{text} [{digits(estimate.low / unit)}, {digits(estimate.high / unit)}]"
 
 
 def markdown(frame: pd.DataFrame) -> str:

@@ -7,8 +7,8 @@ import pytest
 from conftest import ROOT
 
 LAYERS = (
-    ("errors", "stats", "progress", "processes", "reading"),
-    ("params", "hardware", "provenance", "artifact", "arrays", "rows", "records", "results"),
+    ("errors", "stats", "progress", "processes", "memory", "reading"),
+    ("params", "hardware", "provenance", "artifact", "arrays", "rows", "records", "results", "recording"),
     (
         "zoo",
         "training",
