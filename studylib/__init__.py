@@ -26,6 +26,7 @@ _HOME = {
     "compression": "compression",
     "adaptive_verdicts": "adaptive_verdicts",
     "winners": "winners",
+    "advise": "advice",
     "recorded": "recording",
     "sensitivity": "sensitivity",
     "why": "why",

@@ -9,13 +9,14 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 def resident() -> tuple[int, int | None]:
     """(resident now, highest since the process began or the mark was lowered); the second None where the system does not tell it."""
     try:
-        lines = _STATUS.read_text().splitlines()
+        text = _STATUS.read_text()
     except OSError:
         import psutil
 
         return psutil.Process().memory_info().rss, None
-    kib = {line[:5]: int(line.split()[1]) for line in lines if line.startswith(("VmRSS", "VmHWM"))}
-    return kib["VmRSS"] * 1024, kib["VmHWM"] * 1024
+    # Read at the begin and end of what is recorded, and so without looking at every line.
+    now, high = (int(text.partition(name)[2].split(maxsplit=1)[0]) * 1024 for name in ("VmRSS:", "VmHWM:"))
+    return now, high
 
 
 def lower_mark() -> bool:

@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -120,7 +120,7 @@ class recorded:
             reason=reason,
             alone=running.alone,
         )
-        append_sealed(self.results.raw / _FOLDER / f"{self.name}.jsonl", asdict(call))
+        append_sealed(self.results.raw / _FOLDER / f"{self.name}.jsonl", vars(call))
 
     def _whole(self, answer, function):
         """``answer``, unless it is a promise whose work is still to come."""

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from studylib import adaptive_verdicts, compare, compression, drawing, figures, formats, sensitivity, swept, tables, why
 from studylib.artifact import write_bytes, write_text
 from studylib.results import Results
+from studylib.wording import plain
 
 _TABLES = {
     "winners": ("Fastest of each model", tables.winners),
@@ -116,7 +117,7 @@ def _plain(value):
     """Text that stays text in Markdown. Tables escape their own cells."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    return " ".join(value.split()).replace("<", "&lt;").replace("[", "\\[").replace("`", "'")
+    return plain(value)
 
 
 def _render(template: str, content: dict) -> str:
