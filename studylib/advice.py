@@ -3,9 +3,12 @@
 ``sl.advise(results, …)`` is `advise` of this module. Every word and number is made from the rows of the results.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+
+import pandas as pd
 
 from studylib import tables
+from studylib.adaptive_verdicts import budget_of
 from studylib.compression import judged
 from studylib.contenders import fastest, for_one_sample, models, sample_ns
 from studylib.errors import InputError, lookup
@@ -144,6 +147,14 @@ def advise(
     if model is not None:
         lookup(known, "model of these results", model)
     return Advices(_advice(name, asked, results) for name in known if model in (None, name))
+
+
+def choices(results: Results) -> pd.DataFrame:
+    """Which configuration to choose for which kind of project within the study's own budget, a row for each model and kind."""
+    found = advise(results, budget_of(results))
+    rows = [{"model": one.model} | asdict(project) for one in found for project in one.projects]
+    rows += [{"model": one.model, "choice": f"none: {one.reason}"} for one in found if not one.projects]
+    return pd.DataFrame(rows, columns=["model", "kind", "counts", "choice", "because"]).fillna("")
 
 
 def _advice(model: str, asked: list[Limit], results: Results) -> Advice:

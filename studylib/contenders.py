@@ -1,10 +1,8 @@
 """What competes: every timed trial beside the fp32 that its answers are held against, and how two of them compare."""
 
-from dataclasses import replace
-
 import numpy as np
 
-from studylib import compare, stats
+from studylib import compare
 from studylib.adaptive_verdicts import Lost
 from studylib.compression import Variant, judged
 from studylib.records import Trial
@@ -42,14 +40,7 @@ def sample_ns(variant: Variant) -> float:
 
 def for_one_sample(baseline: Trial, contender: Trial, results: Results) -> compare.SpeedUp:
     """As `compare.speed_up`, for the time of one sample: batches of different sizes can be compared."""
-    found = compare.speed_up(baseline, contender, results)
-    times = contender.batch_size / baseline.batch_size
-    if times == 1:
-        return found
-    bounds = (found.comparison.ratio, found.comparison.low, found.comparison.high)
-    ratio, low, high = (None if bound is None else bound * times for bound in bounds)
-    verdict = "cannot tell" if low is None else stats.verdict(low, high)
-    return replace(found, comparison=replace(found.comparison, ratio=ratio, low=low, high=high, verdict=verdict))
+    return compare.speed_up(baseline, contender, results).times(contender.batch_size / baseline.batch_size)
 
 
 def fastest(found: list[Variant]) -> tuple[Variant, list[Variant]]:
@@ -71,5 +62,6 @@ def lost_words(found: Lost) -> str:
 
 
 def _reference(plan: list[Trial], model: str, results: Results) -> Trial | None:
-    floats = [trial for trial in plan if (trial.model, trial.recipe) == (model, "fp32") and results.evaluation(trial.evaluation_id)]
+    usual = [trial for trial in plan if not trial.sweep]
+    floats = [trial for trial in usual if (trial.model, trial.recipe) == (model, "fp32") and results.evaluation(trial.evaluation_id)]
     return next((trial for trial in floats if trial.runtime == "tensorflow"), floats[0] if floats else None)

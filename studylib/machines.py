@@ -13,7 +13,7 @@ from studylib.records import Trial
 from studylib.results import Results
 from studylib.wording import digits
 
-_AGAINST = (*tables.KEY, "machine", "p50_ms", "n", "against", "its p50_ms", "its n", "ratio", "verdict")
+_AGAINST = ("model", "trial", "machine", "p50_ms", "n", "against", "its p50_ms", "its n", "ratio", "verdict")
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,12 @@ def machines(outputs: Path) -> list[Machine]:
 
 def medians(outputs: Path) -> pd.DataFrame:
     """Median latency of every measured trial, one column for each machine, headed native or REHEARSAL."""
-    columns = {}
-    for one in machines(outputs):
-        frame = tables.latency(one.results)
-        if not frame.empty:
-            columns[f"{one.heading} p50_ms"] = frame.set_index(tables.KEY).p50_ms
-    return pd.DataFrame(columns).fillna("–").reset_index() if columns else pd.DataFrame(columns=tables.KEY)
+    columns = {one.heading: {_key(trial): "{} (n {})".format(*_p50(one, trial)) for trial in _measured(one)} for one in machines(outputs)}
+    every = dict.fromkeys(key for column in columns.values() for key in column)
+    rows = [
+        {"model": key[0], "trial": key[1]} | {f"{name} p50_ms": found.get(key, "–") for name, found in columns.items()} for key in every
+    ]
+    return pd.DataFrame(rows)
 
 
 def winners_of_each(outputs: Path) -> pd.DataFrame:
@@ -114,8 +114,16 @@ def _row(one: Machine, trial: Trial, other: Machine, its: Trial) -> dict:
     """The other machine held against the first one."""
     sides = [(one, trial), (other, its)]
     (here, n), (there, its_n) = (_p50(*side) for side in sides)
-    known = dict(zip(tables.KEY, _key(its), strict=True))
-    row = known | {"machine": other.heading, "p50_ms": there, "n": its_n, "against": one.heading, "its p50_ms": here, "its n": n}
+    row = {
+        "model": its.model,
+        "trial": its.label,
+        "machine": other.heading,
+        "p50_ms": there,
+        "n": its_n,
+        "against": one.heading,
+        "its p50_ms": here,
+        "its n": n,
+    }
     reason = why_not(other, its, one, trial)
     if reason:
         return row | {"ratio": "–", "verdict": f"not comparable: {reason}"}
@@ -123,7 +131,7 @@ def _row(one: Machine, trial: Trial, other: Machine, its: Trial) -> dict:
     found = stats.combined_means(logs, [1, -1])
     ratio, low, high = (None if bound is None else float(np.exp(bound)) for bound in (found.value, found.low, found.high))
     text = f"{digits(ratio)}x" + (" (no interval)" if low is None else f" [{digits(low)}, {digits(high)}]")
-    return row | {"ratio": text, "verdict": _verdict(ratio, low, high, sides) + _same_host(one, other)}
+    return row | {"ratio": text, "verdict": _verdict(ratio, low, high, sides) + _remarks(one, trial, other, its)}
 
 
 def _verdict(ratio: float, low: float | None, high: float | None, sides: list) -> str:
@@ -137,9 +145,11 @@ def _verdict(ratio: float, low: float | None, high: float | None, sides: list) -
     return f"cannot tell: within the noise of one of them, up to {digits(floor)}x" if within else told
 
 
-def _same_host(one: Machine, other: Machine) -> str:
-    """Two hardware sets on one host differ in threads and limits, not in hardware."""
-    return "; the same host: this compares settings, not hardware" if one.run["host_id"] == other.run["host_id"] else ""
+def _remarks(one: Machine, trial: Trial, other: Machine, its: Trial) -> str:
+    """What the reader must know of the two: other threads; or one host, whose hardware sets differ in settings and not in hardware."""
+    threads = f"; {its.threads} threads against {trial.threads}" if its.threads != trial.threads else ""
+    alike = "; the same host: this compares settings, not hardware" if one.run["host_id"] == other.run["host_id"] else ""
+    return threads + alike
 
 
 def _measured(one: Machine) -> list[Trial]:
@@ -147,7 +157,7 @@ def _measured(one: Machine) -> list[Trial]:
 
 
 def _key(trial: Trial) -> tuple:
-    return trial.model, trial.where, trial.recipe, trial.batch_size
+    return trial.model, trial.label
 
 
 def _digest(one: Machine, trial: Trial) -> str:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from studylib import adaptive_verdicts, compare, compression, drawing, figures, formats, sensitivity, swept, tables, why
+from studylib import adaptive_verdicts, advice, compare, compression, drawing, figures, formats, sensitivity, swept, tables, why, winners
 from studylib.artifact import write_bytes, write_text
 from studylib.results import Results
 from studylib.wording import plain
 
 _TABLES = {
+    "winner": ("Winner of each model within the accuracy budget, against its baseline", winners.table),
+    "projects": ("Which to choose for which project", advice.choices),
     "winners": ("Fastest of each model", tables.winners),
     "techniques": ("Every technique: what it saves and what it costs", compression.techniques),
     "why": ("Why a variant is slower or worse than fp32", why.reasons),
@@ -31,6 +33,7 @@ _TABLES = {
     "operators": ("Operators of each float file", formats.every_operator),
     "remarks": ("What was assumed, repaired, or cannot run", formats.remarks),
     "not_measured": ("Trials without numbers", tables.not_measured),
+    "recorded": ("Functions that were recorded", tables.recorded),
     "disturbances": ("Repetitions that were thrown away", tables.disturbances),
 }
 
@@ -66,6 +69,9 @@ def summary(results: Results) -> list[str]:
             which = f"{found.contender.model}, batch {found.contender.batch_size}"
             reading = tables.ratio_text(found.comparison)
             sentences.append(f"{which}: a trial against itself reads {reading}; so much this run reads where there is no difference.")
+    mean = winners.geometric_mean(results)
+    sentences += [f"Winners within the accuracy budget: {mean.words}."] if mean else []
+    sentences += [one.headline for one in advice.advise(results, adaptive_verdicts.budget_of(results))]
     missing = tables.not_measured(results)
     if len(missing):
         counts = ", ".join(f"{count} {status}" for status, count in missing.status.value_counts().items())

@@ -130,8 +130,8 @@ def _winner(model: str, goal: str, timed: list[Variant], most: float, results: R
 
 
 def _baseline(rivals: list[Variant]) -> Trial | None:
-    """TensorFlow fp32, otherwise the first fp32; where it was timed at several batch sizes, the fastest for one sample."""
-    floats = [variant for variant in rivals if variant.trial.recipe == "fp32"]
+    """TensorFlow fp32 as it is usually set, otherwise the first fp32; of several batch sizes, the fastest for one sample."""
+    floats = [variant for variant in rivals if variant.trial.recipe == "fp32" and variant.trial.sweep in ("", "batch")]
     if not floats:
         return None
     runtime = next((variant.trial.where for variant in floats if variant.trial.runtime == "tensorflow"), floats[0].trial.where)
