@@ -153,8 +153,8 @@ def choices(results: Results) -> pd.DataFrame:
     """Which configuration to choose for which kind of project within the study's own budget, a row for each model and kind."""
     found = advise(results, budget_of(results))
     rows = [{"model": one.model} | asdict(project) for one in found for project in one.projects]
-    rows += [{"model": one.model, "choice": f"none: {one.reason}"} for one in found if not one.projects]
-    return pd.DataFrame(rows, columns=["model", "kind", "counts", "choice", "because"]).fillna("")
+    rows += [{"model": one.model} | asdict(Project("", "", "none", one.reason)) for one in found if not one.projects]
+    return pd.DataFrame(rows, columns=["model", "kind", "counts", "choice", "because"])
 
 
 def _advice(model: str, asked: list[Limit], results: Results) -> Advice:

@@ -70,7 +70,7 @@ def summary(results: Results) -> list[str]:
             reading = tables.ratio_text(found.comparison)
             sentences.append(f"{which}: a trial against itself reads {reading}; so much this run reads where there is no difference.")
     mean = winners.geometric_mean(results)
-    sentences += [f"Winners within the accuracy budget: {mean.words}."] if mean else []
+    sentences += [f"Winners within the accuracy budget: {mean.words}."] if mean and len(mean.baselines) > 1 else []
     sentences += [one.headline for one in advice.advise(results, adaptive_verdicts.budget_of(results))]
     missing = tables.not_measured(results)
     if len(missing):
@@ -87,6 +87,7 @@ def _content(results: Results, drawn: list[drawing.Drawn]) -> dict:
         "provenance": tables.provenance(results),
         "incomplete": tables.incomplete(results),
         "summary": summary(results),
+        "advice": advice.advise(results, adaptive_verdicts.budget_of(results)),
         "figures": [drawn_figure.__dict__ | {"number": number} for number, drawn_figure in enumerate(drawn, 1)],
         "png": {figure.name: _data_uri(results.folder / "figures" / f"{figure.name}.png") for figure in drawn},
         "tables": [

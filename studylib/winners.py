@@ -69,7 +69,8 @@ class OverModels:
         if self.estimate.low is not None:
             reading = f"{tables.digits(self.estimate.value)}x [{tables.digits(self.estimate.low)}, {tables.digits(self.estimate.high)}]"
         without = "".join(f"; {model} is left out: {reason}" for model, reason in self.left_out.items())
-        return f"{reading}, geometric mean over {len(self.baselines)} models, n {self.estimate.n} rounds ({'; '.join(named)}){without}"
+        count = f"{len(self.baselines)} model{'s' * (len(self.baselines) > 1)}"
+        return f"{reading}, geometric mean over {count}, n {self.estimate.n} rounds ({'; '.join(named)}){without}"
 
 
 def winners(results: Results, max_accuracy_loss: float | None = None) -> list[Winner]:
