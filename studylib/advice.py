@@ -119,6 +119,9 @@ class Advice:
 class Advices(tuple):
     """An `Advice` for each model, shown one under the other."""
 
+    def __repr__(self) -> str:
+        return str(self)
+
     def _repr_markdown_(self) -> str:
         return "\n\n".join(advice._repr_markdown_() for advice in self)
 

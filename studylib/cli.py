@@ -104,11 +104,9 @@ def report_again(options: argparse.Namespace) -> None:
 
 def advise(options: argparse.Namespace) -> None:
     """What to set, from stored results: the fastest configuration that keeps every limit."""
-    from studylib import advice, tables
+    from studylib import advice, limits, tables
 
-    limits = {"latency_ns": ("LATENCY_MS", options.latency_ms, 1e6), "rss_bytes": ("RSS_MB", options.rss_mb, 1e6)}
-    limits["size_bytes"] = ("SIZE_MB", options.size_mb, 1e6)
-    given = {name: _limit(text, variable) * unit for name, (variable, text, unit) in limits.items() if text}
+    given = limits.read(LATENCY_MS=options.latency_ms, RSS_MB=options.rss_mb, SIZE_MB=options.size_mb)
     given |= {"max_accuracy_loss": _share(options.loss)} if options.loss else {}
     print(advice.advise(tables.read_results(options.hw), model=options.model, **given))
 
@@ -227,17 +225,6 @@ def _share(text: str) -> float:
     if not 0 <= share <= 1:
         raise InputError(f"LOSS is '{text[:80]}'; it must be a share between 0 and 1, 0.01 for one point.")
     return share
-
-
-def _limit(text: str, name: str) -> float:
-    try:
-        limit = float(text)
-    except ValueError:
-        limit = 0.0
-    if not 0 < limit < float("inf"):
-        unit = "milliseconds" if name.endswith("MS") else "megabytes"
-        raise InputError(f"{name} is '{text[:80]}'; it must be a positive number of {unit}.")
-    return limit
 
 
 def _number(text: str, name: str) -> int:

@@ -127,6 +127,24 @@ def limits(max_accuracy_loss: float, latency_ns: float | None, rss_bytes: float 
     return [Limit("accuracy", max_accuracy_loss), *(Limit(kind, value) for kind, (_, value) in given.items() if value is not None)]
 
 
+def read(**texts: str | None) -> dict[str, float]:
+    """Limits as typed (``LATENCY_MS="5"``) as the numbers that `limits` takes; those that were not typed are left out."""
+    fields = {"LATENCY_MS": ("latency_ns", "milliseconds"), "RSS_MB": ("rss_bytes", "megabytes"), "SIZE_MB": ("size_bytes", "megabytes")}
+    given = {}
+    for name, text in texts.items():
+        field, unit = fields[name]
+        if not text:
+            continue
+        try:
+            number = float(text)
+        except ValueError:
+            number = 0.0
+        if not 0 < number < math.inf:
+            raise InputError(f"{name} is '{text[:80]}'; it must be a positive number of {unit}.")
+        given[field] = number * 1e6  # both units are a million of the smaller one
+    return given
+
+
 def _readings(rows) -> dict[str, Reading]:
     rows = rows.astype({"value": float, "ci_low": float, "ci_high": float, "n": float})
     return {row.metric: Reading(row.metric, row.value, _known(row.ci_low), _known(row.ci_high), _known(row.n)) for row in rows.itertuples()}

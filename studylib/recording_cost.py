@@ -32,9 +32,7 @@ def run(rounds: int = 30, write=print) -> stats.Estimate:
     beside = stats.combined_means([whole, inside], [1, -1])
     held = "holds" if added.value <= _LIMIT_NS else "DOES NOT HOLD"
     write(f"recorded: {_us(added)} µs are added to a value, n = {rounds} rounds of {_CALLS} calls; at most {_LIMIT_NS / 1000:g} µs: {held}")
-    write(
-        f"recorded: {_us(beside)} µs a call beside the value (memory read twice, one line written): for functions of a millisecond and more"
-    )
+    write(f"recorded: {_us(beside)} µs a call beside the value: memory is read twice and a line written, so record what takes milliseconds")
     return added
 
 

@@ -61,6 +61,9 @@ class OverModels:
     baselines: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return self.words
+
     @property
     def words(self) -> str:
         of = dict.fromkeys(self.baselines.values())
