@@ -9,11 +9,11 @@ CHOICE := --hw '$(HW)' --effort '$(EFFORT)' $(if $(MODEL),--model '$(MODEL)') $(
 	$(if $(DATA),--data '$(DATA)') $(if $(TASK),--task '$(TASK)') $(if $(filter-out 0 no false,$(TRUST)),--trust) \
 	$(if $(filter-out 0 no false,$(STRICT)),--strict) $(if $(filter-out 0 no false,$(FORCE)),--force)
 
-KNOWN := BENCH HW EFFORT MODEL DATA TASK TRUST RECIPE LOSS ASSIGNMENT RUNTIME BATCH SWEEP SEED STRICT FORCE BOOTSTRAP
+KNOWN := BENCH HW EFFORT MODEL DATA TASK TRUST RECIPE LOSS LATENCY_MS RSS_MB SIZE_MB ASSIGNMENT RUNTIME BATCH SWEEP SEED STRICT FORCE BOOTSTRAP
 UNKNOWN := $(filter-out $(addsuffix =%,$(KNOWN)),$(MAKEOVERRIDES))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN). Known: $(KNOWN)))
 
-.PHONY: help study plan report compare explore test lint bench readme install
+.PHONY: help study plan report advise compare explore test lint bench readme install
 .DEFAULT_GOAL := help
 
 help:  ## what can be typed
@@ -36,6 +36,10 @@ plan: install  ## print what `make study` would do
 
 report: install  ## rebuild the report from stored results
 	@$(RUN) report --hw '$(HW)'
+
+advise: install  ## what to set: LATENCY_MS= RSS_MB= SIZE_MB= LOSS= are limits that must be kept
+	@$(RUN) advise --hw '$(HW)' $(if $(MODEL),--model '$(MODEL)') $(if $(LATENCY_MS),--latency-ms '$(LATENCY_MS)') \
+		$(if $(RSS_MB),--rss-mb '$(RSS_MB)') $(if $(SIZE_MB),--size-mb '$(SIZE_MB)') $(if $(LOSS),--loss '$(LOSS)')
 
 compare: install  ## every machine in outputs/ side by side
 	@$(RUN) compare

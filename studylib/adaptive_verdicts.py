@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from studylib import compare
-from studylib.compression import Variant, family, judged, speed_text, variants
+from studylib.compression import Variant, family, judged, share, speed_text, variants
 from studylib.params import RANDOM_SQNR_DB, Choice
 from studylib.results import Results
 
@@ -18,9 +18,7 @@ _KEPT = {True: "kept", False: "OVER BUDGET", None: "not known"}
 def verdicts(results: Results) -> pd.DataFrame:
     """One row for each model and runtime with an adaptive recipe, and one over all runtimes: the fastest against the fastest."""
     timed = [variant for variant in variants(results) if not np.isnan(variant.ms)]
-    usual = Choice.model_fields["max_accuracy_loss"].default
-    most = results.run()["parameters"].get("choice", {}).get("max_accuracy_loss", usual)
-    rows = []
+    most, rows = budget_of(results), []
     for model in dict.fromkeys(variant.trial.model for variant in timed):
         ours = [variant for variant in timed if variant.trial.model == model]
         runtimes = dict.fromkeys((v.trial.runtime, v.trial.provider) for v in ours if _adaptive(v))
@@ -32,13 +30,23 @@ def verdicts(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
+def budget_of(results: Results) -> float:
+    """The share of right answers that this study may lose."""
+    usual = Choice.model_fields["max_accuracy_loss"].default
+    return results.run()["parameters"].get("choice", {}).get("max_accuracy_loss", usual)
+
+
 @dataclass(frozen=True)
 class Lost:
-    """What a variant lost on the test samples: a share of right or agreeing answers, or for random weights its SQNR in dB."""
+    """What a variant lost on the test samples: a share of right or agreeing answers, or for random weights its SQNR in dB.
+
+    ``worst``: the interval's unfavourable end, None where samples depend on each other and for SQNR.
+    """
 
     measure: str
     value: float
     n: int
+    worst: float | None = None
 
     @property
     def words(self) -> str:
@@ -57,15 +65,18 @@ class Lost:
 
 
 def lost(variant: Variant) -> Lost:
-    """What ``variant`` lost against fp32 in the same runtime; of answers without labels, against the source model."""
+    """What ``variant`` lost against its ``float32``; of answers without labels, against the source model."""
     n = variant.evaluation.get("n", 0)
     if variant.trial.weights == "random" or variant.measure == "sqnr":
         return Lost("sqnr", float(variant.evaluation.get("sqnr", np.nan)), n)
     if variant.measure == "agreeing":
-        return Lost("agreeing", 1 - variant.quality / 100, n)
-    if variant.float32 is not None and variant.float32.id == variant.trial.id:
-        return Lost("correct", 0.0, n)
-    return Lost("correct", np.nan if variant.change is None else -variant.change.estimate.value, n)
+        low = share(variant).low
+        return Lost("agreeing", 1 - variant.quality / 100, n, None if low is None else 1 - low)
+    if variant.float32 is not None and variant.float32.evaluation_id == variant.trial.evaluation_id:
+        return Lost("correct", 0.0, n, 0.0)
+    if variant.change is None:
+        return Lost("correct", np.nan, n)
+    return Lost("correct", -variant.change.estimate.value, n, -variant.change.estimate.low if variant.independent else None)
 
 
 def _row(model: str, where: str, ours: list[Variant], most: float, results: Results) -> dict:

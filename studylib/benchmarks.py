@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from studylib import compression_cost, conversion_cost, overhead
+from studylib import compression_cost, conversion_cost, overhead, recording_cost
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user asked for: ``rounds`` of the overhead; ``models`` (None: all) and ``effort`` of compression."""
+    """What the user asked for: ``rounds`` of the overhead and of recording; ``models`` (None: all) and ``effort`` of compression."""
 
     rounds: int
     models: tuple[str, ...] | None
@@ -17,8 +17,9 @@ class Wishes:
 
 BENCHMARKS: dict[str, Callable[[Wishes], object]] = {
     "overhead": lambda wishes: overhead.run(rounds=wishes.rounds),
+    "recording": lambda wishes: recording_cost.run(rounds=wishes.rounds),
     "conversion": lambda wishes: conversion_cost.run_on_zoo(),
     "compression": lambda wishes: compression_cost.run(wishes.models or compression_cost.MODELS, wishes.effort),
 }
 # The others take an hour.
-USUAL = ("overhead", "conversion")
+USUAL = ("overhead", "recording", "conversion")

@@ -102,6 +102,15 @@ def report_again(options: argparse.Namespace) -> None:
     print(f"report: {page}")
 
 
+def advise(options: argparse.Namespace) -> None:
+    """What to set, from stored results: the fastest configuration that keeps every limit."""
+    from studylib import advice, constraints, tables
+
+    given = constraints.read(LATENCY_MS=options.latency_ms, RSS_MB=options.rss_mb, SIZE_MB=options.size_mb)
+    given |= {"max_accuracy_loss": _share(options.loss)} if options.loss else {}
+    print(advice.advise(tables.read_results(options.hw), model=options.model, **given))
+
+
 def compare_machines(options: argparse.Namespace) -> None:
     """Every machine in outputs/ side by side."""
     from studylib import machines, params
@@ -213,9 +222,12 @@ def _sizes(text: str | None) -> tuple[int, ...] | None:
 
 def _share(text: str) -> float:
     try:
-        return float(text)
+        share = float(text)
     except ValueError:
-        raise InputError(f"LOSS is '{text}'; it must be a share between 0 and 1, 0.01 for one point.") from None
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise InputError(f"LOSS is '{text[:80]}'; it must be a share between 0 and 1, 0.01 for one point.")
+    return share
 
 
 def _number(text: str, name: str) -> int:
@@ -259,11 +271,19 @@ def _parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("report", help=report_again.__doc__, description=report_again.__doc__)
     verb.set_defaults(run=report_again)
     verb.add_argument("--hw", default="cpu", metavar="HW", help="hardware set whose stored results to report (default: cpu)")
+    verb = verbs.add_parser("advise", help=advise.__doc__, description=advise.__doc__)
+    verb.set_defaults(run=advise)
+    verb.add_argument("--hw", default="cpu", metavar="HW", help="hardware set whose stored results to read (default: cpu)")
+    verb.add_argument("--model", metavar="NAME", help="one model of the results (default: each)")
+    verb.add_argument("--latency-ms", metavar="5", help="milliseconds that a slow query (p95) may take")
+    verb.add_argument("--rss-mb", metavar="200", help="megabytes of peak resident memory that the process may need")
+    verb.add_argument("--size-mb", metavar="10", help="megabytes that the model's file may have")
+    verb.add_argument("--loss", metavar="0.01", help="share of right answers that may be lost (default: 0.01)")
     verb = verbs.add_parser("compare", help=compare_machines.__doc__, description=compare_machines.__doc__)
     verb.set_defaults(run=compare_machines)
     verb = verbs.add_parser("bench", help=bench.__doc__, description=bench.__doc__)
     verb.set_defaults(run=bench)
-    verb.add_argument("--only", metavar="A,B", help="overhead, conversion (both by default) or compression (an hour)")
+    verb.add_argument("--only", metavar="A,B", help="overhead, conversion, recording (all three by default) or compression (an hour)")
     verb.add_argument("--model", metavar="A,B", help="models of the zoo that compression is measured on (default: five)")
     verb.add_argument("--effort", default="quick", help=_EFFORTS)
     verb.add_argument("--rounds", type=int, default=30, help="interleaved rounds of the overhead (default: 30)")

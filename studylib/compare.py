@@ -56,14 +56,20 @@ def speed_up(baseline: Trial, contender: Trial, results: Results) -> SpeedUp:
     A round counts when both of its repetitions were measured in one uninterrupted session, or within minutes
     of each other: what was measured apart is never paired.
     """
-    first, second = _by_round(results.measurements(baseline.id)), _by_round(results.measurements(contender.id))
-    shared = [number for number in sorted(set(first) & set(second)) if _together(first[number], second[number])]
-    if not shared:
-        comparison = stats.compare(_medians(first.values())[:1], _medians(second.values())[:1])
-        return SpeedUp(baseline, contender, comparison, "measured apart; FORCE=1 measures both together")
-    comparison = stats.compare(_medians(first[number] for number in shared), _medians(second[number] for number in shared))
+    before, after = paired_rounds(baseline, contender, results)
+    if not len(before):
+        first, second = (_medians(results.measurements(trial.id))[:1] for trial in (baseline, contender))
+        return SpeedUp(baseline, contender, stats.compare(first, second), "measured apart; FORCE=1 measures both together")
+    comparison = stats.compare(before, after)
     caveat = "" if comparison.n >= stats.MINIMUM_ROUNDS else f"{comparison.n} rounds measured together are too few for an interval"
     return SpeedUp(baseline, contender, comparison, caveat)
+
+
+def paired_rounds(baseline: Trial, contender: Trial, results: Results) -> tuple[np.ndarray, np.ndarray]:
+    """The medians in ns of the rounds in which both were measured together, shape (rounds,) each."""
+    first, second = _by_round(results.measurements(baseline.id)), _by_round(results.measurements(contender.id))
+    shared = [number for number in sorted(set(first) & set(second)) if _together(first[number], second[number])]
+    return _medians(first[number] for number in shared), _medians(second[number] for number in shared)
 
 
 def noise_floor(results: Results, model: str, batch_size: int) -> float | None:

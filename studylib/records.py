@@ -1,14 +1,16 @@
 """What a study consists of and what was measured, and how it lies on disk: sealed JSON, trusted by its hash."""
 
+import errno
 import hashlib
 import json
 import logging
+import os
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
-from studylib.artifact import write_text
+from studylib.artifact import output_error, write_text
 from studylib.rows import FIDELITY
 
 log = logging.getLogger(__name__)
@@ -149,19 +151,48 @@ def _seal(record: dict) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
-def write_sealed(path: Path, record: dict) -> None:
+def sealed(record: dict) -> str:
+    """The record and its hash, as one line of JSON."""
     record = json.loads(json.dumps(record))
-    write_text(path, json.dumps({"record": record, "sha256": _seal(record)}))
+    return json.dumps({"record": record, "sha256": _seal(record)})
+
+
+def unsealed(text: str) -> dict | None:
+    """The record, or None when it does not match its hash."""
+    try:
+        content = json.loads(text)
+        return content["record"] if isinstance(content["record"], dict) and content["sha256"] == _seal(content["record"]) else None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def write_sealed(path: Path, record: dict) -> None:
+    write_text(path, sealed(record))
+
+
+def append_sealed(path: Path, record: dict) -> None:
+    """Add one sealed line in one write, so that threads and processes do not mix theirs. Raises `OutputError` when the disk refuses."""
+    line = sealed(record).encode() + b"\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+", buffering=0) as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                # A line that a full disk or a kill cut off stays alone.
+                line = line if file.read(1) == b"\n" else b"\n" + line
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise output_error(path.parent, error) from None
 
 
 def read_sealed(path: Path) -> dict | None:
     """The record, or None (and a warning) when its bytes do not match its hash: it will be measured again."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        sealed = isinstance(content["record"], dict) and content["sha256"] == _seal(content["record"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        sealed = False
-    return content["record"] if sealed else _damaged(path)
+        record = unsealed(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        record = None
+    return _damaged(path) if record is None else record
 
 
 def _damaged(path: Path, why: str = "") -> None:

@@ -6,12 +6,30 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from studylib import adaptive_verdicts, compare, compression, drawing, figures, formats, passport, roofline, sensitivity, swept, tables, why
+from studylib import (
+    adaptive_verdicts,
+    advice,
+    compare,
+    compression,
+    drawing,
+    figures,
+    formats,
+    passport,
+    roofline,
+    sensitivity,
+    swept,
+    tables,
+    why,
+    winners,
+)
 from studylib.artifact import write_bytes, write_text
 from studylib.results import Results
+from studylib.wording import plain
 
 _TABLES = {
     "passport": ("Is this machine fit to measure?", passport.table),
+    "winner": ("Winner of each model within the accuracy budget, against its baseline", winners.table),
+    "projects": ("Which to choose for which project", advice.choices),
     "winners": ("Fastest of each model", tables.winners),
     "techniques": ("Every technique: what it saves and what it costs", compression.techniques),
     "why": ("Why a variant is slower or worse than fp32", why.reasons),
@@ -35,6 +53,7 @@ _TABLES = {
     "operators": ("Operators of each float file", formats.every_operator),
     "remarks": ("What was assumed, repaired, or cannot run", formats.remarks),
     "not_measured": ("Trials without numbers", tables.not_measured),
+    "recorded": ("Functions that were recorded", tables.recorded),
     "disturbances": ("Repetitions that were thrown away", tables.disturbances),
 }
 
@@ -70,6 +89,9 @@ def summary(results: Results) -> list[str]:
             which = f"{found.contender.model}, batch {found.contender.batch_size}"
             reading = tables.ratio_text(found.comparison)
             sentences.append(f"{which}: a trial against itself reads {reading}; so much this run reads where there is no difference.")
+    mean = winners.geometric_mean(results)
+    sentences += [f"Winners within the accuracy budget: {mean.words}."] if mean and len(mean.baselines) > 1 else []
+    sentences += [one.headline for one in advice.advise(results, adaptive_verdicts.budget_of(results))]
     missing = tables.not_measured(results)
     if len(missing):
         counts = ", ".join(f"{count} {status}" for status, count in missing.status.value_counts().items())
@@ -85,6 +107,7 @@ def _content(results: Results, drawn: list[drawing.Drawn]) -> dict:
         "provenance": tables.provenance(results),
         "incomplete": tables.incomplete(results),
         "summary": summary(results),
+        "advice": advice.advise(results, adaptive_verdicts.budget_of(results)),
         "figures": [drawn_figure.__dict__ | {"number": number} for number, drawn_figure in enumerate(drawn, 1)],
         "png": {figure.name: _data_uri(results.folder / "figures" / f"{figure.name}.png") for figure in drawn},
         "tables": [
@@ -121,7 +144,7 @@ def _plain(value):
     """Text that stays text in Markdown. Tables escape their own cells."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    return " ".join(value.split()).replace("<", "&lt;").replace("[", "\\[").replace("`", "'")
+    return plain(value)
 
 
 def _render(template: str, content: dict) -> str:

@@ -128,6 +128,36 @@ def compare(baseline: np.ndarray, contender: np.ndarray, *, level: float = LEVEL
     return Comparison(ratio, low, high, level, n, verdict(low, high))
 
 
+def combined_means(
+    groups: list[np.ndarray], weights: list[float], *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+) -> Estimate:
+    """The weighted sum of the means of independent groups (arrays of one number a round); ``n`` counts all rounds.
+
+    The interval is a bootstrap that resamples inside each group. It is widened for few rounds as in `_resampled`; the degrees of
+    freedom of several groups together are Welch and Satterthwaite's. Absent when a group has fewer than `MINIMUM_ROUNDS`.
+    """
+    groups, weights = [np.asarray(group, float) for group in groups], np.asarray(weights, float)
+    if not groups or len(groups) != len(weights) or not all(group.ndim == 1 and len(group) for group in groups):
+        raise ValueError(f"{len(groups)} groups and {len(weights)} weights; give one weight to each group, and each at least one number")
+    value, n = float(sum(weight * group.mean() for weight, group in zip(weights, groups, strict=True))), sum(map(len, groups))
+    if min(map(len, groups)) < MINIMUM_ROUNDS:
+        return Estimate(value, None, None, level, n)
+    variances = np.array([weight**2 * group.var(ddof=1) / len(group) for weight, group in zip(weights, groups, strict=True)])
+    if not variances.any():
+        return Estimate(value, value, value, level, n)
+    from scipy.stats import norm, t
+
+    free = np.array([len(group) - 1 for group in groups])
+    together = variances.sum() ** 2 / (variances**2 / free).sum()
+    widened = math.sqrt(variances.sum() / (variances * free / (free + 1)).sum())
+    tail = norm.cdf(widened * t.ppf((1 - level) / 2, together))
+    draw, replicas = np.random.default_rng(seed), np.zeros(resamples)
+    for weight, group in zip(weights, groups, strict=True):
+        replicas += weight * group[draw.integers(len(group), size=(resamples, len(group)))].mean(axis=1)
+    low, high = np.quantile(replicas, [tail, 1 - tail])
+    return Estimate(value, float(low), float(high), level, n)
+
+
 def verdict(low: float, high: float) -> str:
     """``faster`` or ``slower`` when the interval of a speed-up lies wholly on one side of 1."""
     if low > 1:

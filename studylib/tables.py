@@ -1,22 +1,27 @@
 """Tables for people: what the notebooks show and the report prints, computed from the results and nothing else."""
 
-import math
-
 import numpy as np
 import pandas as pd
 
-from studylib import compare
+from studylib import compare, recording
 from studylib.errors import lookup
 from studylib.params import hardware_sets, outputs_root
 from studylib.records import Trial
 from studylib.results import Results
 from studylib.rows import proportion
-from studylib.stats import Estimate
+from studylib.stats import pooled_mean, pooled_percentile
+from studylib.wording import digits as digits
+from studylib.wording import estimated, interval, percent, ratio_text
+from studylib.wording import markdown as markdown
 
 # Notebooks show these tables as they are, and pandas would cut every reason after fifty characters.
 pd.set_option("display.max_colwidth", None)
 
 KEY = ["model", "runtime", "recipe", "batch"]
+_RECORDED = (
+    "name", "host", "calls", "processes", "mean_ms", "p50_ms", "p95_ms", "p99_ms", "rss_growth_mb", "rss_peak_growth_mb", "memory of",
+    "failed",
+)  # fmt: skip
 
 
 def read_results(hardware: str) -> Results:
@@ -209,6 +214,30 @@ def disturbances(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*KEY, "repetition", "reason"])
 
 
+def recorded(results: Results) -> pd.DataFrame:
+    """Every function that was recorded: calls, time and memory; each process is one repetition, so one process carries no interval."""
+    found, rows = recording.calls(results), []
+    for name, host in dict.fromkeys((call.name, call.host_id) for call in found):
+        ours = [call for call in found if (call.name, call.host_id) == (name, host)]
+        times, growth, peak = (recording.by_process(ours, what) for what in ("ns", "growth_bytes", "peak_bytes"))
+        failed = [call.reason for call in ours if call.status == "failed"]
+        rows.append(
+            {
+                "name": name,
+                "host": host,
+                "calls": len(ours) - len(failed),
+                "processes": len(times),
+                "mean_ms": estimated(times and pooled_mean(times), 1e6),
+                **{f"p{p}_ms": estimated(times and pooled_percentile(times, p), 1e6) for p in (50, 95, 99)},
+                "rss_growth_mb": estimated(growth and pooled_mean(growth), 1e6),
+                "rss_peak_growth_mb": estimated(peak and pooled_mean(peak), 1e6),
+                "memory of": f"{sum(map(len, growth))} calls that ran alone",
+                "failed": f"{len(failed)}, the last: {failed[-1]}" if failed else "",
+            }
+        )
+    return pd.DataFrame(rows, columns=_RECORDED)
+
+
 def winners(results: Results) -> pd.DataFrame:
     """The fastest trial of each model and batch size, and those that cannot be told from it."""
     rows = []
@@ -241,39 +270,10 @@ def _quality_text(trial: Trial, results: Results) -> str:
     return f"agreement with the source model {percent(proportion(found, 'agreeing'))} %" if "agreeing" in found else ""
 
 
-def ratio_text(comparison) -> str:
-    """``2.1x [1.9, 2.4]``; without an interval, only the ratio and a word."""
-    if comparison.low is None:
-        return f"{digits(comparison.ratio)}x (no interval)"
-    return f"{digits(comparison.ratio)}x [{digits(comparison.low)}, {digits(comparison.high)}]"
-
-
-def digits(value: float) -> str:
-    """Three significant digits, never an exponent: 29,600 or 0.0312 or 3.00."""
-    rounded = float(f"{value:.3g}")
-    if not np.isfinite(rounded) or rounded == 0:
-        return f"{value:g}"
-    decimals = max(0, 2 - math.floor(math.log10(abs(rounded))))
-    return f"{rounded:,.{decimals}f}"
-
-
-def markdown(frame: pd.DataFrame) -> str:
-    """A GitHub-flavoured table."""
-
-    def cells(values) -> str:
-        return "| " + " | ".join(" ".join(_cell(value).split()).replace("|", "\\|").replace("<", "&lt;") for value in values) + " |"
-
-    return "\n".join([cells(frame.columns), cells(["---"] * len(frame.columns)), *(cells(row) for row in frame.itertuples(index=False))])
-
-
 def _frame(rows) -> pd.DataFrame:
     """A table that has its first columns even when it has no rows."""
     rows = list(rows)
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*KEY, "format", "size_kb", "parity", "verdict"])
-
-
-def _cell(value) -> str:
-    return digits(value) if isinstance(value, float) else str(value)
 
 
 def _key(trial: Trial) -> dict:
@@ -302,19 +302,3 @@ def _fidelity(found: dict) -> dict:
         "cosine": f"{found['cosine']:.6f}",
         "output_mse": f"{found['output_mse']:.2g}",
     }
-
-
-def percent(estimate: Estimate) -> str:
-    text = f"{100 * estimate.value:.1f}"
-    return text if estimate.low is None else f"{text} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
-
-
-def interval(values: pd.DataFrame, metric: str, unit: float, interval: bool = True) -> str:
-    """A value in three digits with its interval; a dash where there are too few values."""
-    if metric not in values.index:
-        return "–"
-    row = values.loc[metric]
-    text = digits(row.value / unit)
-    if interval and not np.isnan(row.ci_low):
-        text += f" [{digits(row.ci_low / unit)}, {digits(row.ci_high / unit)}]"
-    return text

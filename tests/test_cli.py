@@ -110,7 +110,7 @@ def test_an_unknown_verb_is_answered_with_the_known_ones():
     assert "--help" in done.stderr
 
 
-@pytest.mark.parametrize("verb", ["", "study", "plan", "report", "compare", "bench"])
+@pytest.mark.parametrize("verb", ["", "study", "plan", "report", "advise", "compare", "bench"])
 def test_every_verb_helps(verb):
     done = cli(*filter(None, [verb]), "--help")
     assert done.returncode == 0
@@ -130,6 +130,33 @@ def test_a_plan_runs_nothing(tmp_path):
 
 def test_reporting_what_never_ran(tmp_path):
     _refused(cli("report", "--hw", "cpu", outputs=tmp_path), "no study ran here yet")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--latency-ms", "fast"], ["LATENCY_MS is 'fast'; it must be a positive number of milliseconds."]),
+        (["--latency-ms", "0"], ["LATENCY_MS is '0'"]),
+        (["--latency-ms", "nan"], ["LATENCY_MS is 'nan'"]),
+        (["--rss-mb", "-1"], ["RSS_MB is '-1'; it must be a positive number of megabytes."]),
+        (["--size-mb", "inf"], ["SIZE_MB is 'inf'"]),
+        (["--loss", "5"], ["LOSS is '5'; it must be a share between 0 and 1, 0.01 for one point."]),
+        (["--hw", "cpuu"], ["Unknown hardware set (HW) 'cpuu'"]),
+        ([], ["no study ran here yet"]),
+    ],
+)
+def test_bad_limits_of_advice(tmp_path, arguments, words):
+    _refused(cli("advise", *arguments, outputs=tmp_path), *words)
+
+
+def test_advice_is_printed_with_its_limits(recorded):
+    folder = recorded(native=False).folder
+    done = cli("advise", "--loss", "0.05", "--size-mb", "0.001", outputs=folder.parent)
+    assert done.returncode == 0, done.stderr
+    assert "REHEARSAL: measured on a test host" in done.stdout
+    assert "mnist_cnn: set onnxruntime, provider cpu, recipe fp32, 2 threads, batch 1" in done.stdout
+    assert "tensorflow fp32: out, file 0.00400 MB: 4.00 times the limit; slower: takes 2.0" in done.stdout
+    _refused(cli("advise", "--model", "mnist", outputs=folder.parent), "Unknown model of these results 'mnist'")
 
 
 def test_an_outputs_folder_that_is_a_file(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 LAYERS = (
-    ("errors", "stats", "progress", "processes", "reading"),
+    ("errors", "stats", "progress", "processes", "memory", "reading"),
     (
         "sysfs",
         "counters",
@@ -23,6 +23,7 @@ LAYERS = (
         "rows",
         "records",
         "results",
+        "recording",
     ),
     (
         "zoo",
@@ -48,11 +49,17 @@ LAYERS = (
         "plan",
         "study",
         "opening",
+        "wording",
         "tables",
         "passport",
         "formats",
         "compression",
         "adaptive_verdicts",
+        "contenders",
+        "winners",
+        "constraints",
+        "projects",
+        "advice",
         "sensitivity",
         "why",
         "roofline",
@@ -67,6 +74,7 @@ LAYERS = (
         "notebooks",
         "machines",
         "overhead",
+        "recording_cost",
         "conversion_cost",
         "compression_cost",
     ),

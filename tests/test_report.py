@@ -136,6 +136,15 @@ def test_machines_side_by_side_are_marked(recorded):
     assert "REHEARSAL, not Test machine" in text
 
 
+def test_what_to_set_stands_in_the_report_and_in_the_findings(recorded):
+    page = report.build(recorded())
+    words = "mnist_cnn: set tensorflow, provider cpu, recipe fp32, 2 threads, batch 1"
+    for text in (page.read_text(), (page.parent / "report.md").read_text()):
+        assert words in text.split("What to set")[1]
+        assert "Which to choose for which project" in text
+    assert any(sentence.startswith(words) for sentence in report.summary(recorded()))
+
+
 def test_comparing_nothing_says_what_to_do(tmp_path):
     with pytest.raises(InputError, match="nothing is measured"):
         machines.write(tmp_path)
@@ -145,7 +154,7 @@ def test_every_table_has_its_columns_even_when_nothing_could_be_made(tmp_path):
     results = Results(tmp_path)
     results.save_plan([trial()], run_facts(failures={"a" * 64: "converter failed"}), [])
     made = {name: make(results) for name, (_, make) in report._TABLES.items()}
-    assert all("model" in frame for name, frame in made.items() if name not in ("winners", "peaks", "passport"))
+    assert all("model" in frame for name, frame in made.items() if name not in ("winners", "peaks", "passport", "recorded"))
     assert made["not_measured"].reason.tolist() == ["converter failed"]
     assert "converter failed" in report.build(results).read_text()
 

@@ -1,0 +1,66 @@
+"""Numbers and tables as people read them."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from studylib.stats import Estimate
+
+
+def digits(value: float) -> str:
+    """Three significant digits, never an exponent: 29,600 or 0.0312 or 3.00."""
+    rounded = float(f"{value:.3g}")
+    if not np.isfinite(rounded) or rounded == 0:
+        return f"{value:g}"
+    decimals = max(0, 2 - math.floor(math.log10(abs(rounded))))
+    return f"{rounded:,.{decimals}f}"
+
+
+def ratio_text(comparison) -> str:
+    """``2.1x [1.9, 2.4]``; without an interval, only the ratio and a word."""
+    if comparison.low is None:
+        return f"{digits(comparison.ratio)}x (no interval)"
+    return f"{digits(comparison.ratio)}x [{digits(comparison.low)}, {digits(comparison.high)}]"
+
+
+def percent(estimate: Estimate) -> str:
+    text = f"{100 * estimate.value:.1f}"
+    return text if estimate.low is None else f"{text} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+
+
+def interval(values: pd.DataFrame, metric: str, unit: float, interval: bool = True) -> str:
+    """A value in three digits with its interval; a dash where there are too few values."""
+    if metric not in values.index:
+        return "–"
+    row = values.loc[metric]
+    text = digits(row.value / unit)
+    if interval and not np.isnan(row.ci_low):
+        text += f" [{digits(row.ci_low / unit)}, {digits(row.ci_high / unit)}]"
+    return text
+
+
+def estimated(estimate: Estimate | None, unit: float) -> str:
+    """A value with its interval where it has one; a dash where there are too few values."""
+    if not estimate:
+        return "–"
+    text = digits(estimate.value / unit)
+    return text if estimate.low is None else f"{text} [{digits(estimate.low / unit)}, {digits(estimate.high / unit)}]"
+
+
+def plain(text: str) -> str:
+    """Text that stays text in Markdown."""
+    return " ".join(text.split()).replace("<", "&lt;").replace("[", "\\[").replace("`", "'")
+
+
+def markdown(frame: pd.DataFrame) -> str:
+    """A GitHub-flavoured table."""
+
+    def cells(values) -> str:
+        return "| " + " | ".join(" ".join(_cell(value).split()).replace("|", "\\|").replace("<", "&lt;") for value in values) + " |"
+
+    return "\n".join([cells(frame.columns), cells(["---"] * len(frame.columns)), *(cells(row) for row in frame.itertuples(index=False))])
+
+
+def _cell(value) -> str:
+    return digits(value) if isinstance(value, float) else str(value)

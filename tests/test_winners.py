@@ -1,0 +1,185 @@
+"""Who wins, by how much and how sure, on results that were recorded for the test."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import measurement, run_facts, trial
+
+from studylib import stats, winners
+from studylib.results import Results
+
+FP32, STATIC = (400_000, {}, 95, 90.0, {}), (200_000, {}, 95, 40.0, {})
+
+
+def _latency(results, **options):
+    return next(row for row in winners.table(results, **options).to_dict("records") if row["for"] == "latency")
+
+
+def test_the_fastest_within_the_budget_wins_over_tensorflow(recorded):
+    row = _latency(recorded())
+    assert (row["winner"], row["baseline"], row["rounds"]) == ("onnxruntime fp32", "tensorflow fp32", 8)
+    assert row["over the baseline"].startswith(("2.0", "1.9"))
+    assert row["over the baseline"].endswith("], faster")
+    assert row["target"] == "cpu (native)"
+    assert row["lost"] == "0.0 points of accuracy (n 100), up to 2.7 within the interval"
+
+
+def test_a_rehearsal_is_no_target(recorded):
+    assert _latency(recorded(native=False))["target"] == "cpu (REHEARSAL)"
+
+
+def test_a_planted_winner_that_lost_too_much_is_named_and_does_not_win(variants):
+    """Fastest of all, and wrong in fifteen of a hundred answers."""
+    wrong = (100_000, {}, 80, 40.0, {})
+    row = _latency(variants({"fp32": FP32, "static_wi8_ai8": wrong, "fp16": (300_000, {}, 95, 60.0, {})}))
+    assert row["winner"] == "onnxruntime fp16"
+    assert row["faster, but over the budget"] == "onnxruntime static_wi8_ai8 (lost 15.0 points of accuracy (n 100))"
+
+
+def test_the_budget_decides(variants):
+    results = variants({"fp32": FP32, "static_wi8_ai8": (200_000, {}, 92, 40.0, {})})
+    assert _latency(results)["winner"] == "onnxruntime fp32"
+    assert _latency(results)["over the baseline"] == "the baseline itself"
+    assert _latency(results, max_accuracy_loss=0.05)["winner"] == "onnxruntime static_wi8_ai8"
+
+
+@pytest.mark.parametrize(("sqnr", "wins"), [(25.0, "static_wi8_ai8"), (15.0, "fp32")])
+def test_random_weights_are_held_to_fidelity(variants, sqnr, wins):
+    results = variants({"fp32": FP32, "static_wi8_ai8": (200_000, {}, 95, sqnr, {})}, weights="random")
+    assert _latency(results)["winner"] == f"onnxruntime {wins}"
+
+
+def test_ties_are_listed_and_a_gain_within_the_noise_is_none(variants):
+    rows = {"fp32": FP32, "fp16": (385_000, {}, 95, 60.0, {}), "static_wi8_ai8": (386_000, {}, 95, 40.0, {})}
+    row = _latency(variants(rows))
+    assert row["cannot be told from it"] in ("onnxruntime static_wi8_ai8", "onnxruntime fp16")
+    row = _latency(variants(rows, control=370_000))
+    assert set(row["cannot be told from it"].split(", ")) >= {"onnxruntime fp32"}
+    assert "cannot tell: within this run's noise" in row["over the baseline"]
+
+
+@pytest.mark.parametrize("status", ["failed", "invalid"])
+def test_what_failed_or_was_disturbed_never_wins(recorded, status):
+    results = recorded()
+    best = trial(recipe="static_wi8_ai8", artifact_key="c" * 64, evaluation_id="evaluation-fast")
+    for repetition in range(8):
+        results.record(measurement(best, repetition, [1000] * 200, status=status, reason="it was so"))
+    results.save_plan([*results.plan(), best], run_facts(), list(results.artifacts().values()))
+    assert _latency(results)["winner"] == "onnxruntime fp32"
+
+
+def test_throughput_compares_samples_of_any_batch(tmp_path):
+    results = Results(tmp_path)
+    slow, fast = (trial(runtime=name, format="x", evaluation_id="e") for name in ("tensorflow", "litert"))
+    plan = [slow, fast, *(replace(one, batch_size=8, scenario="offline") for one in (slow, fast))]
+    results.save_plan(plan, run_facts(), [])
+    results.record_evaluation("e", _evaluated())
+    # For one sample: TensorFlow 400 and 50 µs, LiteRT 100 and 75 µs.
+    for one, ns in zip(plan, (400_000, 100_000, 400_000, 600_000), strict=True):
+        for repetition in range(8):
+            results.record(measurement(one, repetition, [ns] * 200))
+    latency, throughput = winners.table(results).to_dict("records")
+    assert (latency["winner"], latency["baseline"], latency["over the baseline"]) == (
+        "litert fp32", "tensorflow fp32", "4.00x [4.00, 4.00], faster",
+    )  # fmt: skip
+    assert (throughput["winner"], throughput["over the baseline"]) == ("tensorflow fp32 x8", "the baseline itself")
+    results.save_plan([slow, fast, plan[3]], run_facts(), [])
+    _, throughput = winners.table(results).to_dict("records")
+    assert (throughput["winner"], throughput["baseline"]) == ("litert fp32 x8", "tensorflow fp32")
+    assert throughput["over the baseline"] == "5.33x [5.33, 5.33], faster"
+
+
+def test_without_any_number_the_row_says_why(recorded):
+    row = _latency(recorded(rounds=0))
+    assert row["winner"] == "none: nothing was timed: pending: not measured yet; run `make study` again to go on"
+    assert winners.geometric_mean(recorded(rounds=0)) is None
+
+
+def test_without_a_float_version_nothing_is_known_of_the_loss(variants):
+    row = _latency(variants({"static_wi8_ai8": STATIC}))
+    assert row["winner"].startswith("none: nothing within the budget; the fastest, onnxruntime static_wi8_ai8, lost not known")
+
+
+def test_without_tensorflow_the_first_float_is_the_baseline_and_is_named(variants):
+    results = variants({"fp32": FP32, "static_wi8_ai8": STATIC})
+    row = _latency(results)
+    assert row["baseline"] == "onnxruntime fp32"
+    assert "mnist_cnn over onnxruntime fp32" in winners.geometric_mean(results).words
+
+
+def _evaluated() -> dict:
+    return {
+        "n": 100, "finite": True, "output_mse": 1e-9, "sqnr": 90.0, "max_abs_error": 1e-4, "max_rel_error": 1e-4, "cosine": 1.0,
+        "data": "real", "agreeing": [True] * 100, "correct": [True] * 100, "independent": True, "status": "ok", "reason": "",
+        "placement": "CPU",
+    }  # fmt: skip
+
+
+def _study(folder, rivals: dict[str, list[float]], rng, rounds=8, noise=0.05) -> Results:
+    """Models by name with the true speed-ups of their rivals over TensorFlow, each round noisy."""
+    results, plan = Results(folder), []
+    for model, factors in rivals.items():
+        base = trial(model=model, runtime="tensorflow", format="saved_model", evaluation_id="e")
+        ours = [trial(model=model, recipe=f"r{number}", evaluation_id="e") for number in range(len(factors))]
+        plan += [base, *ours]
+        for one, factor in zip([base, *ours], [1.0, *factors], strict=True):
+            for repetition in range(rounds):
+                # Raw files are what everything is computed from; one value a repetition is enough for its median.
+                results.record(measurement(one, repetition, [int(1e8 / factor * rng.lognormal(0, noise))]))
+    results.record_evaluation("e", _evaluated())
+    results.save_plan(plan, run_facts(), [])
+    return results
+
+
+def test_the_geometric_mean_is_that_of_the_ratios(tmp_path):
+    results = _study(tmp_path, {"a": [2.0], "b": [4.0], "c": [1.0 / 3]}, np.random.default_rng(0), noise=1e-6)
+    found = winners.geometric_mean(results)
+    assert found.estimate.value == pytest.approx((2 * 4 * 1) ** (1 / 3), rel=1e-4)  # what loses leaves the baseline, at 1
+    assert found.estimate.n == 24
+    assert found.words.startswith("2.00x [2.00, 2.00], geometric mean over 3 models, n 24 rounds (a, b, c over tensorflow fp32)")
+
+
+def test_a_model_without_a_winner_is_left_out_by_name(tmp_path):
+    results = _study(tmp_path, {"a": [2.0]}, np.random.default_rng(0), noise=1e-6)
+    results.save_plan([*results.plan(), trial(model="b", reason="no GPU")], run_facts(), [])
+    assert winners.geometric_mean(results).words.endswith("; b is left out: nothing was timed: skipped: no GPU")
+
+
+def test_too_few_rounds_give_no_interval(tmp_path):
+    found = winners.geometric_mean(_study(tmp_path, {"a": [2.0], "b": [3.0]}, np.random.default_rng(0), rounds=3))
+    assert found.estimate.low is None
+    assert "(no interval: fewer than 7 rounds)" in found.words
+
+
+def test_the_interval_of_planted_ratios_covers_and_can_fail():
+    """Three models with true ratios 2, 3 and 5 and noises of 2, 5 and 10 %: the interval holds the geometric mean, not another number."""
+    rng, truth, covered, wrong = np.random.default_rng(7), np.log([2, 3, 5]).mean(), 0, 0
+    for study in range(400):
+        groups = [np.log(ratio) + rng.normal(0, noise, 8) for ratio, noise in ((2, 0.02), (3, 0.05), (5, 0.1))]
+        found = stats.combined_means(groups, [1 / 3] * 3, resamples=600, seed=study)
+        covered += found.low <= truth <= found.high
+        wrong += found.low <= truth + np.log(1.1) <= found.high
+    assert 0.92 <= covered / 400 <= 0.985
+    assert wrong / 400 < 0.5
+
+
+def test_the_best_of_equals_is_not_flattered(tmp_path):
+    """Six equal rivals at 2x: the plain ratio of the fastest reads higher every time, the geometric mean does not."""
+    plain, honest, covered, studies = [], [], 0, 12
+    for seed in range(studies):
+        results = _study(tmp_path / str(seed), {"a": [2.0] * 6, "b": [2.0] * 6}, np.random.default_rng(seed))
+        found = winners.geometric_mean(results).estimate
+        ratios = [one.against.comparison.ratio for one in winners.winners(results) if one.goal == "latency"]
+        plain.append(np.log(ratios).mean())
+        honest.append(np.log(found.value))
+        covered += found.low <= 2 <= found.high
+    assert np.mean(plain) > np.log(2) + 0.015
+    assert abs(np.mean(honest) - np.log(2)) < 0.01
+    assert covered >= studies - 2
+
+
+def test_groups_of_a_combined_mean_need_a_weight_each():
+    with pytest.raises(ValueError, match="1 groups and 2 weights"):
+        stats.combined_means([np.ones(8)], [1, 2])
+    assert stats.combined_means([np.ones(8), np.full(8, 3.0)], [0.5, 0.5]) == stats.Estimate(2.0, 2.0, 2.0, 0.95, 16)
