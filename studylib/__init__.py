@@ -23,6 +23,7 @@ _HOME = {
     "probe": "hardware",
     "show_handmade": "zoo.handmade",
     "tables": "tables",
+    "scenario_tables": "scenario_tables",
     "compression": "compression",
     "adaptive_verdicts": "adaptive_verdicts",
     "sensitivity": "sensitivity",

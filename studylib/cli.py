@@ -147,11 +147,15 @@ def _open(options: argparse.Namespace, write):
         "task": options.task,
         "trust": options.trust or None,
         "assignment": str(Path(options.assignment).resolve()) if options.assignment else None,
-        "max_accuracy_loss": _share(options.loss) if options.loss else None,
+        "max_accuracy_loss": _decimal(options.loss, "LOSS", "a share between 0 and 1, 0.01 for one point") if options.loss else None,
         "recipes": _names(options.recipe),
         "runtimes": _names(options.runtime),
         "batch_sizes": _sizes(options.batch),
         "sweeps": () if options.sweep == "none" else _names(options.sweep),
+        "scenarios": _scenarios(options.hw, options.effort, _names(options.scenario)),
+        "driver": options.driver,
+        "target_qps": _decimal(options.qps, "QPS", "queries per second, 50 for example") if options.qps else None,
+        "latency_bound_ms": _decimal(options.bound, "BOUND", "milliseconds, 100 for example") if options.bound else None,
         "seed": _number(options.seed, "SEED") if options.seed else None,
     }
     return open_study(options.hw, options.effort, write=write, **choice)
@@ -208,11 +212,18 @@ def _sizes(text: str | None) -> tuple[int, ...] | None:
     return tuple(_number(size, "BATCH") for size in text.split(",")) if text else None
 
 
-def _share(text: str) -> float:
+def _scenarios(hardware_set: str, effort: str, more: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The hardware set's scenarios and ``more``; what others are compared with is always measured."""
+    from studylib import params
+
+    return tuple(dict.fromkeys((*params.resolve(hardware_set, effort).choice.scenarios, *more))) if more else None
+
+
+def _decimal(text: str, name: str, what: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"LOSS is '{text}'; it must be a share between 0 and 1, 0.01 for one point.") from None
+        raise InputError(f"{name} is '{text}'; it must be {what}.") from None
 
 
 def _number(text: str, name: str) -> int:
@@ -250,6 +261,10 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--runtime", metavar="A,B", help="runtimes instead of the hardware set's, as name or name/provider")
         verb.add_argument("--batch", metavar="1,8", help="batch sizes instead of the hardware set's")
         verb.add_argument("--sweep", metavar="A,B", help=f"what to vary, one at a time: {', '.join(SWEEPS)}; all, or none")
+        verb.add_argument("--scenario", metavar="A,B", help="beside the hardware set's: server, multi_stream, streaming")
+        verb.add_argument("--driver", help="who issues queries: loadgen (MLPerf's), loop, or auto (default)")
+        verb.add_argument("--qps", help="queries per second of the server scenario (default: the highest that keeps the bound)")
+        verb.add_argument("--bound", metavar="100", help="milliseconds within which the server scenario answers 99 of 100 (default: 100)")
         verb.add_argument("--seed", help="seed of training, samples and the order of trials")
         verb.add_argument("--strict", action="store_true", help="refuse a machine that is not the declared hardware")
         verb.add_argument("--force", action="store_true", help="measure again what is measured already")

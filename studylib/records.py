@@ -19,8 +19,8 @@ class Trial:
     """One thing to measure. ``reason`` says from the start why it is skipped; ``control`` marks the A/A twin.
 
     ``options``: settings of the runtime that differ from its defaults, as ``graph=basic``; ``sweep``: the name of the sweep
-    that varies something here, empty for the usual. ``conditions`` is a hash of all that changes a measurement and is not
-    named here: host, effort, harness.
+    that varies something here, empty for the usual. ``driver``: who is asked to issue the queries, ``loop`` or ``loadgen``; who did
+    is in the measurement. ``conditions`` is a hash of all that changes a measurement and is not named here: host, effort, harness.
     """
 
     model: str
@@ -40,6 +40,7 @@ class Trial:
     sweep: str = ""
     control: bool = False
     reason: str | None = None
+    driver: str = "loop"
 
     @cached_property
     def id(self) -> str:
@@ -57,7 +58,13 @@ class Trial:
         batch = "" if self.batch_size == 1 else f" x{self.batch_size}"
         threads = f" {self.threads} thread{'s' * (self.threads > 1)}" if self.sweep == "threads" else ""
         options = f" [{self.options}]" if self.options else ""
-        return f"{self.where} {self.recipe}{batch}{threads}{options}{' (A/A)' if self.control else ''}"
+        scenario = "" if self.usual else f" {self.scenario}"
+        return f"{self.where} {self.recipe}{batch}{threads}{options}{scenario}{' (A/A)' if self.control else ''}"
+
+    @property
+    def usual(self) -> bool:
+        """Whether it belongs to the comparison of all: one query after the other. Other scenarios have tables of their own."""
+        return self.scenario in ("single_stream", "offline")
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,7 @@ class Measurement:
     ``cold_start_ns``: process, activate, load, first_inference, and the total from spawn to answer.
     ``memory_bytes``: rss_before, rss_after_load,
     rss_after_first, rss_peak, vms_peak. ``disturbances``: what went on beside it; ``status``: ok, invalid or failed.
+    ``scenario_facts``: how the values came about (`studylib.scenarios.Facts`); empty in records of older versions.
     """
 
     trial_id: str
@@ -86,6 +94,7 @@ class Measurement:
     memory_bytes: dict = field(default_factory=dict)
     placement: str = ""
     disturbances: dict = field(default_factory=dict)
+    scenario_facts: dict = field(default_factory=dict)
 
     @property
     def file_name(self) -> str:

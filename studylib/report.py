@@ -6,7 +6,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from studylib import adaptive_verdicts, compare, compression, drawing, figures, formats, sensitivity, swept, tables, why
+from studylib import adaptive_verdicts, compare, compression, drawing, figures, formats, scenario_tables, sensitivity, swept, tables, why
 from studylib.artifact import write_bytes, write_text
 from studylib.results import Results
 
@@ -21,6 +21,8 @@ _TABLES = {
     "speed_ups": ("Speed-up over the baseline", tables.speed_ups),
     "swept": ("What each setting is worth", swept.settings),
     "latency": ("Latency, throughput, memory and cold start", tables.latency),
+    "scenarios": (f"Scenarios. {scenario_tables.NOTE}", scenario_tables.scenarios),
+    "rates": ("How the rate of each server was found", scenario_tables.rates),
     "quality": ("Quality and parity", tables.quality),
     "accuracy": ("Change of accuracy on the same samples", tables.accuracy_changes),
     "artifacts": ("Artifacts", tables.artifacts),
@@ -60,6 +62,7 @@ def summary(results: Results) -> list[str]:
         sentence = f"{row['model']}, batch {row['batch']}: the fastest is {row['fastest']}, median {row['p50_ms']} ms, {row['quality']}"
         close = row["cannot be told from it"]
         sentences.append(sentence + (f"; it cannot be told from {close}." if close else "."))
+    sentences += scenario_tables.sentences(results)
     for found in compare.speed_ups(results):
         if found.contender.control and found.comparison.low is not None:
             which = f"{found.contender.model}, batch {found.contender.batch_size}"
@@ -79,6 +82,7 @@ def _content(results: Results, drawn: list[drawing.Drawn]) -> dict:
         "rehearsal": not run["native"],
         "provenance": tables.provenance(results),
         "incomplete": tables.incomplete(results),
+        "loadgen": scenario_tables.note(results),
         "summary": summary(results),
         "figures": [drawn_figure.__dict__ | {"number": number} for number, drawn_figure in enumerate(drawn, 1)],
         "png": {figure.name: _data_uri(results.folder / "figures" / f"{figure.name}.png") for figure in drawn},

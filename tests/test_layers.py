@@ -33,6 +33,7 @@ LAYERS = (
         "study",
         "opening",
         "tables",
+        "scenario_tables",
         "formats",
         "compression",
         "adaptive_verdicts",
@@ -69,8 +70,9 @@ HEAVY = {
     "torch",
     "coremltools",
     "tensorflow_model_optimization",
+    "mlperf_loadgen",
 }
-HEAVY_HOMES = {"zoo", "training", "recipes", "runtimes", "inside", "divergence", "own", "adaptive"}
+HEAVY_HOMES = {"zoo", "training", "recipes", "runtimes", "inside", "divergence", "own", "adaptive", "scenarios"}
 
 
 def _files():
