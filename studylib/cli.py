@@ -112,7 +112,7 @@ def compare_machines(options: argparse.Namespace) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    """Measure what the harness itself costs, what a conversion costs beside tf2onnx' own call, and what compression brings."""
+    """Measure what the harness costs, LoadGen against the loop, our figures against the runtimes' own tools, conversion, compression."""
     from studylib import benchmarks, params
     from studylib.errors import lookup
     from studylib.stats import MINIMUM_ROUNDS
@@ -275,7 +275,9 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(run=compare_machines)
     verb = verbs.add_parser("bench", help=bench.__doc__, description=bench.__doc__)
     verb.set_defaults(run=bench)
-    verb.add_argument("--only", metavar="A,B", help="overhead, conversion (both by default) or compression (an hour)")
+    verb.add_argument(
+        "--only", metavar="A,B", help="overhead, drivers, entry_points, conversion (these by default) or compression (an hour)"
+    )
     verb.add_argument("--model", metavar="A,B", help="models of the zoo that compression is measured on (default: five)")
     verb.add_argument("--effort", default="quick", help=_EFFORTS)
     verb.add_argument("--rounds", type=int, default=30, help="interleaved rounds of the overhead (default: 30)")

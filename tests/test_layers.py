@@ -48,6 +48,8 @@ LAYERS = (
         "report",
         "notebooks",
         "machines",
+        "drivers",
+        "entry_points",
         "overhead",
         "conversion_cost",
         "compression_cost",
