@@ -5,11 +5,12 @@ BOOTSTRAP ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m studylib
 CHOICE := --hw '$(HW)' --effort '$(EFFORT)' $(if $(MODEL),--model '$(MODEL)') $(if $(RECIPE),--recipe '$(RECIPE)') $(if $(LOSS),--loss '$(LOSS)') $(if $(ASSIGNMENT),--assignment '$(ASSIGNMENT)') \
-	$(if $(RUNTIME),--runtime '$(RUNTIME)') $(if $(BATCH),--batch '$(BATCH)') $(if $(SWEEP),--sweep '$(SWEEP)') $(if $(SEED),--seed '$(SEED)') \
+	$(if $(RUNTIME),--runtime '$(RUNTIME)') $(if $(BATCH),--batch '$(BATCH)') $(if $(SWEEP),--sweep '$(SWEEP)') $(if $(SCENARIO),--scenario '$(SCENARIO)') \
+	$(if $(DRIVER),--driver '$(DRIVER)') $(if $(QPS),--qps '$(QPS)') $(if $(BOUND),--bound '$(BOUND)') $(if $(SEED),--seed '$(SEED)') \
 	$(if $(DATA),--data '$(DATA)') $(if $(TASK),--task '$(TASK)') $(if $(filter-out 0 no false,$(TRUST)),--trust) \
 	$(if $(filter-out 0 no false,$(STRICT)),--strict) $(if $(filter-out 0 no false,$(FORCE)),--force)
 
-KNOWN := BENCH HW EFFORT MODEL DATA TASK TRUST RECIPE LOSS LATENCY_MS RSS_MB SIZE_MB ASSIGNMENT RUNTIME BATCH SWEEP SEED STRICT FORCE BOOTSTRAP
+KNOWN := BENCH HW EFFORT MODEL DATA TASK TRUST RECIPE LOSS LATENCY_MS RSS_MB SIZE_MB ASSIGNMENT RUNTIME BATCH SWEEP SCENARIO DRIVER QPS BOUND SEED STRICT FORCE BOOTSTRAP
 UNKNOWN := $(filter-out $(addsuffix =%,$(KNOWN)),$(MAKEOVERRIDES))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN). Known: $(KNOWN)))
 
@@ -26,6 +27,8 @@ help:  ## what can be typed
 	@echo '  SWEEP=names   what to vary, one at a time: batch, threads, graph, execution, memory, spinning, xnnpack, hint, xla; all or none'
 	@echo '  RECIPE=all    every technique      LOSS=0.01  share of right answers that an adaptive recipe may lose'
 	@echo '  ASSIGNMENT=path   apply the precisions that an earlier search saved (outputs/<HW>/adaptive/), instead of searching'
+	@echo '  SCENARIO=server,multi_stream,streaming   these too      DRIVER=loadgen|loop   who issues the queries'
+	@echo '  QPS=n BOUND=ms   the rate of the server scenario (default: the highest that keeps its p99 within BOUND, 100 ms)'
 	@echo '  SEED=n        another seed      STRICT=1  refuse a rehearsal      FORCE=1  measure again'
 
 study: install  ## convert, compress, measure, report

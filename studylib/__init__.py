@@ -24,6 +24,7 @@ _HOME = {
     "show_handmade": "zoo.handmade",
     "tables": "tables",
     "passport": "passport",
+    "scenario_tables": "scenario_tables",
     "compression": "compression",
     "adaptive_verdicts": "adaptive_verdicts",
     "winners": "winners",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from studylib import compression_cost, conversion_cost, overhead, recording_cost
+from studylib import compression_cost, conversion_cost, drivers, entry_points, overhead, recording_cost
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,10 @@ class Wishes:
 BENCHMARKS: dict[str, Callable[[Wishes], object]] = {
     "overhead": lambda wishes: overhead.run(rounds=wishes.rounds),
     "recording": lambda wishes: recording_cost.run(rounds=wishes.rounds),
+    "drivers": lambda wishes: drivers.run(),
+    "entry_points": lambda wishes: entry_points.run(),
     "conversion": lambda wishes: conversion_cost.run_on_zoo(),
     "compression": lambda wishes: compression_cost.run(wishes.models or compression_cost.MODELS, wishes.effort),
 }
 # The others take an hour.
-USUAL = ("overhead", "recording", "conversion")
+USUAL = ("overhead", "recording", "drivers", "entry_points", "conversion")

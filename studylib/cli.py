@@ -11,6 +11,7 @@ from studylib.console import Console, only_one
 from studylib.errors import InputError, StudyError
 
 _KINDS = "a SavedModel folder, .keras, .h5, .onnx, .tflite, .pt2 or module:factory"
+_SHARE = "a share between 0 and 1, 0.01 for one point"
 _EFFORTS = "smoke (minutes), quick (default) or full (publication)"
 
 
@@ -121,7 +122,7 @@ def compare_machines(options: argparse.Namespace) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    """Measure what the harness itself costs, what a conversion costs beside tf2onnx' own call, and what compression brings."""
+    """Measure what the harness costs, LoadGen against the loop, our figures against the runtimes' own tools, conversion, compression."""
     from studylib import benchmarks, params
     from studylib.errors import lookup
     from studylib.stats import MINIMUM_ROUNDS
@@ -161,6 +162,10 @@ def _open(options: argparse.Namespace, write):
         "runtimes": _names(options.runtime),
         "batch_sizes": _sizes(options.batch),
         "sweeps": () if options.sweep == "none" else _names(options.sweep),
+        "scenarios": _scenarios(options.hw, options.effort, _names(options.scenario)),
+        "driver": options.driver,
+        "target_qps": _decimal(options.qps, "QPS", "queries per second, 50 for example") if options.qps else None,
+        "latency_bound_ms": _decimal(options.bound, "BOUND", "milliseconds, 100 for example") if options.bound else None,
         "seed": _number(options.seed, "SEED") if options.seed else None,
     }
     return open_study(options.hw, options.effort, write=write, **choice)
@@ -220,14 +225,25 @@ def _sizes(text: str | None) -> tuple[int, ...] | None:
     return tuple(_number(size, "BATCH") for size in text.split(",")) if text else None
 
 
+def _scenarios(hardware_set: str, effort: str, more: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """The hardware set's scenarios and ``more``; what others are compared with is always measured."""
+    from studylib import params
+
+    return tuple(dict.fromkeys((*params.resolve(hardware_set, effort).choice.scenarios, *more))) if more else None
+
+
 def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = -1.0
+    share = _decimal(text[:80], "LOSS", _SHARE)
     if not 0 <= share <= 1:
-        raise InputError(f"LOSS is '{text[:80]}'; it must be a share between 0 and 1, 0.01 for one point.")
+        raise InputError(f"LOSS is '{text[:80]}'; it must be {_SHARE}.")
     return share
+
+
+def _decimal(text: str, name: str, what: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{name} is '{text}'; it must be {what}.") from None
 
 
 def _number(text: str, name: str) -> int:
@@ -265,6 +281,10 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--runtime", metavar="A,B", help="runtimes instead of the hardware set's, as name or name/provider")
         verb.add_argument("--batch", metavar="1,8", help="batch sizes instead of the hardware set's")
         verb.add_argument("--sweep", metavar="A,B", help=f"what to vary, one at a time: {', '.join(SWEEPS)}; all, or none")
+        verb.add_argument("--scenario", metavar="A,B", help="beside the hardware set's: server, multi_stream, streaming")
+        verb.add_argument("--driver", help="who issues queries: loadgen (MLPerf's), loop, or auto (default)")
+        verb.add_argument("--qps", help="queries per second of the server scenario (default: the highest that keeps the bound)")
+        verb.add_argument("--bound", metavar="100", help="milliseconds within which the server scenario answers 99 of 100 (default: 100)")
         verb.add_argument("--seed", help="seed of training, samples and the order of trials")
         verb.add_argument("--strict", action="store_true", help="refuse a machine that is not the declared hardware")
         verb.add_argument("--force", action="store_true", help="measure again what is measured already")
@@ -283,7 +303,11 @@ def _parser() -> argparse.ArgumentParser:
     verb.set_defaults(run=compare_machines)
     verb = verbs.add_parser("bench", help=bench.__doc__, description=bench.__doc__)
     verb.set_defaults(run=bench)
-    verb.add_argument("--only", metavar="A,B", help="overhead, conversion, recording (all three by default) or compression (an hour)")
+    verb.add_argument(
+        "--only",
+        metavar="A,B",
+        help="overhead, recording, drivers, entry_points, conversion (these by default) or compression (an hour)",
+    )
     verb.add_argument("--model", metavar="A,B", help="models of the zoo that compression is measured on (default: five)")
     verb.add_argument("--effort", default="quick", help=_EFFORTS)
     verb.add_argument("--rounds", type=int, default=30, help="interleaved rounds of the overhead (default: 30)")

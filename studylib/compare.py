@@ -36,7 +36,7 @@ def baseline_of(trials: list[Trial], model: str, batch_size: int) -> Trial | Non
 
 def speed_ups(results: Results) -> list[SpeedUp]:
     """Every measured trial against its baseline; the A/A control against its twin."""
-    measured = [trial for trial in results.plan() if results.status(trial)[0] == "ok"]
+    measured = [trial for trial in results.compared() if results.status(trial)[0] == "ok"]
     found = []
     for contender in measured:
         baseline = twin_of(contender, measured) if contender.control else baseline_of(measured, contender.model, contender.batch_size)
@@ -78,7 +78,7 @@ def noise_floor(results: Results, model: str, batch_size: int) -> float | None:
     None without a control that carries an interval.
     """
     measured = [
-        trial for trial in results.plan() if (trial.model, trial.batch_size) == (model, batch_size) and results.measurements(trial.id)
+        trial for trial in results.compared() if (trial.model, trial.batch_size) == (model, batch_size) and results.measurements(trial.id)
     ]
     control = next((trial for trial in measured if trial.control), None)
     twin = control and twin_of(control, measured)
@@ -93,7 +93,7 @@ def typical_ns(measurements: list[Measurement]) -> float:
 
 def accuracy_changes(results: Results) -> list[tuple[Trial, Trial, stats.PairedDifference]]:
     """(baseline, contender, change of accuracy on the same samples) wherever both have labelled samples."""
-    known = [trial for trial in results.plan() if not trial.control and trial.weights != "random" and trial.evaluation_id]
+    known = [trial for trial in results.compared() if not trial.control and trial.weights != "random" and trial.evaluation_id]
     trials = [trial for trial in known if "correct" in (results.evaluation(trial.evaluation_id) or {})]
     found = []
     for contender in trials:

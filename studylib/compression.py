@@ -102,7 +102,7 @@ def family(recipe: str) -> str:
 
 def variants(results: Results) -> list[Variant]:
     """Every trial of the smallest batch size that is not a control and could be planned."""
-    plan = [trial for trial in results.plan() if not trial.control and not trial.sweep]
+    plan = [trial for trial in results.compared() if not trial.control and not trial.sweep]
     smallest = min((trial.batch_size for trial in plan), default=1)
     chosen = [trial for trial in plan if trial.batch_size == smallest and not trial.reason]
     floats = {(trial.model, trial.runtime, trial.provider): trial for trial in chosen if trial.recipe == "fp32"}

@@ -57,7 +57,7 @@ def speed_ups(results: Results):
 def distributions(results: Results):
     """Latency distributions of every measured trial, with each repetition's median."""
     title = "Latency distributions"
-    measured = [(trial, results.measurements(trial.id)) for trial in results.plan() if results.status(trial)[0] == "ok"]
+    measured = [(trial, results.measurements(trial.id)) for trial in results.compared() if results.status(trial)[0] == "ok"]
     if not measured:
         return None, "latency", title, "", ""
     panels = list(dict.fromkeys((trial.model, trial.batch_size) for trial, _ in measured))

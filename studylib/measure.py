@@ -16,14 +16,18 @@ from studylib.progress import Progress
 from studylib.recipes import split_recipe
 from studylib.records import Measurement, Trial
 from studylib.results import Results
+from studylib.scenarios import Budget
+from studylib.scenarios.asking import asked
 from studylib.worker import now
 
 # Attempts at one repetition that something disturbed.
 _ATTEMPTS = 3
-# The queries of an offline repetition: throughput needs few, and they are long.
-_OFFLINE_VALUES = 11
 # The queries of a first look at a trial that may not be worth more.
 _LOOKED = 5
+# The queries of an offline repetition: throughput needs few, and they are long.
+_OFFLINE_VALUES = 11
+# Share of a job's time that the search for a rate may take.
+_SEARCH_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,9 @@ class Bench:
 
     ``locate(key)`` is the path of an artifact's content. ``origins`` says of each model where it comes from: the keys of
     ``source``, ``samples`` and ``reference``, the same of its retrained ``versions``, the source's format, the task, whether
-    samples are independent and real. ``limits``: what a repetition may suffer. ``memory_bytes``: what the declared hardware has;
-    a trial that needs more fails here too.
+    samples are independent and real, and for a ``stream`` its ``states`` and ``chunk_s``. ``limits``: what a repetition may suffer.
+    ``memory_bytes``: what the declared hardware has; a trial that needs more fails here too. ``target_qps`` (None: searched for)
+    and ``latency_bound_ns`` are of the server scenario.
     """
 
     results: Results
@@ -45,6 +50,8 @@ class Bench:
     host_id: str
     limits: Limits
     memory_bytes: int | None = None
+    target_qps: float | None = None
+    latency_bound_ns: int = 100_000_000
     write: Callable[[str], None] = print
 
     def evaluate(self, trials: list[Trial]) -> None:
@@ -80,9 +87,10 @@ class Bench:
         return found
 
     def _looked(self, trial: Trial) -> dict:
-        settings = {"warmup_s": 0.0, "min_values": _LOOKED, "min_duration_s": 0.0, "max_duration_s": self.settings.max_duration_s}
+        load = asked(trial.scenario, trial.batch_size, Budget(_LOOKED, 0.0, self.settings.max_duration_s))
+        job = self._job(trial) | load | {"kind": "measure", "driver": "loop", "settings": {"warmup_s": 0.0}}
         try:
-            found = self.execute(self._job(trial) | {"kind": "measure", "settings": settings}, self.settings.timeout_s)
+            found = self.execute(job, self.settings.timeout_s)
         except TrialError as error:
             return {"reason": str(error)}
         median = statistics.median(found["values_ns"])
@@ -146,24 +154,39 @@ class Bench:
     def _measure_once(self, trial: Trial, campaign: int, repetition: int, attempt: int, session: str) -> Measurement:
         identity = {"trial_id": trial.id, "campaign": campaign, "repetition": repetition, "attempt": attempt}
         identity |= {"host_id": self.host_id, "session": session}
-        offline = trial.scenario == "offline"
-        settings = {
-            "warmup_s": self.settings.warmup_s,
-            "min_values": _OFFLINE_VALUES if offline else self.settings.min_values,
-            "min_duration_s": self.settings.min_duration_s,
-            "max_duration_s": self.settings.max_duration_s,
-        }
-        job = self._job(trial) | {"kind": "measure", "settings": settings}
         started_at = now()
         try:
+            job = self._job(trial) | self._asked(trial, repetition, self._rate(trial, campaign)) | {"kind": "measure"}
             found = memory_limit.run_within(self.memory_bytes, self.execute, job, self.settings.timeout_s)
         except TrialError as error:
             return Measurement(**identity, status="failed", reason=str(error), started_at=started_at, ended_at=now())
-        too_large = memory_limit.why_too_large(found, self.memory_bytes)
-        if too_large:
-            return Measurement(**identity, **found, status="failed", reason=too_large)
-        reason = why_invalid(found["disturbances"], self.limits)
+        broken = why_failed(found.get("scenario_facts", {})) or memory_limit.why_too_large(found, self.memory_bytes)
+        if broken:
+            return Measurement(**identity, **found, status="failed", reason=broken)
+        reason = why_invalid(found["disturbances"], self.limits) or why_doubted(found.get("scenario_facts", {}))
         return Measurement(**identity, **found, status="invalid" if reason else "ok", reason=reason)
+
+    def _asked(self, trial: Trial, repetition: int, target_qps: float | None) -> dict:
+        """The part of a job that says how queries come. All trials of a round see the same arrivals."""
+        settings = self.settings
+        values = _OFFLINE_VALUES if trial.scenario == "offline" else settings.min_values
+        budget = Budget(values, settings.min_duration_s, settings.max_duration_s)
+        more = {"seed": self.seed + 100 * repetition, "target_qps": target_qps, "latency_bound_ns": self.latency_bound_ns}
+        stream = self.origins[trial.model].get("stream") or {}
+        load = asked(trial.scenario, trial.batch_size, budget, **more, **stream)
+        return load | {"driver": trial.driver, "settings": {"warmup_s": settings.warmup_s}}
+
+    def _rate(self, trial: Trial, campaign: int) -> float | None:
+        """The server scenario's queries per second: the user's, or what a search found, once in a campaign. Raises `TrialError`."""
+        if trial.scenario != "server" or self.target_qps:
+            return self.target_qps
+        found = self.results.rate(trial.id, campaign)
+        if found is None:
+            limit_s = _SEARCH_SHARE * self.settings.timeout_s
+            job = self._job(trial) | self._asked(trial, 0, None) | {"kind": "find_rate", "limit_s": limit_s}
+            found = self.execute(job, self.settings.timeout_s)
+            self.results.record_rate(trial.id, campaign, found)
+        return found["qps"]
 
     def _first_difference(self, trial: Trial) -> str:
         """Where an artifact begins to differ from its source, in words; a search of its own, so that it can cost only itself."""
@@ -197,6 +220,21 @@ def rounds(trials: list[Trial], repetitions: int, seed: int) -> Iterator[tuple[i
         random.Random(f"{seed}-{repetition}").shuffle(order)
         for trial in order:
             yield repetition, trial
+
+
+def why_failed(facts: dict) -> str:
+    """What a scenario could not do, in words: queries that failed; empty when all were answered."""
+    failed = facts.get("failed_queries", 0)
+    return f"{failed} queries failed; the first: {facts['first_error']}" if failed else ""
+
+
+def why_doubted(facts: dict) -> str:
+    """That LoadGen's clock and ours tell different stories, in words; empty when they agree or there is only ours."""
+    check = facts.get("crosscheck", {})
+    if check.get("agrees", True):
+        return ""
+    ours, theirs = check["ours_ns"] / 1e6, check["loadgen_ns"] / 1e6
+    return f"doubted: LoadGen's log says {theirs:.4g} ms where our clock says {ours:.4g} ms"
 
 
 def make_artifacts(

@@ -12,6 +12,7 @@ from studylib.plan import Plan
 from studylib.processes import die_with_parent
 from studylib.recipes import names
 from studylib.runtimes import RUNTIMES
+from studylib.scenarios import SCENARIOS
 from studylib.study import Study
 from studylib.zoo import MODELS, Model
 
@@ -29,7 +30,7 @@ def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str
     if resolved.choice.assignment and not Path(resolved.choice.assignment).is_file():
         raise InputError(f"ASSIGNMENT is '{resolved.choice.assignment}'; it must be the assignment.json that a search wrote.")
     sweeps.chosen(resolved.choice.sweeps)
-    params.check_names(resolved, [*MODELS, *own], [*names(), params.ALL], providers)
+    params.check_names(resolved, [*MODELS, *own], [*names(), params.ALL], providers, SCENARIOS)
     plan = Plan(resolved, hardware.probe(), chosen_models(resolved.choice, own))
     return Study(plan, params.outputs_root() / resolved.hardware.name, write)
 

@@ -61,6 +61,7 @@ Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=64)]
 # A name of the zoo, or the user's own file, folder or factory.
 Location = Annotated[StrictStr, Field(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Models = Annotated[tuple[Location, ...], Field(min_length=1, max_length=64)]
+Scenarios = Annotated[tuple[Name, ...], Field(min_length=1, max_length=8)]
 BatchSizes = Annotated[tuple[Annotated[StrictInt, Field(ge=1, le=4096)], ...], Field(min_length=1, max_length=64)]
 # Words that are printed: no control characters, nothing that cannot be written as UTF-8.
 Text = Annotated[StrictStr, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -99,6 +100,13 @@ class Choice(Section):
     batch_sizes: BatchSizes
     # Names of `studylib.sweeps`: one setting varied at a time, of fp32.
     sweeps: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
+    # How queries arrive: one after the other (of one sample, and of batches) unless more is asked for.
+    scenarios: Scenarios = ("single_stream", "offline")
+    # Who issues them: MLPerf LoadGen, a plain loop, or (auto) the loop one after the other and LoadGen for all else.
+    driver: Literal["auto", "loadgen", "loop"] = "auto"
+    # Of the server scenario: queries per second (None: the highest that keeps the bound is searched for), and the bound of its p99.
+    target_qps: Annotated[StrictFloat, Field(gt=0, le=1e6)] | None = None
+    latency_bound_ms: Annotated[StrictFloat, Field(gt=0, le=60_000)] = 100.0
     seed: Annotated[StrictInt, Field(ge=0, lt=2**32)] = SEED
     data: Location | None = None
     task: Literal["classification", "question_answering", "speech_recognition", "other"] | None = None
@@ -110,7 +118,7 @@ class Choice(Section):
     # Share of the busy processor time that other virtual machines may take before a repetition is invalid.
     max_steal: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.2
 
-    @field_validator("models", "recipes", "runtimes", "batch_sizes", "sweeps")
+    @field_validator("models", "recipes", "runtimes", "batch_sizes", "sweeps", "scenarios")
     @classmethod
     def _no_duplicates(cls, values: tuple) -> tuple:
         plain = [value.removesuffix("/cpu") if isinstance(value, str) else value for value in values]
@@ -126,6 +134,7 @@ class _Override(Section):
     runtimes: Names | None = None
     batch_sizes: BatchSizes | None = None
     sweeps: Annotated[tuple[Name, ...], Field(max_length=64)] | None = None
+    scenarios: Scenarios | None = None
 
 
 class _Efforts(Section):
@@ -164,6 +173,11 @@ class StudyParams(Section):
         ):
             if getattr(self.choice, field) != getattr(usual, field):
                 words.append(f"{variable}={shlex.quote(','.join(map(str, getattr(self.choice, field))) or 'none')}")
+        more = [name for name in self.choice.scenarios if name not in usual.scenarios]
+        words += [f"SCENARIO={','.join(more)}"] if more else []
+        for variable, field in (("DRIVER", "driver"), ("QPS", "target_qps"), ("BOUND", "latency_bound_ms")):
+            if getattr(self.choice, field) != getattr(usual, field):
+                words.append(f"{variable}={getattr(self.choice, field)}")
         if self.choice.seed != usual.seed:
             words.append(f"SEED={self.choice.seed}")
         words += [f"LOSS={self.choice.max_accuracy_loss}"] if self.choice.max_accuracy_loss != usual.max_accuracy_loss else []
@@ -183,6 +197,10 @@ class StudyParams(Section):
             "runtimes": list(choice.runtimes),
             "batch_sizes": list(choice.batch_sizes),
             "sweeps": list(choice.sweeps),
+            "scenarios": list(choice.scenarios),
+            "driver": choice.driver,
+            "target_qps": choice.target_qps,
+            "latency_bound_ms": choice.latency_bound_ms,
             "seed": choice.seed,
             "data": choice.data,
             "task": choice.task,
@@ -227,11 +245,18 @@ def resolve(hardware: str, effort: str = "quick", **overrides) -> StudyParams:
     return StudyParams(hardware=content.hardware, effort=effort, choice=validated(Choice, merged, "command line" if given else shown))
 
 
-def check_names(params: StudyParams, models: Iterable[str], recipes: Iterable[str], providers: dict[str, Iterable[str]]) -> None:
-    """Refuse models, recipes, runtimes and providers (known ones by runtime) that do not exist, saying where they stand."""
+def check_names(
+    params: StudyParams,
+    models: Iterable[str],
+    recipes: Iterable[str],
+    providers: dict[str, Iterable[str]],
+    scenarios: Iterable[str] = ("single_stream", "offline"),
+) -> None:
+    """Refuse models, recipes, runtimes, providers (known ones by runtime) and scenarios that do not exist, saying where they stand."""
     choice = params.choice
     wanted = [("models", "model", name, models) for name in choice.models]
     wanted += [("recipes", "recipe", name, recipes) for name in choice.recipes]
+    wanted += [("scenarios", "scenario", name, scenarios) for name in choice.scenarios]
     for name in choice.runtimes:
         runtime, _, provider = name.partition("/")
         wanted.append(("runtimes", "runtime", runtime, providers))

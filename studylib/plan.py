@@ -14,7 +14,8 @@ from studylib.params import ALL, RANDOM_SQNR_DB, StudyParams
 from studylib.recipes import RECIPES, names, split_recipe, why_no_chain
 from studylib.records import Conversion, Trial
 from studylib.runtimes import RUNTIMES, split_name
-from studylib.scenarios import scenario_for
+from studylib.scenarios import SCENARIOS, USUAL_SCENARIOS, planned, scenario_for
+from studylib.scenarios.loadgen import version as loadgen_version
 from studylib.sweeps import USUAL, Point
 from studylib.targets import Hops, Making
 from studylib.zoo import Model
@@ -23,10 +24,14 @@ from studylib.zoo import Model
 _HARNESS = (
     "worker.py",
     "measure.py",
-    "scenarios.py",
+    "scenarios",
     "quality.py",
     "stats.py",
     "executors/local.py",
+    "counters.py",
+    "energy.py",
+    "limits.py",
+    "memory_limit.py",
     "runtimes",
     "sweeps.py",
     "zoo/base.py",
@@ -63,12 +68,15 @@ class Plan:
         """Every combination of model, runtime, recipe and batch size, skipped ones with their reason."""
         choice, trials = self.params.choice, []
         for model in self.models:
-            for batch_size in choice.batch_sizes:
-                of_model = [self._planned(model, runtime, recipe, batch_size) for runtime in choice.runtimes for recipe in self.recipes]
+            for scenario, batch_size in planned(choice.scenarios, choice.batch_sizes):
+                usual = scenario == scenario_for(batch_size)
+                of_model = [
+                    self._planned(model, runtime, recipe, batch_size, scenario) for runtime in choice.runtimes for recipe in self.recipes
+                ]
                 trials += of_model
                 # The A/A control repeats a fast float trial: there a given noise is largest in proportion.
                 floats = [trial for trial in of_model if trial.recipe == "fp32" and not trial.reason]
-                if floats and batch_size == min(choice.batch_sizes):
+                if floats and usual and batch_size == min(choice.batch_sizes):
                     trials.append(replace(floats[-1], control=True))
             trials += self._swept(model)
         return trials
@@ -118,16 +126,20 @@ class Plan:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _planned(self, model: str, runtime_name: str, recipe: str, batch_size: int, sweep: str = "", point: Point = USUAL) -> Trial:
+    def _planned(
+        self, model: str, runtime_name: str, recipe: str, batch_size: int, sweep: str = "", point: Point = USUAL, scenario: str = ""
+    ) -> Trial:
         name, provider = split_name(runtime_name)
         runtime, origin = RUNTIMES[name], self.models[model].source_format
         reason = (
             why_no_chain(recipe, runtime.format, origin)
             or runtime.why_not(provider, self.host)
             or _why_not_here(recipe, name, self.models[model])
+            or _why_no_stream(scenario, self.models[model])
         )
         keys = [] if reason else self._keys(model, [(recipe, runtime.format)])
-        return self._trial(model, name, provider, recipe, runtime.format, keys, batch_size, reason, sweep, point)
+        trial = self._trial(model, name, provider, recipe, runtime.format, keys, batch_size, reason, sweep, point)
+        return replace(trial, **self._driven(scenario or scenario_for(batch_size)))
 
     def _trial(
         self, model, runtime, provider, recipe, format, keys, batch_size=1, reason=None, sweep: str = "", point: Point = USUAL
@@ -155,6 +167,16 @@ class Plan:
             sweep=sweep,
             reason=reason,
         )
+
+    def _driven(self, scenario: str) -> dict:
+        """The fields of a trial that say how its queries come, with all that decides it among the conditions."""
+        choice = self.params.choice
+        usual = choice.driver == "loop" or (choice.driver == "auto" and scenario in USUAL_SCENARIOS)
+        driver = "loop" if usual or not SCENARIOS[scenario].by_loadgen else "loadgen"
+        more = [choice.target_qps, choice.latency_bound_ms] if scenario == "server" else []
+        more += [loadgen_version()] if driver == "loadgen" else []
+        conditions = digest([self._conditions, more])[:16] if more else self._conditions
+        return {"scenario": scenario, "driver": driver, "conditions": conditions}
 
     def _conversion(self, model: str, source: str, target: str) -> Conversion:
         reason = why_no_chain("fp32", target, source)
@@ -220,6 +242,13 @@ def _why_not_here(recipe: str, runtime: str, model: Model) -> str | None:
     if base and model.data == "synthetic":
         return f"{base} trains, and {model.name} has no real samples here: noise teaches nothing; give DATA"
     return f"tensorflow is the baseline, in fp32; {recipe} is measured in the other runtimes" if base and runtime == "tensorflow" else None
+
+
+def _why_no_stream(scenario: str, model: Model) -> str | None:
+    """Why a model cannot be streamed, or None."""
+    if scenario == "streaming" and not model.stream:
+        return f"{model.name} carries no state from query to query; the scenario 'streaming' is for models that do"
+    return None
 
 
 def sources_hash(names: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ from studylib.params import root
 
 _PACKAGES = (
     "tensorflow", "keras", "ai-edge-litert", "onnxruntime", "onnx", "tf2onnx", "openvino", "numpy", "scipy", "pandas", "papermill", "nbval",
-    "jupyterlab", "seaborn", "tensorflow-model-optimization", "tf-keras",
+    "jupyterlab", "seaborn", "tensorflow-model-optimization", "tf-keras", "mlcommons-loadgen",
 )  # fmt: skip
 
 

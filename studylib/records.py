@@ -21,8 +21,8 @@ class Trial:
     """One thing to measure. ``reason`` says from the start why it is skipped; ``control`` marks the A/A twin.
 
     ``options``: settings of the runtime that differ from its defaults, as ``graph=basic``; ``sweep``: the name of the sweep
-    that varies something here, empty for the usual. ``conditions`` is a hash of all that changes a measurement and is not
-    named here: host, effort, harness.
+    that varies something here, empty for the usual. ``driver``: who is asked to issue the queries, ``loop`` or ``loadgen``; who did
+    is in the measurement. ``conditions`` is a hash of all that changes a measurement and is not named here: host, effort, harness.
     """
 
     model: str
@@ -42,6 +42,7 @@ class Trial:
     sweep: str = ""
     control: bool = False
     reason: str | None = None
+    driver: str = "loop"
 
     @cached_property
     def id(self) -> str:
@@ -59,7 +60,13 @@ class Trial:
         batch = "" if self.batch_size == 1 else f" x{self.batch_size}"
         threads = f" {self.threads} thread{'s' * (self.threads > 1)}" if self.sweep == "threads" else ""
         options = f" [{self.options}]" if self.options else ""
-        return f"{self.where} {self.recipe}{batch}{threads}{options}{' (A/A)' if self.control else ''}"
+        scenario = "" if self.usual else f" {self.scenario}"
+        return f"{self.where} {self.recipe}{batch}{threads}{options}{scenario}{' (A/A)' if self.control else ''}"
+
+    @property
+    def usual(self) -> bool:
+        """Whether it belongs to the comparison of all: one query after the other. Other scenarios have tables of their own."""
+        return self.scenario in ("single_stream", "offline")
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,7 @@ class Measurement:
     ``cold_start_ns``: process, activate, load, first_inference, and the total from spawn to answer.
     ``memory_bytes``: rss and vms before, after_load, after_first, and their peak (older records lack some of vms).
     ``disturbances``: what went on beside it; ``energy``: joules by domain and how they were measured, or why not.
+    ``scenario_facts``: how the values came about (`studylib.scenarios.Facts`); empty in records of older versions.
     ``status``: ok, invalid or failed.
     """
 
@@ -90,6 +98,7 @@ class Measurement:
     placement: str = ""
     disturbances: dict = field(default_factory=dict)
     energy: dict = field(default_factory=dict)
+    scenario_facts: dict = field(default_factory=dict)
 
     @property
     def file_name(self) -> str:

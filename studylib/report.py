@@ -16,6 +16,7 @@ from studylib import (
     formats,
     passport,
     roofline,
+    scenario_tables,
     sensitivity,
     swept,
     tables,
@@ -44,6 +45,8 @@ _TABLES = {
     "peaks": ("What this machine can do at most", roofline.peaks),
     "memory": ("Memory of the process, step by step", tables.memory),
     "energy": ("Energy of a query", tables.energy),
+    "scenarios": (f"Scenarios. {scenario_tables.NOTE}", scenario_tables.scenarios),
+    "rates": ("How the rate of each server was found", scenario_tables.rates),
     "quality": ("Quality and parity", tables.quality),
     "accuracy": ("Change of accuracy on the same samples", tables.accuracy_changes),
     "artifacts": ("Artifacts", tables.artifacts),
@@ -84,6 +87,7 @@ def summary(results: Results) -> list[str]:
         sentence = f"{row['model']}, batch {row['batch']}: the fastest is {row['fastest']}, median {row['p50_ms']} ms, {row['quality']}"
         close = row["cannot be told from it"]
         sentences.append(sentence + (f"; it cannot be told from {close}." if close else "."))
+    sentences += scenario_tables.sentences(results)
     for found in compare.speed_ups(results):
         if found.contender.control and found.comparison.low is not None:
             which = f"{found.contender.model}, batch {found.contender.batch_size}"
@@ -106,6 +110,7 @@ def _content(results: Results, drawn: list[drawing.Drawn]) -> dict:
         "rehearsal": not run["native"],
         "provenance": tables.provenance(results),
         "incomplete": tables.incomplete(results),
+        "loadgen": scenario_tables.note(results),
         "summary": summary(results),
         "advice": advice.advise(results, adaptive_verdicts.budget_of(results)),
         "figures": [drawn_figure.__dict__ | {"number": number} for number, drawn_figure in enumerate(drawn, 1)],

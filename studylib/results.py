@@ -65,6 +65,14 @@ class Results:
         path = self.raw / evaluation_id / "evaluation.json"
         return self._cached(path, read_evaluation) if path.exists() else None
 
+    def record_rate(self, trial_id: str, campaign: int, found: dict) -> None:
+        """Keep what the search for a trial's rate found."""
+        write_sealed(self.raw / trial_id / f"rate-c{campaign:04d}.json", found)
+
+    def rate(self, trial_id: str, campaign: int) -> dict | None:
+        path = self.raw / trial_id / f"rate-c{campaign:04d}.json"
+        return self._cached(path, read_sealed) if path.exists() else None
+
     def forget_failed_evaluations(self) -> None:
         """Remove evaluations that failed, so that they are tried again; those that passed stay."""
         for path in self.raw.glob("*/evaluation.json"):
@@ -106,6 +114,10 @@ class Results:
             raise InputError(
                 f"{self.folder / 'plan.json'} was written by another version of studylib. Run `make study HW={self.folder.name}` again."
             ) from None
+
+    def compared(self) -> list[Trial]:
+        """The trials of the latest study that are compared with each other; other scenarios have tables of their own."""
+        return [trial for trial in self.plan() if trial.usual]
 
     def run(self) -> dict:
         """Resolved parameters, host facts, versions and times of the latest study."""
@@ -229,7 +241,7 @@ class Results:
             "host_id": run["host_id"],
             **{key: getattr(trial, key) for key in COLUMNS if hasattr(trial, key)},
             "status": status,
-            "reason": reason,
+            "reason": reason or rows.loadgen_verdict(measurements),
             "level": stats.LEVEL,
             "artifact_sha256": artifact.get("sha256"),
             "trial_id": trial.id,

@@ -67,9 +67,53 @@ def _time_rows(trial, measurements: list) -> list[dict]:
         estimate = stats.pooled_percentile(groups, percentile)
         if estimate is not None:
             rows.append(_estimate_row(f"latency_p{percentile}", estimate, "ns"))
-    per_second = [None if bound is None else 1e9 * trial.batch_size / bound for bound in (mean.value, mean.high, mean.low)]
-    rows.append(row("throughput", per_second[0], "samples/s", per_second[1], per_second[2], mean.n))
-    return rows + _process_rows(measurements) + _energy_rows(measurements)
+    rows.append(_throughput_row(trial, measurements, mean))
+    return rows + _scenario_rows(measurements) + _process_rows(measurements) + _energy_rows(measurements)
+
+
+def _throughput_row(trial, measurements: list, mean: stats.Estimate) -> dict:
+    """Samples per second: by the wall clock where queries wait or LoadGen hands over all of them, otherwise from the mean latency."""
+    counted = [m.scenario_facts.get("completed_samples_per_s") for m in measurements]
+    by_loadgen = all(m.scenario_facts.get("driver") == "loadgen" for m in measurements)
+    if all(counted) and (trial.scenario == "server" or (trial.scenario == "offline" and by_loadgen)):
+        return _estimate_row("throughput", _over_repetitions(counted), "samples/s")
+    value, low, high = (None if bound is None else 1e9 * trial.batch_size / bound for bound in (mean.value, mean.high, mean.low))
+    return row("throughput", value, "samples/s", low, high, mean.n)
+
+
+def _over_repetitions(values: list[float]) -> stats.Estimate:
+    """The mean of one number of each repetition."""
+    return stats.pooled_mean([np.array([value], float) for value in values])
+
+
+def _scenario_rows(measurements: list) -> list[dict]:
+    """What only some scenarios and drivers know: rates, LoadGen's early-stopping estimates and verdict, the real-time factor."""
+    facts = [measurement.scenario_facts for measurement in measurements]
+    rows = []
+    for metric, unit in (("scheduled_qps", "queries/s"), ("target_qps", "queries/s")):
+        found = [one[metric] for one in facts if one.get(metric)]
+        rows += [_estimate_row(metric, _over_repetitions(found), unit)] if found else []
+    for percentile in sorted({name for one in facts for name in one.get("early_stopping_ns", {})}):
+        found = [one["early_stopping_ns"][percentile] for one in facts if percentile in one.get("early_stopping_ns", {})]
+        rows.append(_estimate_row(f"latency_p{percentile}_early_stopping", _over_repetitions(found), "ns"))
+    judged = [one["valid"] for one in facts if one.get("valid") is not None]
+    rows += [row("loadgen_valid", sum(judged) / len(judged), "1", n=len(judged))] if judged else []
+    chunks = {one.get("chunk_s") for one in facts} - {None}
+    if len(chunks) == 1:
+        groups = [np.array(measurement.values_ns, float) / 1e9 / min(chunks) for measurement in measurements]
+        rows.append(_estimate_row("real_time_factor", stats.pooled_mean(groups), "1"))
+    return rows
+
+
+def loadgen_verdict(measurements: list) -> str:
+    """LoadGen's verdict on repetitions in words, with its reason where one is INVALID; empty where LoadGen drove none."""
+    judged = [m.scenario_facts for m in measurements if m.scenario_facts.get("valid") is not None]
+    if not judged:
+        return ""
+    reasons = [one["invalid_reason"] for one in judged if not one["valid"]]
+    if not reasons:
+        return f"LoadGen: VALID in {len(judged)} of {len(judged)} repetitions"
+    return f"LoadGen: INVALID in {len(reasons)} of {len(judged)} repetitions: {reasons[0]}"
 
 
 def _process_rows(measurements: list) -> list[dict]:

@@ -213,6 +213,8 @@ class Study:
             host_id=self.host.id,
             limits=self.limits,
             memory_bytes=self.params.hardware.memory_bytes,
+            target_qps=choice.target_qps,
+            latency_bound_ns=round(1e6 * choice.latency_bound_ms),
             write=self.write,
         )
 

@@ -13,7 +13,7 @@ _COLUMNS = ("model", "runtime", "sweep", "value", "p50_ms", "samples_per_s", "ag
 
 def settings(results: Results) -> pd.DataFrame:
     """One row for each point of each sweep, the usual one first: latency, throughput, speed per sample against the usual one."""
-    plan, table = [trial for trial in results.plan() if not trial.control], results.table()
+    plan, table = [trial for trial in results.compared() if not trial.control], results.table()
     rows = []
     for usual, name, points in _sweeps(plan):
         for trial in (usual, *points):
@@ -94,7 +94,7 @@ def _against(usual: Trial, trial: Trial, results: Results) -> str:
 
 def _lines(results: Results) -> dict[tuple[str, str], list[tuple[int, dict]]]:
     lines = {}
-    for usual, name, points in _sweeps([trial for trial in results.plan() if not trial.control]):
+    for usual, name, points in _sweeps([trial for trial in results.compared() if not trial.control]):
         measured = [t for t in (usual, *points) if name == "batch" and results.status(t)[0] == "ok"]
         found = [(trial.batch_size, _throughput(results, trial)) for trial in measured]
         if len(found) > 1:

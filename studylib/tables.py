@@ -8,7 +8,7 @@ from studylib.errors import lookup
 from studylib.params import hardware_sets, outputs_root
 from studylib.records import Trial
 from studylib.results import Results
-from studylib.rows import proportion
+from studylib.rows import loadgen_verdict, proportion
 from studylib.stats import pooled_mean, pooled_percentile
 from studylib.wording import digits as digits
 from studylib.wording import estimated, interval, percent, ratio_text
@@ -85,9 +85,9 @@ def artifacts(results: Results) -> pd.DataFrame:
 
 def quality(results: Results) -> pd.DataFrame:
     """Fidelity and accuracy of every artifact in its runtime, with the verdict of the parity gate."""
-    smallest = min((trial.batch_size for trial in results.plan()), default=1)
+    smallest = min((trial.batch_size for trial in results.compared()), default=1)
     rows = []
-    for trial in results.plan():
+    for trial in results.compared():
         found = results.evaluation(trial.evaluation_id) if trial.evaluation_id else None
         if found is None or trial.control or trial.sweep or trial.batch_size != smallest:
             continue
@@ -100,7 +100,7 @@ def latency(results: Results) -> pd.DataFrame:
     """Latency, throughput, memory and cold start of every measured trial, with intervals where the table has them."""
     table = results.table()
     rows = []
-    for trial in results.plan():
+    for trial in results.compared():
         values = table[(table.trial_id == trial.id) & (table.status == "ok")].set_index("metric")
         if "latency_p50" not in values.index:
             continue
@@ -116,6 +116,7 @@ def latency(results: Results) -> pd.DataFrame:
                 "rss_model_mb": interval(values, "rss_model", 1e6, interval=False),
                 "load_ms": interval(values, "load_time", 1e6, interval=False),
                 "cold_start_ms": interval(values, "cold_start", 1e6, interval=False),
+                "LoadGen": loadgen(results, trial),
             }
         )
     return _frame(rows)
@@ -162,6 +163,11 @@ def energy(results: Results) -> pd.DataFrame:
     return _frame(rows)
 
 
+def loadgen(results: Results, *trials: Trial) -> str:
+    """LoadGen's verdict on each of the trials it drove, in words; empty where a loop drove them all."""
+    return "; ".join(dict.fromkeys(filter(None, (loadgen_verdict(results.measurements(trial.id)) for trial in trials))))
+
+
 def speed_ups(results: Results) -> pd.DataFrame:
     """Speed-up over the baseline with its interval and verdict; the A/A control is the noise floor of this run."""
     return _frame(
@@ -172,6 +178,7 @@ def speed_ups(results: Results) -> pd.DataFrame:
             "rounds": found.comparison.n,
             "verdict": found.comparison.verdict,
             "caveat": found.caveat,
+            "LoadGen": loadgen(results, found.baseline, found.contender),
         }
         for found in compare.speed_ups(results)
     )
@@ -241,7 +248,7 @@ def recorded(results: Results) -> pd.DataFrame:
 def winners(results: Results) -> pd.DataFrame:
     """The fastest trial of each model and batch size, and those that cannot be told from it."""
     rows = []
-    measured = [t for t in results.plan() if results.status(t)[0] == "ok" and not t.control]
+    measured = [t for t in results.compared() if results.status(t)[0] == "ok" and not t.control]
     typical = {t.id: compare.typical_ns(results.measurements(t.id)) for t in measured}
     table = results.table()
     medians = table[table.metric == "latency_p50"].set_index("trial_id")
@@ -257,9 +264,10 @@ def winners(results: Results) -> pd.DataFrame:
                 "p50_ms": interval(medians.loc[[best.id]].set_index("metric"), "latency_p50", 1e6) if best.id in medians.index else "–",
                 "quality": _quality_text(best, results),
                 "cannot be told from it": ", ".join(close),
+                "LoadGen": loadgen(results, best),
             }
         )
-    return pd.DataFrame(rows)
+    return _without_empty(pd.DataFrame(rows))
 
 
 def _quality_text(trial: Trial, results: Results) -> str:
@@ -271,9 +279,13 @@ def _quality_text(trial: Trial, results: Results) -> str:
 
 
 def _frame(rows) -> pd.DataFrame:
-    """A table that has its first columns even when it has no rows."""
+    """A table that has its first columns even when it has no rows, and LoadGen's only where LoadGen drove."""
     rows = list(rows)
-    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*KEY, "format", "size_kb", "parity", "verdict"])
+    return _without_empty(pd.DataFrame(rows)) if rows else pd.DataFrame(columns=[*KEY, "format", "size_kb", "parity", "verdict"])
+
+
+def _without_empty(frame: pd.DataFrame, column: str = "LoadGen") -> pd.DataFrame:
+    return frame.drop(columns=column) if column in frame and (frame[column] == "").all() else frame
 
 
 def _key(trial: Trial) -> dict:

@@ -72,6 +72,7 @@ class Making:
             "task": self.model.task,
             "independent": self.model.independent_samples,
             "data": self.model.data,
+            "stream": self.model.stream,
             "versions": {base: self._version(base) for base in bases},
         }
 

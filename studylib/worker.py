@@ -2,7 +2,8 @@
 
 The job and its result are plain JSON. The result file appears whole or not at all. Kinds of job: ``build`` (make
 artifacts), ``evaluate`` (quality of one artifact in one runtime), ``locate`` (where an artifact that is not the same model
-begins to differ), ``measure`` (one repetition of one trial), ``peaks`` (what this host can do at most).
+begins to differ), ``find_rate`` (the rate of the server scenario), ``measure`` (one repetition of one trial), ``peaks`` (what
+this host can do at most).
 """
 
 import json
@@ -123,26 +124,27 @@ def locate(job: dict) -> dict:
 
 def measure(job: dict) -> dict:
     """One repetition: open, first inference, warm-up, then the values."""
-    from studylib import counters, energy
-    from studylib.scenarios import SCENARIOS, Budget
+    from dataclasses import asdict
 
-    started_at, settings, batch_size = now(), job["settings"], job["batch_size"]
+    from studylib import counters, energy
+    from studylib.scenarios import asking, drive
+
+    started_at = now()
     session, samples, facts = open_session(job)
-    clock, first = session.clock, samples.batch(0, batch_size)
+    clock, first = session.clock, samples.batch(0, job["batch_size"])
     start = clock()
     session.run(first)
     facts["cold_start_ns"]["first_inference"] = clock() - start
     facts["cold_start_ns"]["total"] = time.perf_counter_ns() - job["spawned_ns"]
     facts["memory_bytes"] |= memory_at("after_first")
     meters, why_no_meter = energy.find_meters(job["provider"])
-    scenario = SCENARIOS[job["scenario"]]
-    warmup = scenario.drive(session, samples, batch_size, Budget(3, settings["warmup_s"], settings["max_duration_s"]))
-    budget = Budget(settings["min_values"], settings["min_duration_s"], settings["max_duration_s"])
+    warmup = asking.warm_up(session, samples, job)
+    load = asking.load_of(job, asking.typical_ns(warmup))
     # Files first, quick counters last, and the other way round afterwards: the values stand between the quick ones.
     before = counters.sensors()
     meter = energy.Reading(meters, why_no_meter)
     before |= counters.usage()
-    values = scenario.drive(session, samples, batch_size, budget)
+    driven = drive(session, samples, load, job["driver"])
     ended = counters.usage()
     spent = meter.until_now()
     ended |= counters.sensors()
@@ -151,11 +153,12 @@ def measure(job: dict) -> dict:
     return facts | {
         "started_at": started_at,
         "ended_at": now(),
-        "values_ns": values.tolist(),
-        "warmup_ns": warmup.tolist(),
+        "values_ns": driven.values_ns.tolist(),
+        "warmup_ns": warmup.values_ns.tolist(),
         "placement": session.placement(),
         "disturbances": counters.disturbances(before, ended),
         "energy": spent,
+        "scenario_facts": asdict(driven.facts),
     }
 
 
@@ -164,6 +167,15 @@ def peaks(job: dict) -> dict:
     from studylib.peaks.measuring import measure
 
     return measure(job["threads"]) | {"measured_at": now()}
+
+
+def find_rate(job: dict) -> dict:
+    """The highest rate of queries that this session answers within the latency bound."""
+    from studylib.scenarios import asking, drive, rate
+
+    session, samples, _ = open_session(job)
+    typical = asking.typical_ns(asking.warm_up(session, samples, job))
+    return rate.find_rate(lambda load: drive(session, samples, load, job["driver"]), asking.load_of(job, typical), job["limit_s"])
 
 
 def open_session(job: dict):
@@ -214,7 +226,7 @@ def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
 
 
-JOBS = {"build": build, "evaluate": evaluate, "locate": locate, "measure": measure, "peaks": peaks}
+JOBS = {"build": build, "evaluate": evaluate, "locate": locate, "find_rate": find_rate, "measure": measure, "peaks": peaks}
 
 
 def main(job_path: str, result_path: str) -> None:

@@ -52,6 +52,7 @@ LAYERS = (
         "wording",
         "tables",
         "passport",
+        "scenario_tables",
         "formats",
         "compression",
         "adaptive_verdicts",
@@ -73,6 +74,8 @@ LAYERS = (
         "report",
         "notebooks",
         "machines",
+        "drivers",
+        "entry_points",
         "overhead",
         "recording_cost",
         "conversion_cost",
@@ -96,8 +99,9 @@ HEAVY = {
     "torch",
     "coremltools",
     "tensorflow_model_optimization",
+    "mlperf_loadgen",
 }
-HEAVY_HOMES = {"zoo", "training", "recipes", "runtimes", "inside", "divergence", "own", "adaptive", "peaks"}
+HEAVY_HOMES = {"zoo", "training", "recipes", "runtimes", "inside", "divergence", "own", "adaptive", "scenarios", "peaks"}
 
 
 def _files():

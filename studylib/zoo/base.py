@@ -32,8 +32,12 @@ class Samples:
 
         Raises `RefusedError` for a size over one when an input has no batch axis and differs from sample to sample.
         """
-        indices = np.arange(start, start + size) % len(self)
-        return {name: self._query(name, values[indices]) for name, values in self.inputs.items()}
+        return self.gathered(np.arange(start, start + size) % len(self))
+
+    def gathered(self, indices) -> dict[str, np.ndarray]:
+        """The inputs of one query: the samples at these positions, in this order. Raises as `batch` does."""
+        chosen = np.asarray(indices, int)
+        return {name: self._query(name, values[chosen]) for name, values in self.inputs.items()}
 
     def _query(self, name: str, values: np.ndarray) -> np.ndarray:
         axis = self.batch_axes.get(name, 0)
@@ -79,7 +83,8 @@ class Model(ABC):
     whether they are drawn independently; otherwise a share of them carries no interval. ``helpers``: files beside it that
     decide its weights and data. ``source_format``: what `write` writes; ``reads_file``: whether its samples are made to fit
     what that file says; ``trust``: whether that file may run code; ``published``: the file of trained weights that
-    `studylib.zoo.downloads.fetch` can bring, or None.
+    `studylib.zoo.downloads.fetch` can bring, or None. ``stream``: of a model that hands its state on, the ``states`` (output to the
+    next query's input) and ``chunk_s``, the seconds of signal in a query; None for all others.
     """
 
     name: str
@@ -97,6 +102,7 @@ class Model(ABC):
     reads_file: bool = False
     trust: bool = False
     published: PublishedFile | None = None
+    stream: dict | None = None
 
     def source_facts(self) -> dict:
         """What else decides the source model: part of its key."""

@@ -6,6 +6,7 @@ from studylib.zoo.base import Model, Samples
 from studylib.zoo.normalisation import set_unit_variance, spread_logits
 
 _COEFFICIENTS, _CONTEXT = 26, 19  # MFCC per frame; frames around and including the one that is judged
+_STEP_S = 0.02  # from one frame to the next, as Mozilla published it
 _CHARACTERS = 29  # a to z, space, apostrophe, blank
 _CLIP = 20.0
 _MEMORY = 0.9  # how much of a coefficient the next frame keeps
@@ -65,6 +66,7 @@ class DeepSpeechStreaming(Model):
 
     def __init__(self, name: str, units: int, frames: int = 16):
         self.name, self.units, self.frames = name, units, frames
+        self.stream = {"states": {f"new_{name}": name for name in _STATES}, "chunk_s": frames * _STEP_S}
         self.inputs = {"features": (frames, _COEFFICIENTS * _CONTEXT), **dict.fromkeys(_STATES, (units,))}
 
     def build(self, seed: int):

@@ -1,0 +1,50 @@
+"""The ``server`` scenario without LoadGen: queries arrive by chance at a given rate, whether or not the last is answered."""
+
+import time
+
+import numpy as np
+
+from studylib.errors import RefusedError
+from studylib.runtimes import Session
+from studylib.scenarios.answering import Answering
+from studylib.scenarios.base import Driven, Facts, Load, ring
+from studylib.zoo import Samples
+
+
+def drive(session: Session, samples: Samples, load: Load) -> Driven:
+    """Poisson arrivals at ``load.target_qps``; a latency counts from the scheduled arrival, so that waiting is part of it."""
+    clock, due = time.perf_counter_ns, schedule(load)
+    loaded = samples.taken(range(ring(samples, 1)))
+    order = np.random.default_rng([load.seed, 1]).integers(0, len(loaded), len(due)).tolist()
+    begun = clock()
+    with Answering(session, loaded, load.batch_size, clock, lambda tickets: None) as answering:
+        for ticket, (offset, index) in enumerate(zip(due.tolist(), order, strict=True)):
+            ahead = begun + offset - clock()
+            if ahead > 0:
+                time.sleep(ahead / 1e9)
+            answering.put(ticket, index)
+    seconds = (clock() - begun) / 1e9
+    ended = answering.ended_ns
+    values = np.array([ended[ticket] - begun - due[ticket] for ticket in sorted(ended)], np.int64)
+    facts = Facts(
+        "loop",
+        1,
+        failed_queries=len(answering.errors),
+        first_error=answering.errors[0] if answering.errors else "",
+        completed_samples_per_s=len(values) / seconds,
+        target_qps=load.target_qps,
+        scheduled_qps=1e9 * len(due) / float(due[-1]),
+        latency_bound_ns=load.latency_bound_ns,
+    )
+    return Driven(values, facts)
+
+
+def schedule(load: Load) -> np.ndarray:
+    """When each query arrives, in ns from the start, int64: as many as the shortest duration and ``min_values`` need."""
+    if not load.target_qps or load.target_qps <= 0:
+        raise RefusedError(f"the scenario 'server' needs queries per second above 0, not {load.target_qps}; give QPS=")
+    budget = load.budget
+    n = max(budget.min_values, load.target_qps * budget.min_duration_s)
+    n = max(1, round(min(n, load.target_qps * budget.max_duration_s)))
+    gaps = np.random.default_rng(load.seed).exponential(1e9 / load.target_qps, n)
+    return np.maximum(1, np.cumsum(gaps)).astype(np.int64)
