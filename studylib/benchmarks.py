@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from studylib import compression_cost, conversion_cost, drivers, entry_points, overhead, recording_cost
+from studylib import compression_cost, conversion_cost, drivers, entry_points, overhead, recording_cost, verdict_rates
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,9 @@ BENCHMARKS: dict[str, Callable[[Wishes], object]] = {
     "recording": lambda wishes: recording_cost.run(rounds=wishes.rounds),
     "drivers": lambda wishes: drivers.run(),
     "entry_points": lambda wishes: entry_points.run(),
+    "verdicts": lambda wishes: verdict_rates.run(),
     "conversion": lambda wishes: conversion_cost.run_on_zoo(),
     "compression": lambda wishes: compression_cost.run(wishes.models or compression_cost.MODELS, wishes.effort),
 }
 # The others take an hour.
-USUAL = ("overhead", "recording", "drivers", "entry_points", "conversion")
+USUAL = ("overhead", "recording", "drivers", "entry_points", "verdicts", "conversion")

@@ -306,7 +306,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "--only",
         metavar="A,B",
-        help="overhead, recording, drivers, entry_points, conversion (these by default) or compression (an hour)",
+        help="overhead, recording, drivers, entry_points, verdicts, conversion (these by default) or compression (an hour)",
     )
     verb.add_argument("--model", metavar="A,B", help="models of the zoo that compression is measured on (default: five)")
     verb.add_argument("--effort", default="quick", help=_EFFORTS)

@@ -80,6 +80,7 @@ LAYERS = (
         "recording_cost",
         "conversion_cost",
         "compression_cost",
+        "verdict_rates",
     ),
     ("benchmarks",),
     ("console",),
