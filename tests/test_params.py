@@ -22,8 +22,9 @@ def test_every_hardware_set_resolves_at_every_effort(name, effort):
     assert resolved.settings.name == effort
 
 
-def test_the_seven_hardware_sets_are_there():
-    assert set(params.hardware_sets()) >= {"cpu", "jetson", "raspberry-pi", "android", "ios", "movidius", "cloud-gpu"}
+def test_the_nine_hardware_sets_are_there():
+    named = {"cpu", "jetson", "jetson-agx", "raspberry-pi", "raspberry-pi-4", "android", "ios", "movidius", "cloud-gpu"}
+    assert set(params.hardware_sets()) >= named
 
 
 def test_effort_narrows_and_command_line_wins():
