@@ -5,12 +5,12 @@ BOOTSTRAP ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python -m studylib
 CHOICE := --hw '$(HW)' --effort '$(EFFORT)' $(if $(MODEL),--model '$(MODEL)') $(if $(RECIPE),--recipe '$(RECIPE)') $(if $(LOSS),--loss '$(LOSS)') $(if $(ASSIGNMENT),--assignment '$(ASSIGNMENT)') \
-	$(if $(RUNTIME),--runtime '$(RUNTIME)') $(if $(BATCH),--batch '$(BATCH)') $(if $(SWEEP),--sweep '$(SWEEP)') $(if $(SCENARIO),--scenario '$(SCENARIO)') \
+	$(if $(RUNTIME),--runtime '$(RUNTIME)') $(if $(BATCH),--batch '$(BATCH)') $(if $(SWEEP),--sweep '$(SWEEP)') $(if $(filter-out 0 no false,$(SEARCH)),--search) $(if $(SCENARIO),--scenario '$(SCENARIO)') \
 	$(if $(DRIVER),--driver '$(DRIVER)') $(if $(QPS),--qps '$(QPS)') $(if $(BOUND),--bound '$(BOUND)') $(if $(SEED),--seed '$(SEED)') \
 	$(if $(DATA),--data '$(DATA)') $(if $(TASK),--task '$(TASK)') $(if $(filter-out 0 no false,$(TRUST)),--trust) \
 	$(if $(filter-out 0 no false,$(STRICT)),--strict) $(if $(filter-out 0 no false,$(FORCE)),--force)
 
-KNOWN := BENCH HW EFFORT MODEL DATA TASK TRUST RECIPE LOSS LATENCY_MS RSS_MB SIZE_MB ASSIGNMENT RUNTIME BATCH SWEEP SCENARIO DRIVER QPS BOUND SEED STRICT FORCE BOOTSTRAP
+KNOWN := BENCH HW EFFORT MODEL DATA TASK TRUST RECIPE LOSS LATENCY_MS RSS_MB SIZE_MB ASSIGNMENT RUNTIME BATCH SWEEP SEARCH SCENARIO DRIVER QPS BOUND SEED STRICT FORCE BOOTSTRAP
 UNKNOWN := $(filter-out $(addsuffix =%,$(KNOWN)),$(MAKEOVERRIDES))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN). Known: $(KNOWN)))
 
@@ -25,6 +25,7 @@ help:  ## what can be typed
 	@echo '  MODEL= RECIPE= RUNTIME= BATCH=   names or sizes, separated by commas, instead of the hardware set'"'"'s'
 	@echo '  MODEL=path [DATA=file.npz|folder] [TASK=classification] [TRUST=1]   your own model: SavedModel folder, .keras, .h5, .onnx, .tflite, .pt2'
 	@echo '  SWEEP=names   what to vary, one at a time: batch, threads, graph, execution, memory, spinning, xnnpack, hint, xla; all or none'
+	@echo '  SEARCH=1      look for the fastest by successive halving, and measure only the last few in full'
 	@echo '  RECIPE=all    every technique      LOSS=0.01  share of right answers that an adaptive recipe may lose'
 	@echo '  ASSIGNMENT=path   apply the precisions that an earlier search saved (outputs/<HW>/adaptive/), instead of searching'
 	@echo '  SCENARIO=server,multi_stream,streaming   these too      DRIVER=loadgen|loop   who issues the queries'

@@ -162,6 +162,7 @@ def _open(options: argparse.Namespace, write):
         "runtimes": _names(options.runtime),
         "batch_sizes": _sizes(options.batch),
         "sweeps": () if options.sweep == "none" else _names(options.sweep),
+        "search": options.search or None,
         "scenarios": _scenarios(options.hw, options.effort, _names(options.scenario)),
         "driver": options.driver,
         "target_qps": _decimal(options.qps, "QPS", "queries per second, 50 for example") if options.qps else None,
@@ -281,6 +282,7 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--runtime", metavar="A,B", help="runtimes instead of the hardware set's, as name or name/provider")
         verb.add_argument("--batch", metavar="1,8", help="batch sizes instead of the hardware set's")
         verb.add_argument("--sweep", metavar="A,B", help=f"what to vary, one at a time: {', '.join(SWEEPS)}; all, or none")
+        verb.add_argument("--search", action="store_true", help="find the fastest by successive halving; measure only the last few in full")
         verb.add_argument("--scenario", metavar="A,B", help="beside the hardware set's: server, multi_stream, streaming")
         verb.add_argument("--driver", help="who issues queries: loadgen (MLPerf's), loop, or auto (default)")
         verb.add_argument("--qps", help="queries per second of the server scenario (default: the highest that keeps the bound)")

@@ -56,7 +56,7 @@ def _inside(results: Results, trial) -> dict:
 
 def _measured(model: str, effort: str, write) -> Results:
     recipes = (*_UNIFORM, *(_PRUNED if model in _TRAINED else ()), "adaptive_wi8")
-    study = open_study("cpu", effort, models=(model,), recipes=recipes, runtimes=_RUNTIMES, batch_sizes=(1,), write=write)
+    study = open_study("cpu", effort, models=(model,), recipes=recipes, runtimes=_RUNTIMES, batch_sizes=(1,), sweeps=(), write=write)
     study = replace(study, folder=outputs_root() / ".bench" / f"compression-{model}")
     study.measure(matrix=False)
     return study.results

@@ -22,8 +22,8 @@ from studylib.worker import now
 
 # Attempts at one repetition that something disturbed.
 _ATTEMPTS = 3
-# The queries of a first look at a trial that may not be worth more.
-_LOOKED = 5
+# The queries of a short look at a trial that may not be worth more: the fewest that carry a median.
+_LOOKED = 11
 # The queries of an offline repetition: throughput needs few, and they are long.
 _OFFLINE_VALUES = 11
 # Share of a job's time that the search for a rate may take.
@@ -75,7 +75,7 @@ class Bench:
             for position, trial in enumerate(group):
                 if self.results.look(trial.id) is None and trial.id not in self.cuts(group[: position + 1]):
                     self.write(f"first look at {trial.model}, {trial.label}")
-                    self.results.record_look(trial.id, self._looked(trial))
+                    self.results.record_look(trial.id, self.glance(trial))
 
     def cuts(self, trials: list[Trial]) -> dict[str, str]:
         """Which trials of batch sweeps are not worth measuring, with the reason, by what was looked at so far."""
@@ -86,7 +86,8 @@ class Bench:
             found |= {trial.id: reasons[trial.batch_size] for trial in group if trial.sweep and trial.batch_size in reasons}
         return found
 
-    def _looked(self, trial: Trial) -> dict:
+    def glance(self, trial: Trial) -> dict:
+        """A short look at a trial in a process of its own: samples per second by the median, or why it failed."""
         load = asked(trial.scenario, trial.batch_size, Budget(_LOOKED, 0.0, self.settings.max_duration_s))
         job = self._job(trial) | load | {"kind": "measure", "driver": "loop", "settings": {"warmup_s": 0.0}}
         try:

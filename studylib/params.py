@@ -102,6 +102,8 @@ class Choice(Section):
     sweeps: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
     # How queries arrive: one after the other (of one sample, and of batches) unless more is asked for.
     scenarios: Scenarios = ("single_stream", "offline")
+    # Whether the fastest is searched for by successive halving, instead of measuring all in full.
+    search: StrictBool = False
     # Who issues them: MLPerf LoadGen, a plain loop, or (auto) the loop one after the other and LoadGen for all else.
     driver: Literal["auto", "loadgen", "loop"] = "auto"
     # Of the server scenario: queries per second (None: the highest that keeps the bound is searched for), and the bound of its p99.
@@ -178,6 +180,7 @@ class StudyParams(Section):
         for variable, field in (("DRIVER", "driver"), ("QPS", "target_qps"), ("BOUND", "latency_bound_ms")):
             if getattr(self.choice, field) != getattr(usual, field):
                 words.append(f"{variable}={getattr(self.choice, field)}")
+        words += ["SEARCH=1"] if self.choice.search else []
         if self.choice.seed != usual.seed:
             words.append(f"SEED={self.choice.seed}")
         words += [f"LOSS={self.choice.max_accuracy_loss}"] if self.choice.max_accuracy_loss != usual.max_accuracy_loss else []
@@ -197,6 +200,7 @@ class StudyParams(Section):
             "runtimes": list(choice.runtimes),
             "batch_sizes": list(choice.batch_sizes),
             "sweeps": list(choice.sweeps),
+            "search": choice.search,
             "scenarios": list(choice.scenarios),
             "driver": choice.driver,
             "target_qps": choice.target_qps,

@@ -79,12 +79,15 @@ class Results:
             if (self._cached(path, read_sealed) or {}).get("status") == "failed":
                 path.unlink()
 
-    def record_look(self, trial_id: str, look: dict) -> None:
-        """Keep what a first look at a trial of a sweep found: ``samples_per_s`` and ``n``, or the ``reason`` why it failed."""
-        write_sealed(self.raw / trial_id / "look.json", look)
+    def record_look(self, trial_id: str, look: dict, number: int = 0) -> None:
+        """Keep what a short look at a trial found: ``samples_per_s`` and ``n``, or the ``reason`` why it failed.
 
-    def look(self, trial_id: str) -> dict | None:
-        path = self.raw / trial_id / "look.json"
+        ``number``: 0 for the first look of a sweep, from 1 on those of a search.
+        """
+        write_sealed(self.raw / trial_id / f"look-{number}.json", look)
+
+    def look(self, trial_id: str, number: int = 0) -> dict | None:
+        path = self.raw / trial_id / f"look-{number}.json"
         return self._cached(path, read_sealed) if path.exists() else None
 
     # --- the study ---------------------------------------------------------------------------------------------------

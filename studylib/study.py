@@ -14,6 +14,7 @@ from studylib.artifact import Artifact, Store, output_error, remove_leftovers, w
 from studylib.errors import ArtifactError, InputError
 from studylib.executors import LocalExecutor
 from studylib.fitness import Advice, fitness
+from studylib.halving import Search
 from studylib.limits import Limits
 from studylib.measure import Bench, make_artifacts
 from studylib.own import facts_of
@@ -90,9 +91,18 @@ class Study:
 
     @property
     def timed(self) -> list[Trial]:
-        """Trials that passed the parity gate and that no sweep was cut short before."""
-        cuts = self.bench.cuts(self.same)
-        return [trial for trial in self.same if trial.id not in cuts]
+        """Trials that passed the parity gate, and that neither a sweep was cut short before nor a search gave up."""
+        left_out = self._left_out
+        return [trial for trial in self.same if trial.id not in left_out]
+
+    @property
+    def _left_out(self) -> dict[str, str]:
+        """Trials that are not worth measuring, with the reason."""
+        return self.bench.cuts(self.same) | (self._search.left_out(self.same) if self.params.choice.search else {})
+
+    @cached_property
+    def _search(self) -> Search:
+        return Search(self.bench, self.params.choice.max_accuracy_loss)
 
     # --- steps -------------------------------------------------------------------------------------------------------
 
@@ -131,6 +141,8 @@ class Study:
         campaign = self.results.newest_campaign() + 1 if force else None
         least = min(self.params.choice.batch_sizes)
         self.bench.look([t for t in self.same if not smallest])
+        if self.params.choice.search:
+            self._search.narrow([t for t in self.same if not smallest or t.batch_size == least])
         chosen = [t for t in self.timed if not smallest or (t.batch_size == least and not t.sweep)]
         self._measure_peaks(chosen, campaign)
         if any(self.bench.waiting(chosen, campaign)):
@@ -159,7 +171,9 @@ class Study:
 
     @property
     def _is_looked_at(self) -> bool:
-        """Whether every trial of a batch sweep was looked at, or was cut off before."""
+        """Whether every look was taken that a sweep or a search wants."""
+        if self.params.choice.search and not self._search.is_over(self.same):
+            return False
         cuts = self.bench.cuts(self.same)
         swept = [trial for group in sweeps.groups(self.same) for trial in group]
         return all(trial.id in cuts or self.results.look(trial.id) for trial in swept)
@@ -285,8 +299,8 @@ class Study:
         made = [self.artifact(key).to_json() | packed.get(key, {}) for key in keys if self.is_made(key)]
         made = sorted(made, key=lambda facts: facts["key"])
         described = {kind: self._described(kind, failures) for kind in ("inside", "search")}
-        cuts = self.bench.cuts(self.same)
-        trials = [replace(trial, reason=cuts[trial.id]) if trial.id in cuts else trial for trial in self.trials]
+        left_out = self._left_out
+        trials = [replace(trial, reason=left_out.get(trial.id, trial.reason)) for trial in self.trials]
         self.results.save_plan(trials, self._run_facts(failures), made, self.plan.conversions, described)
 
     def _save_assignments(self) -> None:
