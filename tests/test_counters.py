@@ -1,5 +1,6 @@
 """Readings from planted files: a machine at the beginning and at the end of a repetition."""
 
+import mmap
 import time
 
 import pytest
@@ -82,11 +83,11 @@ def test_a_raspberry_pi_tells_of_under_voltage_now_and_not_of_long_ago(tmp_path,
 
 def test_this_process_is_counted():
     before = counters.usage()
-    pages = bytearray(64 * 4096 * 16)
-    pages[::4096] = b"x" * len(pages[::4096])
+    with mmap.mmap(-1, 16 * 2**20) as fresh:  # malloc would hand out pages that were touched before
+        fresh[::4096] = b"x" * (len(fresh) // 4096)
     time.sleep(0.01)
     found = counters.disturbances(before, counters.usage())
-    assert found["minor_faults"] >= 500
+    assert found["minor_faults"] >= 8
     assert found["voluntary_switches"] >= 1
 
 

@@ -46,7 +46,7 @@ def job(tmp_path, recording):
     def make(megabytes: int, **more) -> dict:
         facts = {"kind": "measure", "runtime": "onnxruntime", "provider": "cpu", "threads": 1, "scenario": "single_stream", "batch_size": 1}
         artifact = _greedy(tmp_path / f"{megabytes}.onnx", megabytes)
-        return facts | {"recipe": "fp32", "artifact": str(artifact), "samples": str(samples), "settings": SETTINGS} | more
+        return facts | {"recipe": "fp32", "options": "", "artifact": str(artifact), "samples": str(samples), "settings": SETTINGS} | more
 
     return make
 
