@@ -195,10 +195,16 @@ def test_a_clear_winner_is_chosen_in_every_round():
 
 
 def test_the_geometric_mean_of_ties_is_the_one_chosen_by_other_rounds(tmp_path):
-    results = _study(tmp_path, {"a": [2.0] * 6}, np.random.default_rng(0))
+    """Two equals that take turns: each is best in rounds where the other is read."""
+    results = _study(tmp_path, {"a": [2.0, 2.0]}, np.random.default_rng(0), noise=1e-6)
+    for number, one in enumerate(results.plan()[1:]):
+        for repetition in range(8):
+            ns = 5e7 * (0.9 if (repetition % 4 < 2) == bool(number) else 1.1)
+            results.record(measurement(one, repetition, [int(ns)]))
     found, (one, _) = winners.geometric_mean(results).estimate, winners.winners(results)
-    assert one.ties
-    assert found.value < one.against.comparison.ratio
+    assert len(one.ties) == 1
+    assert one.against.comparison.ratio == pytest.approx(2 / (0.9 * 1.1) ** 0.5, rel=1e-3)
+    assert found.value == pytest.approx(2 / 1.1, rel=1e-3)  # always the one that the other rounds liked, and never in luck
 
 
 def test_groups_of_a_combined_mean_need_a_weight_each():
