@@ -40,6 +40,8 @@ def machines(outputs: Path) -> list[Machine]:
     for name, results in studies(outputs).items():
         try:
             one = Machine(name, results, results.run())
+            # The table and the artifacts are read here, so that what is broken is found out before it is shown.
+            results.table()
             measured = any(results.status(trial)[0] == "ok" for trial in results.plan())
         except InputError:
             continue  # `write` says why
@@ -87,6 +89,7 @@ def write(outputs: Path) -> Path:
         lines += [f"## {title}", "", "None." if frame.empty else tables.markdown(frame), ""]
     for name, results in studies(outputs).items():
         try:
+            results.table()
             mean = winners.geometric_mean(results)
             lines.append(f"- **{name}**: {tables.provenance(results)}{f' Winners: {mean.words}.' if mean else ''}")
         except InputError as error:
