@@ -42,7 +42,7 @@ def machines(outputs: Path) -> list[Machine]:
             one = Machine(name, results, results.run())
             # The table and the artifacts are read here, so that what is broken is found out before it is shown.
             results.table()
-            measured = any(results.status(trial)[0] == "ok" for trial in results.plan())
+            measured = any(results.status(trial)[0] == "ok" for trial in results.compared())
         except InputError:
             continue  # `write` says why
         found += [one] if measured else []
@@ -156,7 +156,7 @@ def _remarks(one: Machine, trial: Trial, other: Machine, its: Trial) -> str:
 
 
 def _measured(one: Machine) -> list[Trial]:
-    return [trial for trial in one.results.plan() if not trial.control and one.results.status(trial)[0] == "ok"]
+    return [trial for trial in one.results.compared() if not trial.control and one.results.status(trial)[0] == "ok"]
 
 
 def _key(trial: Trial) -> tuple:

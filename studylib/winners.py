@@ -9,7 +9,7 @@ import pandas as pd
 from studylib import compare, stats, tables
 from studylib.adaptive_verdicts import budget_of, lost
 from studylib.compression import Variant, speed_text
-from studylib.contenders import at_smallest_batch, contenders, fastest, for_one_sample, lost_words, models, sample_ns
+from studylib.contenders import at_smallest_batch, contenders, fastest, for_one_sample, lost_words, models, sample_ns, why_none
 from studylib.records import Trial
 from studylib.results import Results
 
@@ -124,8 +124,7 @@ def geometric_mean(results: Results, goal: str = "latency", max_accuracy_loss: f
 
 def _winner(model: str, goal: str, timed: list[Variant], most: float, results: Results) -> Winner:
     if not timed:
-        reasons = [results.status(trial) for trial in results.plan() if trial.model == model and not trial.control]
-        return Winner(model, goal, reason="nothing was timed: " + ": ".join(filter(None, reasons[0])))
+        return Winner(model, goal, reason=why_none(results, model))
     rivals = at_smallest_batch(timed) if goal == "latency" else timed
     kept = [variant for variant in rivals if lost(variant).within(most)]
     if not kept:

@@ -92,7 +92,9 @@ def test_throughput_compares_samples_of_any_batch(tmp_path):
 
 def test_without_any_number_the_row_says_why(recorded):
     row = _latency(recorded(rounds=0))
-    assert row["winner"] == "none: nothing was timed: pending: not measured yet; run `make study` again to go on"
+    assert row["winner"] == (
+        "none: nothing was timed (pending: not measured yet; run `make study` again to go on; skipped: no such recipe here)"
+    )
     assert winners.geometric_mean(recorded(rounds=0)) is None
 
 
@@ -132,6 +134,17 @@ def _study(folder, rivals: dict[str, list[float]], rng, rounds=8, noise=0.05) ->
     return results
 
 
+def test_times_under_load_do_not_compete(variants):
+    results = variants({"fp32": FP32})
+    load = replace(results.plan()[0], scenario="server")
+    for repetition in range(8):
+        results.record(measurement(load, repetition, [1000] * 200))
+    results.save_plan([*results.plan(), load], run_facts(), list(results.artifacts().values()))
+    assert _latency(results)["winner"] == "onnxruntime fp32"
+    results.save_plan([load], run_facts(), list(results.artifacts().values()))
+    assert _latency(results)["winner"].startswith("none: nothing was timed one query after the other")
+
+
 def test_the_geometric_mean_is_that_of_the_ratios(tmp_path):
     results = _study(tmp_path, {"a": [2.0], "b": [4.0], "c": [1.0 / 3]}, np.random.default_rng(0), noise=1e-6)
     found = winners.geometric_mean(results)
@@ -143,7 +156,7 @@ def test_the_geometric_mean_is_that_of_the_ratios(tmp_path):
 def test_a_model_without_a_winner_is_left_out_by_name(tmp_path):
     results = _study(tmp_path, {"a": [2.0]}, np.random.default_rng(0), noise=1e-6)
     results.save_plan([*results.plan(), trial(model="b", reason="no GPU")], run_facts(), [])
-    assert winners.geometric_mean(results).words.endswith("; b is left out: nothing was timed: skipped: no GPU")
+    assert winners.geometric_mean(results).words.endswith("; b is left out: nothing was timed (skipped: no GPU)")
 
 
 def test_too_few_rounds_give_no_interval(tmp_path):
