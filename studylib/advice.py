@@ -11,7 +11,7 @@ from studylib import tables
 from studylib.adaptive_verdicts import budget_of
 from studylib.compression import judged
 from studylib.constraints import Candidate, Limit, candidates, limits
-from studylib.contenders import fastest, for_one_sample, models, sample_ns
+from studylib.contenders import fastest, for_one_sample, models, sample_ns, why_none
 from studylib.errors import InputError, lookup
 from studylib.projects import Project, projects
 from studylib.records import Trial
@@ -164,8 +164,7 @@ def _advice(model: str, asked: list[Limit], results: Results) -> Advice:
     shared = {"model": model, "caveats": _caveats(results), "limits": tuple(limit.words for limit in asked)}
     timed = candidates(results, model)
     if not timed:
-        states = [": ".join(filter(None, results.status(trial))) for trial in results.plan() if trial.model == model]
-        return Advice(**shared, reason=f"nothing of it was timed ({'; '.join(dict.fromkeys(states))})")
+        return Advice(**shared, reason=why_none(results, model))
     smallest = min(candidate.variant.trial.batch_size for candidate in timed)
     pool = [candidate for candidate in timed if candidate.variant.trial.batch_size == smallest]
     fit = [candidate for candidate in pool if _keeps(candidate, asked)]

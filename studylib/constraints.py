@@ -67,7 +67,8 @@ class Limit:
     @property
     def words(self) -> str:
         if self.kind == "accuracy":
-            return f"at most {100 * self.most:g} points of right answers lost (random weights: at least {RANDOM_SQNR_DB:g} dB SQNR)"
+            allowed = f"at most {100 * self.most:g} point{'s' * (self.most != 0.01)} of right answers lost"
+            return f"{allowed} (random weights: at least {RANDOM_SQNR_DB:g} dB SQNR)"
         name, unit, unit_words = _MEASURED[self.kind]
         return f"{name} of at most {self.most / unit:g} {unit_words}"
 

@@ -8,13 +8,11 @@ from studylib.compression import Variant, judged
 from studylib.records import Trial
 from studylib.results import Results
 
-# Here a value is the time of a query that was issued when the last one was answered. Times under load answer another question.
-_SCENARIOS = ("single_stream", "offline", "streaming")
-
 
 def contenders(results: Results, model: str | None = None) -> list[Variant]:
     """Every trial that was timed and is valid, of all batch sizes. Answers are held against TensorFlow fp32, else the first fp32."""
-    plan = [trial for trial in results.plan() if not trial.control and trial.scenario in _SCENARIOS and model in (None, trial.model)]
+    # Queries one after the other: times under load answer another question.
+    plan = [trial for trial in results.compared() if not trial.control and model in (None, trial.model)]
     references = {name: _reference(plan, name, results) for name in dict.fromkeys(trial.model for trial in plan)}
     timed = [trial for trial in plan if results.status(trial)[0] == "ok"]
     return [Variant(results, trial, references[trial.model]) for trial in timed]
@@ -23,6 +21,14 @@ def contenders(results: Results, model: str | None = None) -> list[Variant]:
 def models(results: Results) -> list[str]:
     """The models of the plan in its order, those without any number too."""
     return list(dict.fromkeys(trial.model for trial in results.plan()))
+
+
+def why_none(results: Results, model: str) -> str:
+    """Why nothing of ``model`` competes, in words: what became of its trials."""
+    ours = [results.status(trial) for trial in results.compared() if trial.model == model and not trial.control]
+    if not ours:
+        return "nothing was timed one query after the other; other scenarios do not tell who is faster"
+    return f"nothing was timed ({'; '.join(dict.fromkeys(f'{status}: {reason}' for status, reason in ours))})"
 
 
 def at_smallest_batch(found: list[Variant]) -> list[Variant]:

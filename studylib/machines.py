@@ -40,7 +40,9 @@ def machines(outputs: Path) -> list[Machine]:
     for name, results in studies(outputs).items():
         try:
             one = Machine(name, results, results.run())
-            measured = any(results.status(trial)[0] == "ok" for trial in results.plan())
+            # The table and the artifacts are read here, so that what is broken is found out before it is shown.
+            results.table()
+            measured = any(results.status(trial)[0] == "ok" for trial in results.compared())
         except InputError:
             continue  # `write` says why
         found += [one] if measured else []
@@ -87,6 +89,7 @@ def write(outputs: Path) -> Path:
         lines += [f"## {title}", "", "None." if frame.empty else tables.markdown(frame), ""]
     for name, results in studies(outputs).items():
         try:
+            results.table()
             mean = winners.geometric_mean(results)
             lines.append(f"- **{name}**: {tables.provenance(results)}{f' Winners: {mean.words}.' if mean else ''}")
         except InputError as error:
@@ -153,7 +156,7 @@ def _remarks(one: Machine, trial: Trial, other: Machine, its: Trial) -> str:
 
 
 def _measured(one: Machine) -> list[Trial]:
-    return [trial for trial in one.results.plan() if not trial.control and one.results.status(trial)[0] == "ok"]
+    return [trial for trial in one.results.compared() if not trial.control and one.results.status(trial)[0] == "ok"]
 
 
 def _key(trial: Trial) -> tuple:

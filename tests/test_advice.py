@@ -162,7 +162,7 @@ def test_empty_results_say_what_kept_them_empty(recorded):
     advice = _advice(recorded(rounds=0))
     assert advice.configuration is None
     assert advice.headline == (
-        "mnist_cnn: nothing can be advised, since nothing of it was timed (pending: not measured yet; run `make study` again to go on; "
+        "mnist_cnn: nothing can be advised, since nothing was timed (pending: not measured yet; run `make study` again to go on; "
         "skipped: no such recipe here)."
     )
 

@@ -98,6 +98,8 @@ def test_the_page_shows_winners_ratios_counts_and_what_was_left_out(tmp_path):
     _machine(tmp_path, "b", factor=3.0, host="other", native=False)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "plan.json").write_text("[]")
+    _machine(tmp_path, "torn")
+    (tmp_path / "torn" / "artifacts.json").write_text("[1")
     text = machines.write(tmp_path).read_text()
     assert "| mnist_cnn | a (native) | latency | onnxruntime fp32 |" in text
     assert "| mnist_cnn | b (REHEARSAL) | latency | onnxruntime fp32 |" in text
@@ -106,6 +108,7 @@ def test_the_page_shows_winners_ratios_counts_and_what_was_left_out(tmp_path):
     assert "(n 1600)" in text
     assert "Winners: 2.0" in text
     assert "**broken** is left out" in text
+    assert "**torn** is left out" in text
 
 
 def test_one_machine_alone_has_nobody_to_be_held_against(tmp_path):
