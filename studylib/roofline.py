@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from studylib import tables
-from studylib.peaks import Level, Peak, Peaks
+from studylib.peaks import FAR_BEYOND, Level, Peak, Peaks
 from studylib.records import Trial
 from studylib.results import Results
 from studylib.rows import PERCENTILES
@@ -93,10 +93,10 @@ def peaks(results: Results) -> pd.DataFrame:
         found.append({"threads": read.threads, "what": "float32", **_peak_columns(read.float32, "Gop/s"), "remarks": remarks})
         if read.int8:
             found.append({"threads": read.threads, "what": "int8", **_peak_columns(read.int8, "Gop/s")})
-        found += [
-            {"threads": read.threads, "what": f"memory, {size_text(level.working_set_bytes)}", **_peak_columns(level.peak, "GB/s")}
-            for level in read.memory
-        ]
+        for level in read.memory:
+            what = f"memory, {size_text(level.working_set_bytes)}"
+            found.append({"threads": read.threads, "what": what, **_peak_columns(level.peak, "GB/s")})
+        found[-1]["remarks"] = _cached(read)
     return pd.DataFrame([dict.fromkeys(columns, "") | row for row in found], columns=columns)
 
 
@@ -214,6 +214,15 @@ def with_interval(estimate: Estimate, unit: float) -> str:
     """``41.2 [40.8, 41.9]``; without an interval, only the value."""
     text = tables.digits(estimate.value / unit)
     return text if estimate.low is None else f"{text} [{tables.digits(estimate.low / unit)}, {tables.digits(estimate.high / unit)}]"
+
+
+def _cached(read: Peaks) -> str:
+    """Whether what stands for main memory may partly be a cache, in words."""
+    if read.cache_bytes is None:
+        return "the system does not state its caches: this may partly be one of them"
+    if read.main_memory.working_set_bytes >= FAR_BEYOND * read.cache_bytes:
+        return ""
+    return f"the system states a cache of {size_text(read.cache_bytes)}: this may partly be that"
 
 
 def _peak_columns(peak: Peak, unit: str) -> dict:
