@@ -7,7 +7,7 @@ large as these bytes: weights of a small model stay in the cache, and main memor
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -136,7 +136,7 @@ def _point(results: Results, trial: Trial, median: pd.Series) -> Point:
     compute, memory = getattr(host, arithmetic).per_s, operations / moved * bandwidth
     bound = "compute" if compute <= memory else "memory"
     point = Point(trial, "", operations, moved, arithmetic, _achieved(operations, median), min(compute, memory), bound, level)
-    return Point(**point.__dict__ | {"remarks": tuple(_remarks(point, inside, host))})
+    return replace(point, remarks=tuple(filter(None, _remarks(point, inside, host))))
 
 
 def _why_not(trial: Trial, inside: dict | None) -> str:
@@ -206,7 +206,7 @@ def _columns(point: Point) -> dict:
         "bound by": f"{point.bound} ({bound})",
         "roof Gop/s": tables.digits(point.roof_per_s / 1e9),
         "% of roof": with_interval(point.fraction, 0.01),
-        "remarks": "; ".join(filter(None, point.remarks)),
+        "remarks": "; ".join(point.remarks),
     }
 
 
