@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from studylib import tables
+from studylib import tables, wording
 from studylib.peaks import FAR_BEYOND, Level, Peak, Peaks
 from studylib.records import Trial
 from studylib.results import Results
@@ -22,7 +22,8 @@ from studylib.stats import Estimate
 # The peaks are those of the processor.
 _PROCESSOR = ("cpu", "xnnpack", "dnnl")
 # In these a query's latency is the time its samples were computed in; elsewhere it includes waiting.
-_WITHOUT_WAITING = ("single_stream", "offline")
+_WITHOUT_WAITING = ("single_stream", "multi_stream", "offline", "streaming")
+_USUAL = ("single_stream", "offline")
 _TABLES_READ_IN_PART = ("Gather", "GATHER", "GatherV2", "ResourceGather", "EMBEDDING_LOOKUP", "Embedding")
 # Above this share of float weights, a file that computes in integers is called mixed.
 _MIXED = 0.05
@@ -60,6 +61,13 @@ class Point:
             return None
         low, high = (bound and bound / self.roof_per_s for bound in (self.achieved.low, self.achieved.high))
         return Estimate(self.achieved.value / self.roof_per_s, low, high, self.achieved.level, self.achieved.n)
+
+    @property
+    def setting(self) -> str:
+        """What is not as usual in this trial: options of the runtime, threads, or how queries arrive; mostly nothing."""
+        threads = f"{self.trial.threads} threads" if self.trial.sweep == "threads" else ""
+        scenario = "" if self.trial.scenario in _USUAL else self.trial.scenario
+        return ", ".join(filter(None, (self.trial.options, threads, scenario)))
 
     @property
     def is_suspicious(self) -> bool:
@@ -190,7 +198,7 @@ def _remarks(point: Point, inside: dict, host: Peaks):
 
 def _columns(point: Point) -> dict:
     key = {"model": point.trial.model, "runtime": point.trial.where, "recipe": point.trial.recipe, "batch": point.trial.batch_size}
-    key["setting"] = point.trial.options or (f"{point.trial.threads} threads" if point.trial.sweep == "threads" else "")
+    key["setting"] = point.setting
     if point.reason:
         return (
             key
@@ -199,21 +207,15 @@ def _columns(point: Point) -> dict:
         )
     bound = point.arithmetic if point.bound == "compute" else f"{size_text(point.level.working_set_bytes)} working set"
     return key | {
-        "Mop": tables.digits(point.operations / 1e6),
-        "least MB": tables.digits(point.least_bytes / 1e6),
-        "op/byte": tables.digits(point.intensity),
-        "Gop/s": with_interval(point.achieved, 1e9),
+        "Mop": wording.digits(point.operations / 1e6),
+        "least MB": wording.digits(point.least_bytes / 1e6),
+        "op/byte": wording.digits(point.intensity),
+        "Gop/s": wording.estimated(point.achieved, 1e9),
         "bound by": f"{point.bound} ({bound})",
-        "roof Gop/s": tables.digits(point.roof_per_s / 1e9),
-        "% of roof": with_interval(point.fraction, 0.01),
+        "roof Gop/s": wording.digits(point.roof_per_s / 1e9),
+        "% of roof": wording.estimated(point.fraction, 0.01),
         "remarks": "; ".join(point.remarks),
     }
-
-
-def with_interval(estimate: Estimate, unit: float) -> str:
-    """``41.2 [40.8, 41.9]``; without an interval, only the value."""
-    text = tables.digits(estimate.value / unit)
-    return text if estimate.low is None else f"{text} [{tables.digits(estimate.low / unit)}, {tables.digits(estimate.high / unit)}]"
 
 
 def _cached(read: Peaks) -> str:
@@ -226,5 +228,5 @@ def _cached(read: Peaks) -> str:
 
 
 def _peak_columns(peak: Peak, unit: str) -> dict:
-    texts = [f"{tables.digits(value / 1e9)} {unit}" for value in (peak.per_s, peak.slowest_round_per_s)]
+    texts = [f"{wording.digits(value / 1e9)} {unit}" for value in (peak.per_s, peak.slowest_round_per_s)]
     return {"peak": texts[0], "slowest round": texts[1], "rounds": peak.rounds, "by": peak.how}

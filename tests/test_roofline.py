@@ -180,6 +180,12 @@ def test_a_sweep_of_settings_is_in_the_table_and_not_in_the_figure(timed):
     assert len(figures.roofline(results)[0].axes[0].containers) == 1
 
 
+def test_queries_of_several_samples_wait_for_nothing(timed):
+    results = timed(({}, {}, 100_000), ({"scenario": "multi_stream", "batch_size": 8}, {}, 800_000))
+    assert [point.fraction.value for point in roofline.points(results)] == pytest.approx([0.2, 0.2], rel=0.015)
+    assert list(roofline.rows(results).setting) == ["", "multi_stream"]
+
+
 def test_controls_and_trials_without_times_are_left_out(timed):
     results = timed(({}, {}, 100_000), ({"control": True}, {}, 100_000))
     assert len(roofline.rows(results)) == 1
