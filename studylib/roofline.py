@@ -7,13 +7,13 @@ large as these bytes: weights of a small model stay in the cache, and main memor
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from studylib import tables
-from studylib.peaks import Level, Peak, Peaks
+from studylib import tables, wording
+from studylib.peaks import FAR_BEYOND, Level, Peak, Peaks
 from studylib.records import Trial
 from studylib.results import Results
 from studylib.rows import PERCENTILES
@@ -22,7 +22,8 @@ from studylib.stats import Estimate
 # The peaks are those of the processor.
 _PROCESSOR = ("cpu", "xnnpack", "dnnl")
 # In these a query's latency is the time its samples were computed in; elsewhere it includes waiting.
-_WITHOUT_WAITING = ("single_stream", "offline")
+_WITHOUT_WAITING = ("single_stream", "multi_stream", "offline", "streaming")
+_USUAL = ("single_stream", "offline")
 _TABLES_READ_IN_PART = ("Gather", "GATHER", "GatherV2", "ResourceGather", "EMBEDDING_LOOKUP", "Embedding")
 # Above this share of float weights, a file that computes in integers is called mixed.
 _MIXED = 0.05
@@ -62,6 +63,13 @@ class Point:
         return Estimate(self.achieved.value / self.roof_per_s, low, high, self.achieved.level, self.achieved.n)
 
     @property
+    def setting(self) -> str:
+        """What is not as usual in this trial: options of the runtime, threads, or how queries arrive; mostly nothing."""
+        threads = f"{self.trial.threads} threads" if self.trial.sweep == "threads" else ""
+        scenario = "" if self.trial.scenario in _USUAL else self.trial.scenario
+        return ", ".join(filter(None, (self.trial.options, threads, scenario)))
+
+    @property
     def is_suspicious(self) -> bool:
         return self.fraction is not None and self.fraction.value > 1
 
@@ -93,10 +101,10 @@ def peaks(results: Results) -> pd.DataFrame:
         found.append({"threads": read.threads, "what": "float32", **_peak_columns(read.float32, "Gop/s"), "remarks": remarks})
         if read.int8:
             found.append({"threads": read.threads, "what": "int8", **_peak_columns(read.int8, "Gop/s")})
-        found += [
-            {"threads": read.threads, "what": f"memory, {size_text(level.working_set_bytes)}", **_peak_columns(level.peak, "GB/s")}
-            for level in read.memory
-        ]
+        for level in read.memory:
+            what = f"memory, {size_text(level.working_set_bytes)}"
+            found.append({"threads": read.threads, "what": what, **_peak_columns(level.peak, "GB/s")})
+        found[-1]["remarks"] = _cached(read)
     return pd.DataFrame([dict.fromkeys(columns, "") | row for row in found], columns=columns)
 
 
@@ -136,7 +144,7 @@ def _point(results: Results, trial: Trial, median: pd.Series) -> Point:
     compute, memory = getattr(host, arithmetic).per_s, operations / moved * bandwidth
     bound = "compute" if compute <= memory else "memory"
     point = Point(trial, "", operations, moved, arithmetic, _achieved(operations, median), min(compute, memory), bound, level)
-    return Point(**point.__dict__ | {"remarks": tuple(_remarks(point, inside, host))})
+    return replace(point, remarks=tuple(filter(None, _remarks(point, inside, host))))
 
 
 def _why_not(trial: Trial, inside: dict | None) -> str:
@@ -190,7 +198,7 @@ def _remarks(point: Point, inside: dict, host: Peaks):
 
 def _columns(point: Point) -> dict:
     key = {"model": point.trial.model, "runtime": point.trial.where, "recipe": point.trial.recipe, "batch": point.trial.batch_size}
-    key["setting"] = point.trial.options or (f"{point.trial.threads} threads" if point.trial.sweep == "threads" else "")
+    key["setting"] = point.setting
     if point.reason:
         return (
             key
@@ -199,23 +207,26 @@ def _columns(point: Point) -> dict:
         )
     bound = point.arithmetic if point.bound == "compute" else f"{size_text(point.level.working_set_bytes)} working set"
     return key | {
-        "Mop": tables.digits(point.operations / 1e6),
-        "least MB": tables.digits(point.least_bytes / 1e6),
-        "op/byte": tables.digits(point.intensity),
-        "Gop/s": with_interval(point.achieved, 1e9),
+        "Mop": wording.digits(point.operations / 1e6),
+        "least MB": wording.digits(point.least_bytes / 1e6),
+        "op/byte": wording.digits(point.intensity),
+        "Gop/s": wording.estimated(point.achieved, 1e9),
         "bound by": f"{point.bound} ({bound})",
-        "roof Gop/s": tables.digits(point.roof_per_s / 1e9),
-        "% of roof": with_interval(point.fraction, 0.01),
-        "remarks": "; ".join(filter(None, point.remarks)),
+        "roof Gop/s": wording.digits(point.roof_per_s / 1e9),
+        "% of roof": wording.estimated(point.fraction, 0.01),
+        "remarks": "; ".join(point.remarks),
     }
 
 
-def with_interval(estimate: Estimate, unit: float) -> str:
-    """``41.2 [40.8, 41.9]``; without an interval, only the value."""
-    text = tables.digits(estimate.value / unit)
-    return text if estimate.low is None else f"{text} [{tables.digits(estimate.low / unit)}, {tables.digits(estimate.high / unit)}]"
+def _cached(read: Peaks) -> str:
+    """Whether what stands for main memory may partly be a cache, in words."""
+    if read.cache_bytes is None:
+        return "the system does not state its caches: this may partly be one of them"
+    if read.main_memory.working_set_bytes >= FAR_BEYOND * read.cache_bytes:
+        return ""
+    return f"the system states a cache of {size_text(read.cache_bytes)}: this may partly be that"
 
 
 def _peak_columns(peak: Peak, unit: str) -> dict:
-    texts = [f"{tables.digits(value / 1e9)} {unit}" for value in (peak.per_s, peak.slowest_round_per_s)]
+    texts = [f"{wording.digits(value / 1e9)} {unit}" for value in (peak.per_s, peak.slowest_round_per_s)]
     return {"peak": texts[0], "slowest round": texts[1], "rounds": peak.rounds, "by": peak.how}

@@ -27,8 +27,8 @@ _PLACES = (
 def roofline(results: Results):
     """Achieved operations a second over intensity, log-log, one panel for each model and number of threads, with the roofs as lines."""
     title = "How far from this machine's limit"
-    # A setting that a sweep varies is a row of the table: here it would only hide the usual one.
-    placed = [point for point in model_of_roofs.points(results) if not point.reason and not point.trial.options]
+    # What a sweep varies, and other ways to ask, are rows of the table: here they would only hide the usual one.
+    placed = [point for point in model_of_roofs.points(results) if not point.reason and not point.setting]
     if not placed:
         return None, "roofline", title, "", ""
     panels = list(dict.fromkeys((point.trial.model, point.trial.threads) for point in placed))

@@ -180,6 +180,12 @@ def test_a_sweep_of_settings_is_in_the_table_and_not_in_the_figure(timed):
     assert len(figures.roofline(results)[0].axes[0].containers) == 1
 
 
+def test_queries_of_several_samples_wait_for_nothing(timed):
+    results = timed(({}, {}, 100_000), ({"scenario": "multi_stream", "batch_size": 8}, {}, 800_000))
+    assert [point.fraction.value for point in roofline.points(results)] == pytest.approx([0.2, 0.2], rel=0.015)
+    assert list(roofline.rows(results).setting) == ["", "multi_stream"]
+
+
 def test_controls_and_trials_without_times_are_left_out(timed):
     results = timed(({}, {}, 100_000), ({"control": True}, {}, 100_000))
     assert len(roofline.rows(results)) == 1
@@ -198,7 +204,19 @@ def test_the_peaks_are_a_table(timed):
     assert list(table.peak) == ["100 Gop/s", "400 Gop/s", "80.0 GB/s", "10.0 GB/s", ""]
     assert table["slowest round"][0] == "90.0 Gop/s"
     assert table.remarks[0] == "host h, 2026-01-01; openvino MatMul: absent"
+    assert table.remarks[3] == ""
     assert table.remarks[4] == "it crashed"
+
+
+@pytest.mark.parametrize(
+    ("cache_bytes", "words"),
+    [
+        (2**25, "the system states a cache of 32 MiB: this may partly be that"),
+        (None, "the system does not state its caches: this may partly be one of them"),
+    ],
+)
+def test_main_memory_that_may_be_a_cache_says_so(timed, cache_bytes, words):
+    assert roofline.peaks(timed(({}, {}, 100_000), peaks={2: _peaks(cache_bytes=cache_bytes)})).remarks.iloc[-1] == words
 
 
 def test_the_figure_has_the_roofs_and_every_point(timed):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from studylib.artifact import derived_key, package_version
 from studylib.errors import TrialError
+from studylib.peaks.record import FAR_BEYOND as FAR_BEYOND
 from studylib.peaks.record import Level as Level
 from studylib.peaks.record import Peak as Peak
 from studylib.peaks.record import Peaks as Peaks

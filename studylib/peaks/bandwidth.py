@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-# STREAM's rule: four times the largest cache. At least 64 MiB where the cache is not known; at most what is quickly had.
-_CACHES, _LEAST_BYTES, _MOST_BYTES = 4, 64 * 2**20, 2**30
+from studylib.peaks.record import FAR_BEYOND
+
+# At least 64 MiB where the cache is not known; at most what is quickly had.
+_LEAST_BYTES, _MOST_BYTES = 64 * 2**20, 2**30
 _SMALLEST_BYTES, _STEP = 256 * 2**10, 4
 # Work handed to a thread at once: so much that handing it over costs nothing.
 _HANDED_BYTES = 32 * 2**20
@@ -28,7 +30,7 @@ def cache_bytes() -> int | None:
 
 def working_sets(available_bytes: int) -> list[int]:
     """Sizes in bytes from 256 KiB on, each four times the one before; the last far beyond the cache, as far as memory allows."""
-    largest = max(_CACHES * (cache_bytes() or 0), _LEAST_BYTES)
+    largest = max(FAR_BEYOND * (cache_bytes() or 0), _LEAST_BYTES)
     largest = min(largest, _MOST_BYTES, max(available_bytes // 8, _SMALLEST_BYTES))
     sizes = [_SMALLEST_BYTES]
     while sizes[-1] * _STEP < largest:

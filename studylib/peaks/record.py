@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+# STREAM's rule: arrays of four times the largest cache are main memory.
+FAR_BEYOND = 4
 # Beyond this share of the processor time for others, peaks are used and not kept.
 _BUSY_SHARE = 0.1
 _FACTS = ("host_id", "threads", "cache_bytes", "without", "others_share", "measured_at", "seconds")
