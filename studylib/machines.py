@@ -153,7 +153,7 @@ def _remarks(one: Machine, trial: Trial, other: Machine, its: Trial) -> str:
 
 
 def _measured(one: Machine) -> list[Trial]:
-    return [trial for trial in one.results.plan() if not trial.control and one.results.status(trial)[0] == "ok"]
+    return [trial for trial in one.results.compared() if not trial.control and one.results.status(trial)[0] == "ok"]
 
 
 def _key(trial: Trial) -> tuple:
