@@ -244,7 +244,7 @@ def _decimal(text: str, name: str, what: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"{name} is '{text}'; it must be {what}.") from None
+        raise InputError(f"{name} is '{text[:80]}'; it must be {what}.") from None
 
 
 def _number(text: str, name: str) -> int:

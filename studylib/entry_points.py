@@ -116,7 +116,7 @@ def _litert(path: Path, threads: int) -> float:
 
 def _run(module: str, *arguments: str, threads: int) -> str:
     command = [sys.executable, "-m", module, *arguments]
-    environment = LocalExecutor(threads).environment()
+    environment = LocalExecutor(threads).environment(threads)
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True, env=environment).stdout
 
 

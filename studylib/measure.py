@@ -18,6 +18,7 @@ from studylib.records import Measurement, Trial
 from studylib.results import Results
 from studylib.scenarios import Budget
 from studylib.scenarios.asking import asked
+from studylib.scenarios.trouble import why_doubted, why_failed
 from studylib.worker import now
 
 # Attempts at one repetition that something disturbed.
@@ -221,21 +222,6 @@ def rounds(trials: list[Trial], repetitions: int, seed: int) -> Iterator[tuple[i
         random.Random(f"{seed}-{repetition}").shuffle(order)
         for trial in order:
             yield repetition, trial
-
-
-def why_failed(facts: dict) -> str:
-    """What a scenario could not do, in words: queries that failed; empty when all were answered."""
-    failed = facts.get("failed_queries", 0)
-    return f"{failed} queries failed; the first: {facts['first_error']}" if failed else ""
-
-
-def why_doubted(facts: dict) -> str:
-    """That LoadGen's clock and ours tell different stories, in words; empty when they agree or there is only ours."""
-    check = facts.get("crosscheck", {})
-    if check.get("agrees", True):
-        return ""
-    ours, theirs = check["ours_ns"] / 1e6, check["loadgen_ns"] / 1e6
-    return f"doubted: LoadGen's log says {theirs:.4g} ms where our clock says {ours:.4g} ms"
 
 
 def make_artifacts(

@@ -61,7 +61,7 @@ def verdict(results: Results) -> tuple[str, str]:
 
 def noise_floors(results: Results) -> list[tuple[str, int, float | None]]:
     """(model, batch size, what an A/A control reads there as a ratio over 1; None without a control that carries an interval)."""
-    pairs = dict.fromkeys((trial.model, trial.batch_size) for trial in results.plan() if results.measurements(trial.id))
+    pairs = dict.fromkeys((trial.model, trial.batch_size) for trial in results.compared() if results.measurements(trial.id))
     return [(model, batch, compare.noise_floor(results, model, batch)) for model, batch in pairs]
 
 

@@ -150,6 +150,26 @@ def test_the_command_that_runs_a_study_again_names_what_was_chosen():
     assert chosen.command() == "make study HW=cpu EFFORT=quick RUNTIME=litert BATCH=1,16 SEED=3"
 
 
+def test_the_command_names_scenarios_beside_the_usual_ones():
+    chosen = params.resolve("cpu", "smoke", scenarios=("single_stream", "offline", "server"), driver="loadgen", target_qps=50.0)
+    assert chosen.command() == "make study HW=cpu EFFORT=smoke SCENARIO=server DRIVER=loadgen QPS=50.0"
+    assert params.resolve("cpu", "smoke", latency_bound_ms=20.0).command().endswith(" BOUND=20.0")
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ({"driver": "hand"}, r"driver is 'hand'; it should be 'auto', 'loadgen' or 'loop'"),
+        ({"target_qps": 0.0}, r"target_qps is 0\.0; it should be greater than 0"),
+        ({"latency_bound_ms": -1.0}, r"latency_bound_ms is -1\.0; it should be greater than 0"),
+        ({"scenarios": ("server", "server")}, "it should name each once; twice: server"),
+    ],
+)
+def test_how_queries_come_is_checked(choice, words):
+    with pytest.raises(ParameterError, match=words):
+        params.resolve("cpu", "smoke", **choice)
+
+
 def test_a_bad_name_on_the_command_line_is_refused():
     with pytest.raises(ParameterError, match=r"command line: models\.0 is 'a\\nb'"):
         params.resolve("cpu", "smoke", models=("a\nb",))

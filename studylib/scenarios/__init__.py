@@ -21,8 +21,8 @@ from studylib.zoo import Samples
 MULTI_STREAM_SAMPLES = 8
 # The scenarios that a batch size stands for: what a study measures unless more is asked for.
 USUAL_SCENARIOS = ("single_stream", "offline")
-# LoadGen's callbacks into Python cost some 20 to 50 µs a query (docs/decisions/0017): quicker queries get the loop.
-MICROSECONDS_NS = 500_000
+# LoadGen's way into Python and back costs some 4 µs a query (docs/decisions/0017), 2 % of this: quicker queries get the loop.
+MICROSECONDS_NS = 200_000
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def why_loop(load: Load) -> str | None:
         return f"LoadGen has no scenario '{load.scenario}'"
     if scenario.each_query and load.typical_ns < MICROSECONDS_NS:
         took = f"{load.typical_ns / 1000:.0f} µs"
-        return f"a query takes {took}; below {MICROSECONDS_NS // 1000} µs LoadGen's callbacks into Python would be a good part of it"
+        return f"a query takes {took}; below {MICROSECONDS_NS // 1000} µs LoadGen's way into Python and back would be seen in it"
     return loadgen.why_not()
 
 
