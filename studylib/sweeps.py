@@ -1,9 +1,12 @@
 """Sweeps: one setting at a time varied, everything else as usual; each point a named set of options from the runtimes' allow-lists."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from studylib.errors import lookup
-from studylib.runtimes import Runtime
+
+if TYPE_CHECKING:  # the command line names the sweeps in its help, and loads nothing for it
+    from studylib.runtimes import Runtime
 
 BATCH_SIZES = (1, 8, 16, 32, 64)
 # What each sweep varies; the article of K12 asks for 4 threads within and 4 between operators.
@@ -52,7 +55,7 @@ def chosen(names: tuple[str, ...]) -> list[str]:
     return list(SWEEPS) if ALL in names else list(names)
 
 
-def points(name: str, runtime: Runtime, threads: int, batch_sizes: tuple[int, ...]) -> list[Point]:
+def points(name: str, runtime: "Runtime", threads: int, batch_sizes: tuple[int, ...]) -> list[Point]:
     """The points of a sweep that a study with these ``threads`` and ``batch_sizes`` does not measure anyway."""
     if name == "batch":
         return [Point(batch_size=size) for size in BATCH_SIZES if size not in batch_sizes]

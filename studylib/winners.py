@@ -14,7 +14,7 @@ from studylib.records import Trial
 from studylib.results import Results
 
 GOALS = ("latency", "throughput")
-# Choosing by three quarters of the rounds; docs/decisions/0017 says what two or as many as rounds would do.
+# Choosing by three quarters of the rounds; docs/decisions/0018 says what two or as many as rounds would do.
 _FOLDS = 4
 _COLUMNS = (
     "model", "target", "for", "winner", "p50_ms", "samples_per_s", "over the baseline", "rounds", "baseline", "lost",
@@ -102,7 +102,7 @@ def geometric_mean(results: Results, goal: str = "latency", max_accuracy_loss: f
 
     The fastest of several equals looks faster than it is. So a round's ratio is that of the winner which the rounds of the other three
     folds choose among it and its ties: where the winner is clear that changes nothing; among equals it takes the flattery out. In
-    simulation (docs/decisions/0017) 95 % intervals covered the truth in 89 to 95 % of studies, plain ones in 69 to 95 %.
+    simulation (docs/decisions/0018) 95 % intervals covered the truth in 89 to 95 % of studies, plain ones in 69 to 95 %.
     """
     logs, baselines, left_out = [], {}, {}
     for one in winners(results, max_accuracy_loss):
