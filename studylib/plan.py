@@ -71,7 +71,9 @@ class Plan:
             for scenario, batch_size in planned(choice.scenarios, choice.batch_sizes):
                 usual = scenario == scenario_for(batch_size)
                 of_model = [
-                    self._planned(model, runtime, recipe, batch_size, scenario) for runtime in choice.runtimes for recipe in self.recipes
+                    self._planned(model, runtime, recipe, batch_size, scenario=scenario)
+                    for runtime in choice.runtimes
+                    for recipe in self.recipes
                 ]
                 trials += of_model
                 # The A/A control repeats a fast float trial: there a given noise is largest in proportion.
@@ -92,7 +94,9 @@ class Plan:
             for runtime in choice.runtimes
             for point in sweeps.points(name, RUNTIMES[split_name(runtime)[0]], self.threads, choice.batch_sizes)
         ]
-        found = [self._planned(model, runtime, "fp32", point.batch_size or least, name, point) for runtime, name, point in points]
+        found = [
+            self._planned(model, runtime, "fp32", point.batch_size or least, sweep=name, point=point) for runtime, name, point in points
+        ]
         # Why fp32 cannot run there is said by its usual trial already.
         return [trial for trial in found if not trial.reason]
 
@@ -127,7 +131,7 @@ class Plan:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def _planned(
-        self, model: str, runtime_name: str, recipe: str, batch_size: int, sweep: str = "", point: Point = USUAL, scenario: str = ""
+        self, model: str, runtime_name: str, recipe: str, batch_size: int, *, sweep: str = "", point: Point = USUAL, scenario: str = ""
     ) -> Trial:
         name, provider = split_name(runtime_name)
         runtime, origin = RUNTIMES[name], self.models[model].source_format

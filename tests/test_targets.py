@@ -93,3 +93,12 @@ def test_a_killed_training_is_tried_again_and_a_refused_one_is_not(monkeypatch):
     known = {"a": f"{KILLED} 9: epoch 2 of 3", "b": "qat: the layer x has no way to be quantized"}
     monkeypatch.setattr(type(study), "_known_failures", lambda self: known)
     assert set(study._final_failures()) == {"b"}
+
+
+def test_only_the_points_of_a_sweep_name_one():
+    trials = open_study("cpu", "quick", models=("mnist_cnn",), sweeps=("graph",)).trials
+    swept = [trial for trial in trials if trial.sweep]
+    assert {trial.sweep for trial in swept} == {"graph"}
+    assert all(trial.options.startswith("graph=") for trial in swept)
+    assert not any(trial.options for trial in trials if not trial.sweep)
+    assert {trial.scenario for trial in trials} == {"single_stream", "offline"}
