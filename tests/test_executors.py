@@ -7,21 +7,15 @@ import pytest
 
 from studylib.errors import TrialError
 from studylib.executors import LocalExecutor
+from studylib.scenarios import Budget
+from studylib.scenarios.asking import asked
 
 
 def _job(recording, **content):
     artifact, samples = recording("job", **content)
-    settings = {"warmup_s": 0, "min_values": 20, "min_duration_s": 0, "max_duration_s": 5}
-    facts = {
-        "kind": "measure",
-        "runtime": "replay",
-        "provider": "cpu",
-        "threads": 1,
-        "options": "",
-        "scenario": "single_stream",
-        "batch_size": 1,
-    }
-    return facts | {"recipe": "fp32", "artifact": str(artifact), "samples": str(samples), "settings": settings}
+    load = asked("single_stream", 1, Budget(20, 0, 5))
+    facts = {"kind": "measure", "runtime": "replay", "provider": "cpu", "threads": 1, "options": "", "batch_size": 1, "driver": "loop"}
+    return facts | load | {"recipe": "fp32", "artifact": str(artifact), "samples": str(samples), "settings": {"warmup_s": 0}}
 
 
 def test_a_repetition_runs_in_its_own_process(recording):

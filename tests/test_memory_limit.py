@@ -14,10 +14,12 @@ from studylib.limits import Limits
 from studylib.measure import Bench
 from studylib.params import Effort
 from studylib.results import Results
+from studylib.scenarios import Budget
+from studylib.scenarios.asking import asked
 
 MB = 10**6
 ROOMY = 500 * MB
-SETTINGS = {"warmup_s": 0, "min_values": 3, "min_duration_s": 0, "max_duration_s": 5}
+LOAD = asked("single_stream", 1, Budget(3, 0, 5))
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux enforces RLIMIT_DATA")
 
 
@@ -44,9 +46,10 @@ def job(tmp_path, recording):
     _, samples = recording("none")
 
     def make(megabytes: int, **more) -> dict:
-        facts = {"kind": "measure", "runtime": "onnxruntime", "provider": "cpu", "threads": 1, "scenario": "single_stream", "batch_size": 1}
+        facts = {"kind": "measure", "runtime": "onnxruntime", "provider": "cpu", "threads": 1, "options": "", "batch_size": 1}
+        facts |= LOAD | {"driver": "loop", "settings": {"warmup_s": 0}}
         artifact = _greedy(tmp_path / f"{megabytes}.onnx", megabytes)
-        return facts | {"recipe": "fp32", "options": "", "artifact": str(artifact), "samples": str(samples), "settings": SETTINGS} | more
+        return facts | {"recipe": "fp32", "artifact": str(artifact), "samples": str(samples)} | more
 
     return make
 

@@ -35,7 +35,7 @@ def test_it_measures_every_planned_trial(smoke_study):
     done, folder = smoke_study
     results = Results(folder)
     statuses = [results.status(trial)[0] for trial in results.plan()]
-    assert statuses.count("ok") == 18
+    assert statuses.count("ok") == 19
     assert set(statuses) == {"ok", "skipped"}
     assert "done in" in done.stdout
     assert "Traceback" not in done.stderr
@@ -43,8 +43,8 @@ def test_it_measures_every_planned_trial(smoke_study):
 
 def test_progress_counts_and_estimates(smoke_study):
     lines = smoke_study[0].stdout.splitlines()
-    assert any(re.match(r"repetition \d+ of 144: mnist_cnn, .+ left$", line) for line in lines)
-    assert any(line.startswith("plan: 25 trials") for line in lines)
+    assert any(re.match(r"repetition \d+ of 152: mnist_cnn, .+ left$", line) for line in lines)
+    assert any(line.startswith("plan: 26 trials") for line in lines)
     assert "\r" not in smoke_study[0].stdout
 
 
