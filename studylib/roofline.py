@@ -78,9 +78,7 @@ def points(results: Results) -> list[Point]:
     """Every timed trial that is no A/A control, in the order of the plan."""
     table = results.table()
     medians = table[(table.metric == _MEDIAN) & (table.status == "ok")].set_index("trial_id")
-    return [
-        _point(results, trial, medians.loc[trial.id]) for trial in results.compared() if trial.id in medians.index and not trial.control
-    ]
+    return [_point(results, trial, medians.loc[trial.id]) for trial in results.plan() if trial.id in medians.index and not trial.control]
 
 
 def rows(results: Results) -> pd.DataFrame:
