@@ -67,6 +67,7 @@ def test_memory_that_stays_and_memory_that_was_needed_meanwhile(results):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a span")
 def test_an_inner_recording_does_not_take_the_peak_from_the_outer(results):
+    gc.collect()  # what other tests left would be given back meanwhile
     with sl.recorded("outer", results):
         block = np.ones(40 * MB // 8)
         del block
@@ -74,8 +75,8 @@ def test_an_inner_recording_does_not_take_the_peak_from_the_outer(results):
             small = np.ones(10 * MB // 8)
             del small
     inner, outer = recording.calls(results)
-    assert outer.rss_peak_bytes - outer.rss_before_bytes == pytest.approx(40 * MB, abs=4 * MB)
-    assert inner.rss_peak_bytes - inner.rss_before_bytes == pytest.approx(10 * MB, abs=4 * MB)
+    assert outer.rss_peak_bytes - outer.rss_before_bytes == pytest.approx(40 * MB, abs=8 * MB)
+    assert inner.rss_peak_bytes - inner.rss_before_bytes == pytest.approx(10 * MB, abs=8 * MB)
     assert inner.ns < outer.ns
     assert inner.alone
     assert outer.alone
