@@ -43,7 +43,7 @@ def test_it_measures_every_planned_trial(smoke_study):
 
 def test_progress_counts_and_estimates(smoke_study):
     lines = smoke_study[0].stdout.splitlines()
-    assert any(re.match(r"repetition \d+ of 152: mnist_cnn, .+ left$", line) for line in lines)
+    assert any(re.match(r"repetition \d+ of 144: mnist_cnn, .+ left$", line) for line in lines)
     assert any(line.startswith("plan: 26 trials") for line in lines)
     assert "\r" not in smoke_study[0].stdout
 
