@@ -1,5 +1,6 @@
 """Scenarios through the whole way of a repetition: job, process, record."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -64,7 +65,9 @@ def test_a_query_that_fails_is_counted_and_fails_the_trial_without_hanging(bench
     real = bench(paths={"model": path, "samples": samples})
     real.measure([of])
     (found,) = real.results.attempts(of.id)
-    assert (found.status, found.reason) == ("failed", "1 queries failed; the first: RuntimeError: the recording says: raise")
+    # The recording stands still at the query that fails: all that come after it fail as well.
+    assert found.status == "failed"
+    assert re.fullmatch(r"[1-9]\d* queries failed; the first: RuntimeError: the recording says: raise", found.reason)
     assert len(found.values_ns) >= 60
 
 
@@ -100,7 +103,7 @@ def test_a_bound_that_cannot_be_kept_costs_that_trial_alone(bench):
     server, usual = trial(scenario="server"), trial()
     both = bench(execute)
     both.measure([server, usual])
-    assert both.results.status(usual) == ("ok", "") or both.results.measurements(usual.id)
+    assert both.results.measurements(usual.id)
     assert [a.reason for a in both.results.attempts(server.id)] == ["error: no rate keeps 99 of 100 queries within 5 ms"]
 
 
