@@ -14,7 +14,7 @@ KNOWN := BENCH HW EFFORT MODEL DATA TASK TRUST RECIPE LOSS LATENCY_MS RSS_MB SIZ
 UNKNOWN := $(filter-out $(addsuffix =%,$(KNOWN)),$(MAKEOVERRIDES))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN). Known: $(KNOWN)))
 
-.PHONY: help study plan report advise compare explore test lint bench readme install
+.PHONY: help study plan report advise path compare explore test lint bench readme install
 .DEFAULT_GOAL := help
 
 help:  ## what can be typed
@@ -45,6 +45,9 @@ advise: install  ## what to set: LATENCY_MS= RSS_MB= SIZE_MB= LOSS= are limits t
 	@$(RUN) advise --hw '$(HW)' $(if $(MODEL),--model '$(MODEL)') $(if $(LATENCY_MS),--latency-ms '$(LATENCY_MS)') \
 		$(if $(RSS_MB),--rss-mb '$(RSS_MB)') $(if $(SIZE_MB),--size-mb '$(SIZE_MB)') $(if $(LOSS),--loss '$(LOSS)')
 
+path: install  ## quantize, batch, sessions, memory settings: what each step brings
+	@$(RUN) path $(CHOICE)
+
 compare: install  ## every machine in outputs/ side by side
 	@$(RUN) compare
 
@@ -58,7 +61,7 @@ lint: install  ## ruff and the notebook rules
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 
-bench: install  ## what the harness costs; BENCH=compression: what pruning and adaptive recipes bring
+bench: install  ## what the harness costs; BENCH=compression or search: what those bring
 	@$(RUN) bench --effort '$(EFFORT)' $(if $(BENCH),--only '$(BENCH)') $(if $(MODEL),--model '$(MODEL)')
 
 readme: install  ## write figure and table of `make study HW=cpu` into README.md

@@ -23,6 +23,7 @@ _HOME = {
     "probe": "hardware",
     "show_handmade": "zoo.handmade",
     "tables": "tables",
+    "resource_tables": "resource_tables",
     "passport": "passport",
     "scenario_tables": "scenario_tables",
     "compression": "compression",

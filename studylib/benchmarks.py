@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from studylib import compression_cost, conversion_cost, drivers, entry_points, overhead, recording_cost, verdict_rates
+from studylib import compression_cost, conversion_cost, drivers, entry_points, overhead, recording_cost, search_cost, verdict_rates
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user asked for: ``rounds`` of the overhead and of recording; ``models`` (None: all) and ``effort`` of compression."""
+    """What the user asked for: ``rounds`` of the overhead and of recording; ``models`` (None: all) and ``effort`` of the long ones."""
 
     rounds: int
     models: tuple[str, ...] | None
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[Wishes], object]] = {
     "verdicts": lambda wishes: verdict_rates.run(),
     "conversion": lambda wishes: conversion_cost.run_on_zoo(),
     "compression": lambda wishes: compression_cost.run(wishes.models or compression_cost.MODELS, wishes.effort),
+    "search": lambda wishes: search_cost.run(wishes.models or search_cost.MODELS, wishes.effort),
 }
-# The others take an hour.
+# The others take an hour each.
 USUAL = ("overhead", "recording", "drivers", "entry_points", "verdicts", "conversion")

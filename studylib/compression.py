@@ -143,9 +143,10 @@ def techniques(results: Results) -> pd.DataFrame:
                 "against fp32": speed_text(variant.speed_up, results),
                 "front": "●" if trial.id in best else "",
                 "status": _same_file(variant) if status == "ok" else f"{status}: {reason}",
+                "LoadGen": tables.loadgen(results, trial),
             }
         )
-    return pd.DataFrame(rows)
+    return tables.without_empty(pd.DataFrame(rows))
 
 
 def quality_text(variant: Variant) -> str:

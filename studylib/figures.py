@@ -47,7 +47,7 @@ def speed_ups(results: Results):
         f"{i.contender.model} {i.contender.label}: {tables.ratio_text(i.comparison)}, {i.comparison.verdict}." for i in told
     )
     caption = (
-        "Geometric mean over paired, interleaved rounds with a 95 % bootstrap interval. The baseline is TensorFlow fp32 where "
+        "Geometric mean over paired, interleaved rounds with a 95 % interval (Student's t). The baseline is TensorFlow fp32 where "
         "it was measured, otherwise the first fp32 trial. "
         "A/A is a trial against itself: the grey band is what noise alone looks like."
     )

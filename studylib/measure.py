@@ -4,11 +4,12 @@ import json
 import math
 import random
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from studylib import memory_limit, sweeps
+from studylib import memory_limit
 from studylib.errors import StudyError, TrialError
 from studylib.limits import Limits, why_invalid
 from studylib.params import Effort
@@ -70,33 +71,17 @@ class Bench:
             self.results.record_evaluation(evaluation_id, found)
             progress.end()
 
-    def look(self, trials: list[Trial]) -> None:
-        """Have a first short look at each trial of a batch sweep, smaller batches first, until larger ones gain nothing."""
-        for group in sweeps.groups(trials):
-            for position, trial in enumerate(group):
-                if self.results.look(trial.id) is None and trial.id not in self.cuts(group[: position + 1]):
-                    self.write(f"first look at {trial.model}, {trial.label}")
-                    self.results.record_look(trial.id, self.glance(trial))
-
-    def cuts(self, trials: list[Trial]) -> dict[str, str]:
-        """Which trials of batch sweeps are not worth measuring, with the reason, by what was looked at so far."""
-        found = {}
-        for group in sweeps.groups(trials):
-            looks = {trial.batch_size: self.results.look(trial.id) for trial in group}
-            reasons = sweeps.cut({size: look and (look.get("samples_per_s") or look["reason"]) for size, look in looks.items()})
-            found |= {trial.id: reasons[trial.batch_size] for trial in group if trial.sweep and trial.batch_size in reasons}
-        return found
-
     def glance(self, trial: Trial) -> dict:
         """A short look at a trial in a process of its own: samples per second by the median, or why it failed."""
         load = asked(trial.scenario, trial.batch_size, Budget(_LOOKED, 0.0, self.settings.max_duration_s))
         job = self._job(trial) | load | {"kind": "measure", "driver": "loop", "settings": {"warmup_s": 0.0}}
+        begun = time.monotonic()
         try:
-            found = self.execute(job, self.settings.timeout_s)
+            found = memory_limit.run_within(self.memory_bytes, self.execute, job, self.settings.timeout_s)
         except TrialError as error:
-            return {"reason": str(error)}
-        median = statistics.median(found["values_ns"])
-        return {"samples_per_s": 1e9 * trial.batch_size / median, "n": len(found["values_ns"])}
+            return {"reason": str(error), "seconds": time.monotonic() - begun}
+        seconds, median = time.monotonic() - begun, statistics.median(found["values_ns"])
+        return {"samples_per_s": 1e9 * trial.batch_size / median, "n": len(found["values_ns"]), "seconds": seconds}
 
     def measure(self, trials: list[Trial], campaign: int | None = None) -> int:
         """Measure what is not measured yet and return how many repetitions that was.

@@ -33,7 +33,7 @@ def table(results: Results) -> pd.DataFrame:
     repetitions, how many repetitions were invalid and repeated, and what the A/A control reads for each model and batch size."""
     run, attempts = results.run(), _attempts(results)
     limits = asdict(Limits()) | run.get("limits", {})
-    advice = [_row("before the run: " + told["cause"], "", "", told["remedy"]) for told in run.get("fitness", [])]
+    advice = [_row("before the run: " + told["cause"], "", "", told["remedy"]) for told in results.fitness()]
     happened = [*_worst(attempts, limits), *_settings(attempts), *_counts(attempts, limits)]
     rows = [_answer(results), *advice, *happened, *_floors(results)]
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -47,11 +47,15 @@ _STARTING_POINTS = ("saved_model", "onnx", "tflite")
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that follows from parameters, models and host. ``models``: by the name that tables show."""
+    """Everything that follows from parameters, models and host. ``models``: by the name that tables show.
+
+    ``chosen``: these trials instead of every combination.
+    """
 
     params: StudyParams
     host: hardware.Host
     models: dict[str, Model]
+    chosen: tuple[Trial, ...] | None = None
 
     @property
     def mismatches(self) -> list[str]:
@@ -66,12 +70,14 @@ class Plan:
     @cached_property
     def trials(self) -> list[Trial]:
         """Every combination of model, runtime, recipe and batch size, skipped ones with their reason."""
+        if self.chosen is not None:
+            return list(self.chosen)
         choice, trials = self.params.choice, []
         for model in self.models:
             for scenario, batch_size in planned(choice.scenarios, choice.batch_sizes):
                 usual = scenario == scenario_for(batch_size)
                 of_model = [
-                    self._planned(model, runtime, recipe, batch_size, scenario=scenario)
+                    self.planned(model, runtime, recipe, batch_size, scenario=scenario)
                     for runtime in choice.runtimes
                     for recipe in self.recipes
                 ]
@@ -95,7 +101,7 @@ class Plan:
             for point in sweeps.points(name, RUNTIMES[split_name(runtime)[0]], self.threads, choice.batch_sizes)
         ]
         found = [
-            self._planned(model, runtime, "fp32", point.batch_size or least, sweep=name, point=point) for runtime, name, point in points
+            self.planned(model, runtime, "fp32", point.batch_size or least, sweep=name, point=point) for runtime, name, point in points
         ]
         # Why fp32 cannot run there is said by its usual trial already.
         return [trial for trial in found if not trial.reason]
@@ -130,7 +136,7 @@ class Plan:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _planned(
+    def planned(
         self, model: str, runtime_name: str, recipe: str, batch_size: int, *, sweep: str = "", point: Point = USUAL, scenario: str = ""
     ) -> Trial:
         name, provider = split_name(runtime_name)

@@ -148,7 +148,7 @@ def read_evaluation(path: Path) -> dict | None:
         return None
     n, passed = record.get("n"), record.get("status") == "ok"
     lists = [record[name] for name in ("agreeing", "correct") if name in record]
-    sound = isinstance(record.get("reason"), str) and (passed or record.get("status") == "failed")
+    sound = isinstance(record.get("reason"), str) and record.get("status") in ("ok", "failed", "invalid")
     if "n" in record or passed:
         # A speech model has an answer for each frame: several for one sample, never fewer.
         sound = sound and isinstance(n, int) and all(isinstance(values, list) and len(values) >= n for values in lists)

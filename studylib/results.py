@@ -74,17 +74,21 @@ class Results:
         return self._cached(path, read_sealed) if path.exists() else None
 
     def forget_failed_evaluations(self) -> None:
-        """Remove evaluations that failed, so that they are tried again; those that passed stay."""
+        """Remove evaluations that failed or are invalid, so that they are tried again; those that passed stay."""
         for path in self.raw.glob("*/evaluation.json"):
-            if (self._cached(path, read_sealed) or {}).get("status") == "failed":
+            if (self._cached(path, read_sealed) or {}).get("status") in ("failed", "invalid"):
                 path.unlink()
 
     def record_look(self, trial_id: str, look: dict, number: int = 0) -> None:
-        """Keep what a short look at a trial found: ``samples_per_s`` and ``n``, or the ``reason`` why it failed.
+        """Keep what a short look at a trial found: ``samples_per_s``, ``n`` and the ``seconds`` it took, or the ``reason`` why it failed.
 
         ``number``: 0 for the first look of a sweep, from 1 on those of a search.
         """
         write_sealed(self.raw / trial_id / f"look-{number}.json", look)
+
+    def looks(self, trial_id: str) -> list[dict]:
+        """Every look at a trial."""
+        return [self._cached(path, read_sealed) or {} for path in sorted((self.raw / trial_id).glob("look-*.json"))]
 
     def look(self, trial_id: str, number: int = 0) -> dict | None:
         path = self.raw / trial_id / f"look-{number}.json"
@@ -157,6 +161,14 @@ class Results:
         """Write ``peaks.json``: what the measuring host can do at most, by number of threads (see `studylib.peaks`)."""
         write_text(self.folder / "peaks.json", json.dumps(peaks, indent=1))
 
+    def save_fitness(self, advice: list[dict]) -> None:
+        """Write ``fitness.json``: what spoke against the machine when values were about to be taken, each cause with its remedy."""
+        write_text(self.folder / "fitness.json", json.dumps(advice, indent=1))
+
+    def fitness(self) -> list[dict]:
+        """What spoke against the machine when values were taken; empty where nothing did."""
+        return self._read("fitness.json", list) if (self.folder / "fitness.json").exists() else []
+
     def peaks(self) -> dict[str, dict]:
         """What the measuring host can do at most, by number of threads; empty where it was not measured."""
         return self._read("peaks.json", dict) if (self.folder / "peaks.json").exists() else {}
@@ -185,8 +197,8 @@ class Results:
         if trial.artifact_key in self.failures():
             return "failed", self.failures()[trial.artifact_key]
         evaluation = self.evaluation(trial.evaluation_id) or {}
-        if evaluation.get("status") == "failed":
-            return "failed", evaluation["reason"]
+        if evaluation.get("status") in ("failed", "invalid"):
+            return evaluation["status"], evaluation["reason"]
         attempts = self.attempts(trial.id)
         failed = [attempt.reason for attempt in attempts if attempt.status == "failed"]
         if failed:

@@ -84,7 +84,8 @@ def points(results: Results) -> list[Point]:
 def rows(results: Results) -> pd.DataFrame:
     """Every timed trial: operations, least bytes, what was achieved, which roof bounds it, how much of the roof it reaches."""
     columns = [*tables.KEY, "setting", "Mop", "least MB", "op/byte", "Gop/s", "bound by", "roof Gop/s", "% of roof", "remarks"]
-    return pd.DataFrame([_columns(point) for point in points(results)], columns=columns)
+    found = [_columns(point) | {"LoadGen": tables.loadgen(results, point.trial)} for point in points(results)]
+    return tables.without_empty(pd.DataFrame(found, columns=[*columns, "LoadGen"]))
 
 
 def peaks(results: Results) -> pd.DataFrame:

@@ -61,7 +61,12 @@ def points(name: str, runtime: "Runtime", threads: int, batch_sizes: tuple[int, 
         return [Point(batch_size=size) for size in BATCH_SIZES if size not in batch_sizes]
     if name == "threads":
         return [Point(threads=count) for count in _powers(threads)]
-    return [Point(settings) for settings in _SETTINGS[name].get(runtime.name, ())]
+    return [Point(own) for own in settings(name, runtime.name)]
+
+
+def settings(name: str, runtime: str) -> tuple[dict[str, str], ...]:
+    """The settings that a sweep varies in a runtime; none where that runtime has nothing to vary."""
+    return _SETTINGS[name].get(runtime, ())
 
 
 def groups(trials: list) -> list[list]:

@@ -8,7 +8,7 @@ from studylib.results import Results
 from studylib.rows import of_trial as rows_of_trial
 from studylib.sweeps import SWEEPS
 
-_COLUMNS = ("model", "runtime", "sweep", "value", "p50_ms", "samples_per_s", "against the usual", "status")
+_COLUMNS = ("model", "runtime", "sweep", "value", "p50_ms", "samples_per_s", "against the usual", "status", "LoadGen")
 
 
 def settings(results: Results) -> pd.DataFrame:
@@ -29,9 +29,10 @@ def settings(results: Results) -> pd.DataFrame:
                     "samples_per_s": tables.interval(values, "throughput", 1),
                     "against the usual": "" if trial is usual else _against(usual, trial, results),
                     "status": "" if status == "ok" else f"{status}: {reason}",
+                    "LoadGen": tables.loadgen(results, trial),
                 }
             )
-    return pd.DataFrame(rows, columns=_COLUMNS)
+    return tables.without_empty(pd.DataFrame(rows, columns=_COLUMNS))
 
 
 def batches(results: Results):

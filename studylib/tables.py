@@ -65,7 +65,7 @@ def artifacts(results: Results) -> pd.DataFrame:
     """Every artifact of the plan: size, size after gzip, ratio to the fp32 artifact of the same format, and the recipes that made it."""
     known, wanted = results.artifacts(), {trial.artifact_key for trial in results.plan()}
     rows = [facts for key, facts in known.items() if key in wanted]
-    frame = _frame(
+    found = frame(
         {
             "model": facts["model"],
             "recipe": facts["precision"],
@@ -77,10 +77,10 @@ def artifacts(results: Results) -> pd.DataFrame:
         }
         for facts in rows
     )
-    floats = frame[frame.recipe == "fp32"].set_index(["model", "format"]).size_kb
-    same_format = [floats.get((row.model, row.format), np.nan) for row in frame.itertuples()]
-    frame.insert(4, "times smaller", np.array(same_format) / frame.size_kb)
-    return frame.sort_values(["model", "format", "size_kb"], ascending=[True, True, False], ignore_index=True)
+    floats = found[found.recipe == "fp32"].set_index(["model", "format"]).size_kb
+    same_format = [floats.get((row.model, row.format), np.nan) for row in found.itertuples()]
+    found.insert(4, "times smaller", np.array(same_format) / found.size_kb)
+    return found.sort_values(["model", "format", "size_kb"], ascending=[True, True, False], ignore_index=True)
 
 
 def quality(results: Results) -> pd.DataFrame:
@@ -91,9 +91,9 @@ def quality(results: Results) -> pd.DataFrame:
         found = results.evaluation(trial.evaluation_id) if trial.evaluation_id else None
         if found is None or trial.control or trial.sweep or trial.batch_size != smallest:
             continue
-        passed = {"ok": "passed", "failed": f"failed: {found['reason']}"}[found["status"]]
-        rows.append(_key(trial) | {"parity": passed} | _quality_columns(trial, found))
-    return _frame(rows).drop(columns="batch")
+        passed = "passed" if found["status"] == "ok" else f"{found['status']}: {found['reason']}"
+        rows.append(key(trial) | {"parity": passed} | _quality_columns(trial, found))
+    return frame(rows).drop(columns="batch")
 
 
 def latency(results: Results) -> pd.DataFrame:
@@ -105,7 +105,7 @@ def latency(results: Results) -> pd.DataFrame:
         if "latency_p50" not in values.index:
             continue
         rows.append(
-            _key(trial)
+            key(trial)
             | {
                 "p50_ms": interval(values, "latency_p50", 1e6),
                 "p95_ms": interval(values, "latency_p95", 1e6),
@@ -119,48 +119,7 @@ def latency(results: Results) -> pd.DataFrame:
                 "LoadGen": loadgen(results, trial),
             }
         )
-    return _frame(rows)
-
-
-def memory(results: Results) -> pd.DataFrame:
-    """Resident (RSS) and virtual (VMS) memory of each trial's process in MB, step by step, with intervals over repetitions.
-
-    ``model added``: after the first answer minus before loading. ``arena``: how much of it the runtime keeps as its own pool.
-    """
-    table, rows = results.table(), []
-    for trial in results.plan():
-        values = table[(table.trial_id == trial.id) & (table.status == "ok")].set_index("metric")
-        if "rss_peak" in values.index and not trial.control:
-            steps = {
-                f"{kind.upper()} {moment.replace('_', ' ')}": interval(values, f"{kind}_{moment}", 1e6)
-                for kind in ("rss", "vms")
-                for moment in ("before", "after_load", "after_first", "peak", "model")
-            }
-            told = {name.replace(" model", ", model added"): value for name, value in steps.items()}
-            rows.append(_key(trial) | told | {"n": int(values.loc["rss_peak", "n"]), "arena": f"{trial.runtime} does not tell"})
-    return _frame(rows)
-
-
-def energy(results: Results) -> pd.DataFrame:
-    """Energy of a query as the machine's meters tell it, or why there is none."""
-    table, rows = results.table(), []
-    for trial in results.plan():
-        told = [m.energy for m in results.measurements(trial.id)]
-        if told and not trial.control:
-            values = table[table.trial_id == trial.id].set_index("metric")
-            measured = "energy" in values.index
-            reasons = sorted({one.get("absent", "recorded before energy was read") for one in told if "joules" not in one})
-            how = "; ".join(sorted({one["how"] for one in told if "how" in one}))
-            rows.append(
-                _key(trial)
-                | {
-                    "mJ per query": interval(values, "energy", 1e-3),
-                    "label": "measured" if measured else "absent",
-                    "n": len(told) if measured else 0,
-                    "how": how if measured else "; ".join(reasons),
-                }
-            )
-    return _frame(rows)
+    return frame(rows)
 
 
 def loadgen(results: Results, *trials: Trial) -> str:
@@ -170,8 +129,8 @@ def loadgen(results: Results, *trials: Trial) -> str:
 
 def speed_ups(results: Results) -> pd.DataFrame:
     """Speed-up over the baseline with its interval and verdict; the A/A control is the noise floor of this run."""
-    return _frame(
-        _key(found.contender)
+    return frame(
+        key(found.contender)
         | {
             "baseline": found.baseline.label,
             "speed-up": ratio_text(found.comparison),
@@ -186,8 +145,8 @@ def speed_ups(results: Results) -> pd.DataFrame:
 
 def accuracy_changes(results: Results) -> pd.DataFrame:
     """Change of accuracy against the baseline on the same samples, in percentage points, with McNemar's exact test."""
-    return _frame(
-        _key(contender)
+    return frame(
+        key(contender)
         | {
             "baseline": baseline.label,
             "points": f"{100 * change.estimate.value:+.1f} [{100 * change.estimate.low:+.1f}, {100 * change.estimate.high:+.1f}]",
@@ -206,7 +165,7 @@ def not_measured(results: Results) -> pd.DataFrame:
     for trial in results.plan():
         status, reason = results.status(trial)
         if status != "ok":
-            rows.append(_key(trial) | {"status": status, "reason": reason})
+            rows.append(key(trial) | {"status": status, "reason": reason})
     return pd.DataFrame(rows, columns=[*KEY, "status", "reason"])
 
 
@@ -214,7 +173,7 @@ def disturbances(results: Results) -> pd.DataFrame:
     """Repetitions that were thrown away and measured again, with what disturbed them."""
     attempts = [(trial, attempt) for trial in results.plan() for attempt in results.attempts(trial.id)]
     rows = [
-        _key(trial) | {"repetition": attempt.repetition, "reason": attempt.reason}
+        key(trial) | {"repetition": attempt.repetition, "reason": attempt.reason}
         for trial, attempt in attempts
         if attempt.status == "invalid"
     ]
@@ -267,7 +226,7 @@ def winners(results: Results) -> pd.DataFrame:
                 "LoadGen": loadgen(results, best),
             }
         )
-    return _without_empty(pd.DataFrame(rows))
+    return without_empty(pd.DataFrame(rows))
 
 
 def _quality_text(trial: Trial, results: Results) -> str:
@@ -278,17 +237,19 @@ def _quality_text(trial: Trial, results: Results) -> str:
     return f"agreement with the source model {percent(proportion(found, 'agreeing'))} %" if "agreeing" in found else ""
 
 
-def _frame(rows) -> pd.DataFrame:
+def frame(rows) -> pd.DataFrame:
     """A table that has its first columns even when it has no rows, and LoadGen's only where LoadGen drove."""
     rows = list(rows)
-    return _without_empty(pd.DataFrame(rows)) if rows else pd.DataFrame(columns=[*KEY, "format", "size_kb", "parity", "verdict"])
+    return without_empty(pd.DataFrame(rows)) if rows else pd.DataFrame(columns=[*KEY, "format", "size_kb", "parity", "verdict"])
 
 
-def _without_empty(frame: pd.DataFrame, column: str = "LoadGen") -> pd.DataFrame:
+def without_empty(frame: pd.DataFrame, column: str = "LoadGen") -> pd.DataFrame:
+    """The table without a column that says nothing."""
     return frame.drop(columns=column) if column in frame and (frame[column] == "").all() else frame
 
 
-def _key(trial: Trial) -> dict:
+def key(trial: Trial) -> dict:
+    """The columns that name a trial in every table."""
     recipe = f"{trial.recipe}{' (A/A)' if trial.control else ''}"
     return {"model": trial.model, "runtime": trial.where, "recipe": recipe, "batch": trial.batch_size}
 

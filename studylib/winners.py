@@ -18,7 +18,7 @@ GOALS = ("latency", "throughput")
 _FOLDS = 4
 _COLUMNS = (
     "model", "target", "for", "winner", "p50_ms", "samples_per_s", "over the baseline", "rounds", "baseline", "lost",
-    "cannot be told from it", "faster, but over the budget",
+    "cannot be told from it", "faster, but over the budget", "LoadGen",
 )  # fmt: skip
 
 
@@ -90,19 +90,20 @@ def table(results: Results, max_accuracy_loss: float | None = None) -> pd.DataFr
     """A row for each model and goal: the winner with ratio, interval and verdict, whom it cannot be told from, and what was too lossy."""
     run = results.run()
     target = f"{run['hardware']} ({'native' if run['native'] else 'REHEARSAL'})"
-    return pd.DataFrame([_row(one, target, results) for one in winners(results, max_accuracy_loss)], columns=_COLUMNS)
+    rows = [_row(one, target, results) for one in winners(results, max_accuracy_loss)]
+    return tables.without_empty(pd.DataFrame(rows, columns=_COLUMNS))
 
 
 def geometric_mean(results: Results, goal: str = "latency", max_accuracy_loss: float | None = None) -> OverModels | None:
     """The geometric mean over models of winner against baseline; None where no model has both, timed together.
 
     Each model's ratio is the geometric mean over its paired rounds, as in every comparison here, and every model weighs the same. The
-    interval is a bootstrap over the interleaved repetitions: for each replica the rounds of each model are drawn anew, apart from those
-    of the other models, since models are different trials and share no round's noise. It holds for these models, not for models in general.
+    interval is Student's t over the interleaved rounds (Welch and Satterthwaite's degrees of freedom): models are different trials and
+    share no round's noise. It holds for these models, not for models in general.
 
     The fastest of several equals looks faster than it is. So a round's ratio is that of the winner which the rounds of the other three
     folds choose among it and its ties: where the winner is clear that changes nothing; among equals it takes the flattery out. In
-    simulation (docs/decisions/0018) 95 % intervals covered the truth in 89 to 95 % of studies, plain ones in 69 to 95 %.
+    simulation (docs/decisions/0018) 95 % intervals covered the truth in 90 to 95 % of studies, plain ones in 70 to 95 %.
     """
     logs, baselines, left_out = [], {}, {}
     for one in winners(results, max_accuracy_loss):
@@ -180,4 +181,5 @@ def _row(one: Winner, target: str, results: Results) -> dict:
         "lost": lost_words(lost(one.variant)),
         "cannot be told from it": ", ".join(variant.trial.label for variant in one.ties),
         "faster, but over the budget": ", ".join(f"{v.trial.label} (lost {lost(v).words})" for v in one.over_budget),
+        "LoadGen": tables.loadgen(results, trial, *([one.baseline] if one.baseline else [])),
     }

@@ -88,11 +88,12 @@ def _lessons(recipe, sources, target: dict, store: Store):
 def evaluate(job: dict) -> dict:
     """Run every test sample through the runtime, one at a time as it will be deployed, and hold it against the source."""
     from studylib import arrays, quality
+    from studylib.runtimes import why_fallen_back
     from studylib.sources import stacked
 
     session, samples, _ = open_session(job)
     outputs = stacked(session.run, samples)
-    common = {name: job[name] for name in ("independent", "task", "data")} | {"placement": session.placement()}
+    common = {name: job[name] for name in ("independent", "task", "data")} | {"placement": session.placement(), "nodes": session.nodes()}
     try:
         found = quality.metrics(outputs, arrays.load(job["reference"])[0], samples.labels, job["task"])
     except ValueError as error:
@@ -100,7 +101,9 @@ def evaluate(job: dict) -> dict:
     # A retrained model may answer otherwise than the source model: that is its quality. Its own conversions may not.
     same = found if job["version"] == job["reference"] else quality.metrics(outputs, arrays.load(job["version"])[0], None, job["task"])
     reason = quality.why_not_same(same, job["precision"])
-    return found | common | {"status": "failed" if reason else "ok", "reason": reason or ""}
+    elsewhere = why_fallen_back(job["provider"], session)
+    status = "failed" if reason else "invalid" if elsewhere else "ok"
+    return found | common | {"status": status, "reason": reason or elsewhere or ""}
 
 
 def locate(job: dict) -> dict:

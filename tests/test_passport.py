@@ -16,7 +16,7 @@ QUIET = {"steal_share": 0.01, "load_1min": 0.5, "involuntary_switches": 3, "gove
 def told(recorded):
     """Results of a small study with their table by its first column; ``disturb`` changes single attempts."""
 
-    def read(disturb=(), rounds=8, run=None):
+    def read(disturb=(), rounds=8, run=None, said=()):
         results = recorded(rounds=rounds)
         for of in results.plan()[:3]:
             for one in results.attempts(of.id):
@@ -25,6 +25,7 @@ def told(recorded):
             results.record(attempt)
         facts = json.loads((results.folder / "run.json").read_text()) | (run or {})
         (results.folder / "run.json").write_text(json.dumps(facts))
+        results.save_fitness(list(said))
         return results, passport.table(results).set_index("what")
 
     return read
@@ -91,7 +92,7 @@ def test_too_few_rounds_need_care(told):
 
 
 def test_advice_that_was_given_stands_with_its_remedy(told):
-    _, table = told(run={"fitness": [{"cause": "it runs on battery", "remedy": "plug it in"}]})
+    _, table = told(said=[{"cause": "it runs on battery", "remedy": "plug it in"}])
     assert table["what to do"]["before the run: it runs on battery"] == "plug it in"
 
 

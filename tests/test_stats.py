@@ -48,13 +48,22 @@ def test_repetitions_weigh_the_same_however_many_values_they_hold():
 def _verdicts(factor: float, rounds: int, noise, studies: int = 400) -> list[str]:
     rng = np.random.default_rng(3)
     pairs = [(noise(rng, rounds), noise(rng, rounds) / factor) for _ in range(studies)]
-    return [stats.compare(baseline, contender, resamples=600, seed=i).verdict for i, (baseline, contender) in enumerate(pairs)]
+    return [stats.compare(baseline, contender).verdict for baseline, contender in pairs]
 
 
+NOISES = {
+    "even": lambda rng, n: rng.lognormal(0, 0.05, n),
+    "heavy tails": lambda rng, n: np.exp(0.02 * rng.standard_t(3, n)),
+    "now and then much slower": lambda rng, n: np.exp(rng.normal(0, 0.01, n) + (rng.random(n) < 0.1) * rng.exponential(0.3, n)),
+}
+
+
+@pytest.mark.parametrize("noise", NOISES)
 @pytest.mark.parametrize("rounds", [8, 15])
-def test_equal_trials_are_rarely_told_apart(rounds):
-    verdicts = _verdicts(1.0, rounds, lambda rng, n: rng.lognormal(0, 0.05, n))
-    assert verdicts.count("cannot tell") >= 0.92 * len(verdicts)
+def test_equal_trials_are_told_apart_at_most_five_times_in_a_hundred(rounds, noise):
+    verdicts = _verdicts(1.0, rounds, NOISES[noise], 2000)
+    # Even noise meets the level exactly: 2000 studies of a true 95 % read at least 94 % but once in forty times; the seed is fixed.
+    assert verdicts.count("cannot tell") >= (0.94 if noise == "even" else 0.95) * len(verdicts)
 
 
 def test_a_planted_difference_is_found_and_has_the_right_sign():
@@ -65,8 +74,8 @@ def test_a_planted_difference_is_found_and_has_the_right_sign():
 
 def test_the_interval_covers_the_true_ratio():
     rng, covered = np.random.default_rng(5), 0
-    for study in range(300):
-        found = stats.compare(2 * rng.lognormal(0, 0.1, 8), rng.lognormal(0, 0.1, 8), resamples=600, seed=study)
+    for _ in range(300):
+        found = stats.compare(2 * rng.lognormal(0, 0.1, 8), rng.lognormal(0, 0.1, 8))
         covered += found.low <= 2 <= found.high
     assert 0.92 <= covered / 300 <= 0.995
 

@@ -91,8 +91,8 @@ def test_everything_there_is_can_be_asked_for_at_once():
 def test_a_killed_training_is_tried_again_and_a_refused_one_is_not(monkeypatch):
     study = open_study("cpu", "smoke", write=lambda line: None)
     known = {"a": f"{KILLED} 9: epoch 2 of 3", "b": "qat: the layer x has no way to be quantized"}
-    monkeypatch.setattr(type(study), "_known_failures", lambda self: known)
-    assert set(study._final_failures()) == {"b"}
+    monkeypatch.setattr(type(study.stock), "failures", lambda self: known)
+    assert set(study.stock._final_failures()) == {"b"}
 
 
 def test_only_the_points_of_a_sweep_name_one():

@@ -13,8 +13,8 @@ from studylib.sources import stacked
 from studylib.zoo import Samples
 
 _RESAMPLES = 1000
-# Share of the allowed loss that a search aims at: held-back samples are few, and the best of many candidates was lucky on them.
-_AIM = 0.5
+# Held-back samples are few, and the best of many candidates was lucky on them: chance that a loss over the budget looks as small as it.
+_CHANCE = 0.05
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,20 @@ class Limit:
         return self._loss_holds(found.loss) and (self.sqnr_db is None or found.sqnr_db >= self.sqnr_db)
 
     def holds_safely(self, found: Judgement) -> bool:
-        """Whether it holds with the margin: half the loss, gains not set against it; the low end of the SQNR's interval."""
-        if self.loss is not None and found.lost > math.floor(_AIM * self.loss * found.answers):
+        """Whether it holds with the margin: so few lost, gains not set against them; the low end of the SQNR's interval."""
+        if self.loss is not None and found.lost > self.most_lost(found.answers):
             return False
         return self._loss_holds(found.loss) and (self.sqnr_db is None or found.sqnr_low_db >= self.sqnr_db)
 
     def is_lost(self, found: Judgement, share: float) -> bool:
         """Whether the answers of a ``share`` of the samples are enough to know that the budget does not hold safely."""
-        return self.loss is not None and found.lost > math.floor(_AIM * self.loss * found.answers / share)
+        return self.loss is not None and found.lost > self.most_lost(round(found.answers / share))
+
+    def most_lost(self, answers: int) -> int:
+        """How many of ``answers`` may be lost so that the true loss keeps the budget with 95 % confidence; none where they are too few."""
+        from scipy.stats import binom
+
+        return int(max(0, np.searchsorted(binom.cdf(np.arange(answers + 1), answers, self.loss), _CHANCE, side="right") - 1))
 
     def _loss_holds(self, loss: float | None) -> bool:
         return self.loss is None or (loss is not None and loss <= self.loss)
@@ -71,10 +77,8 @@ class Limit:
     def words(self, answers: int) -> str:
         parts = []
         if self.loss is not None:
-            most = max(0, math.floor(_AIM * self.loss * answers))
-            parts.append(
-                f"at most {100 * self.loss:g} points of {self.measure}, as a margin at most {most} of {answers} held-back answers lost"
-            )
+            most = f"at most {self.most_lost(answers)} of {answers} held-back answers lost"
+            parts.append(f"at most {100 * self.loss:g} points of {self.measure}, as a margin {most}")
         if self.sqnr_db is not None:
             parts.append(f"at least {self.sqnr_db:g} dB SQNR, also at the low end of its 95 % interval over held-back samples")
         return "; ".join(parts)

@@ -58,11 +58,11 @@ class Candidates:
             runs = {name: self._run(rivals.get(name, layers)) for name in names}
             times = race(runs, self._queries(), rounds, self.seed + len(self.trace.steps))
             mine, fp32 = digest(layers), digest({})
-            compared = {name: asdict(ratio(times, fp32, name, self.seed)) for name in names}
+            compared = {name: asdict(ratio(times, fp32, name)) for name in names}
             timed = {"latency_s": float(np.median(times[mine])), "ratio": compared[mine]["ratio"], "rounds": rounds}
             timed |= {"ratio_low": compared[mine]["low"], "ratio_high": compared[mine]["high"], "verdict": compared[mine]["verdict"]}
             rivals.pop(fp32)
-            beaten = {name: asdict(ratio(times, name, mine, self.seed)) for name in rivals}
+            beaten = {name: asdict(ratio(times, name, mine)) for name in rivals}
             return timed | {"against": beaten, "rivals": {name: compared[name] for name in rivals}}
 
         return self._step("raced", what, layers, against, measured, brief)

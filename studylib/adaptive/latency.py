@@ -35,9 +35,9 @@ def race(runs: dict[str, Run], queries: list[dict], rounds: int, seed: int) -> d
     return {name: np.array(values) for name, values in found.items()}
 
 
-def ratio(times: dict[str, np.ndarray], baseline: str, contender: str, seed: int = 0) -> stats.Comparison:
+def ratio(times: dict[str, np.ndarray], baseline: str, contender: str) -> stats.Comparison:
     """baseline / contender over paired rounds: above 1 the contender is faster."""
-    return stats.compare(times[baseline], times[contender], seed=seed)
+    return stats.compare(times[baseline], times[contender])
 
 
 def _calls(run: Run, queries: list[dict]) -> int:

@@ -1,8 +1,10 @@
 """Runtimes by name. Adding one: a file here, a line in the table; the contract tests find it."""
 
+from studylib.runtimes.base import SESSIONS as SESSIONS
 from studylib.runtimes.base import Options as Options
 from studylib.runtimes.base import Runtime as Runtime
 from studylib.runtimes.base import Session as Session
+from studylib.runtimes.base import why_fallen_back as why_fallen_back
 from studylib.runtimes.litert import LiteRT
 from studylib.runtimes.onnxruntime import OnnxRuntime
 from studylib.runtimes.openvino import OpenVino

@@ -4,15 +4,22 @@ import importlib.metadata
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from studylib.artifact import package_version
-from studylib.errors import InputError, lookup, suggestion
+from studylib.errors import InputError, RefusedError, lookup, suggestion
 from studylib.hardware import Host
+
+# The setting that opens a file several times, so that parts of a query are answered beside each other.
+SESSIONS = "sessions"
+
+# Parts of the names of operators that carry the arithmetic of a model.
+_COMPUTING = ("Conv", "MatMul", "Gemm", "Attention", "LSTM", "GRU", "RNN", "Einsum")
 
 Inputs = dict[str, np.ndarray]
 Outputs = dict[str, np.ndarray]
@@ -42,6 +49,57 @@ class Session(ABC):
     @abstractmethod
     def placement(self) -> str:
         """The provider that really runs, by its own name."""
+
+    def nodes(self) -> dict[str, dict[str, int]]:
+        """How many nodes of each kind each provider runs, by the runtime's own names; empty where it does not tell."""
+        return {}
+
+
+def why_fallen_back(provider: str, session: Session) -> str | None:
+    """Why a session that was asked for an accelerator is none, as far as the runtime tells; None when it is.
+
+    What computes decides: nodes that only work out shapes belong on the CPU, and every provider leaves them there.
+    """
+    told = session.nodes()
+    if provider == "cpu" or not told:
+        return None
+    wanted, kinds = session.placement(), {}
+    for where, counts in told.items():
+        for kind, count in counts.items():
+            if any(part in kind for part in _COMPUTING):
+                kinds.setdefault(where == wanted, {})[kind] = kinds.get(where == wanted, {}).get(kind, 0) + count
+    elsewhere, here = kinds.get(False, {}), kinds.get(True, {})
+    if told.get(wanted) and not elsewhere:
+        return None
+    lost, all_of_them = sum(elsewhere.values()), sum(elsewhere.values()) + sum(here.values())
+    if not lost:
+        return f"fell back: {wanted} took none of the {sum(sum(counts.values()) for counts in told.values())} nodes"
+    others = ", ".join(sorted(set(told) - {wanted}))
+    return f"fell back: {lost} of {all_of_them} nodes that compute ({', '.join(sorted(elsewhere))}) ran on {others}, not on {wanted}"
+
+
+class Parallel(Session):
+    """Several sessions of one file beside each other: each answers its share of a query's samples, in a thread of its own."""
+
+    def __init__(self, sessions: list[Session]):
+        self._sessions, self._pool = sessions, ThreadPoolExecutor(len(sessions))
+
+    def run(self, inputs: Inputs) -> Outputs:
+        size = len(next(iter(inputs.values())))
+        cuts = [size * part // len(self._sessions) for part in range(len(self._sessions) + 1)]
+        parts = [
+            (session, {name: values[start:end] for name, values in inputs.items()})
+            for session, start, end in zip(self._sessions, cuts, cuts[1:], strict=False)
+            if end > start
+        ]
+        answers = list(self._pool.map(lambda part: part[0].run(part[1]), parts))
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+    def placement(self) -> str:
+        return self._sessions[0].placement()
+
+    def nodes(self) -> dict[str, dict[str, int]]:
+        return self._sessions[0].nodes()
 
 
 class Runtime(ABC):
@@ -87,11 +145,30 @@ class Runtime(ABC):
     def activate(self, options: Options) -> None:
         """Import the framework and set what is set once per process."""
 
-    @abstractmethod
     def load(self, path: Path, options: Options) -> Session:
-        """Open the file. Raises `RefusedError` when it would not run on ``options.provider``."""
+        """Open the file. Raises `RefusedError` when it would not run on ``options.provider``.
+
+        With the setting ``sessions`` above 1 it is opened so many times, each with its share of the threads.
+        """
+        self.check(options.settings)
+        count = int(options.settings.get(SESSIONS, 1))
+        if count == 1:
+            return self._load(path, options)
+        if count > options.threads:
+            raise RefusedError(f"{count} sessions need a thread each, and there are {options.threads}")
+        own = {name: value for name, value in options.settings.items() if name != SESSIONS}
+        return Parallel([self._load(path, replace(options, threads=share, settings=own)) for share in _shares(options.threads, count)])
+
+    @abstractmethod
+    def _load(self, path: Path, options: Options) -> Session:
+        """Open the file once; ``options.settings`` were checked."""
 
     def open(self, path: Path, options: Options) -> Session:
         """Activate and load in one call."""
         self.activate(options)
         return self.load(path, options)
+
+
+def _shares(threads: int, count: int) -> list[int]:
+    """``threads`` dealt out as evenly as may be: 5 among 2 are 3 and 2."""
+    return [threads // count + (part < threads % count) for part in range(count)]

@@ -7,7 +7,7 @@ import numpy as np
 
 from studylib.errors import ArtifactError, RefusedError
 from studylib.hardware import Host
-from studylib.runtimes.base import Inputs, Options, Outputs, Runtime, Session
+from studylib.runtimes.base import SESSIONS, Inputs, Options, Outputs, Runtime, Session
 
 _PHONE_DELEGATES = {"gpu": "Android", "nnapi": "Android", "coreml": "iOS", "metal": "iOS"}
 
@@ -15,14 +15,15 @@ _PHONE_DELEGATES = {"gpu": "Android", "nnapi": "Android", "coreml": "iOS", "meta
 class LiteRT(Runtime):
     """A ``.tflite`` file on the CPU. Delegates of phones are named here and run on phones only.
 
-    Setting: ``xnnpack``, the library whose kernels the interpreter takes by itself, or else its own.
+    Settings: ``xnnpack``, the library whose kernels the interpreter takes by itself, or else its own; ``sessions``,
+    interpreters beside each other.
     """
 
     name: ClassVar[str] = "litert"
     format: ClassVar[str] = "tflite"
     package: ClassVar[str] = "ai-edge-litert"
     providers: ClassVar[tuple[str, ...]] = ("cpu", *_PHONE_DELEGATES)
-    settings: ClassVar[dict[str, tuple[str, ...]]] = {"xnnpack": ("on", "off")}
+    settings: ClassVar[dict[str, tuple[str, ...]]] = {"xnnpack": ("on", "off"), SESSIONS: ("1", "2", "4", "8")}
     answering: ClassVar[frozenset[str]] = frozenset(("xnnpack",))
 
     def why_not(self, provider: str, host: Host) -> str | None:
@@ -34,7 +35,7 @@ class LiteRT(Runtime):
     def activate(self, options: Options) -> None:
         import ai_edge_litert.interpreter  # noqa: F401
 
-    def load(self, path: Path, options: Options) -> Session:
+    def _load(self, path: Path, options: Options) -> Session:
         return _Session(path, options.threads, self.setting(options, "xnnpack") == "on")
 
 

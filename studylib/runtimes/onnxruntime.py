@@ -6,16 +6,19 @@ from typing import ClassVar
 
 from studylib.errors import RefusedError
 from studylib.hardware import Host
-from studylib.runtimes.base import Inputs, Options, Outputs, Runtime, Session
+from studylib.runtimes.base import SESSIONS, Inputs, Options, Outputs, Runtime, Session
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
+    "xnnpack": "XnnpackExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "nnapi": "NnapiExecutionProvider",
 }
-
-
+# Built into the package, where it has them at all; the others are libraries of their own beside it.
+_BUILT_IN = ("xnnpack", "coreml", "nnapi")
 _LEVELS = {"all": "ORT_ENABLE_ALL", "layout": "ORT_ENABLE_LAYOUT", "extended": "ORT_ENABLE_EXTENDED", "basic": "ORT_ENABLE_BASIC"}
 _LEVELS |= {"disable": "ORT_DISABLE_ALL"}
 
@@ -25,7 +28,7 @@ class OnnxRuntime(Runtime):
 
     Settings: ``graph`` (level of its optimizations), ``execution`` and ``inter_threads`` (whether branches of the graph run
     beside each other, on how many threads), ``arena`` and ``pattern`` (memory that is kept, and planned ahead, between
-    queries), ``spinning`` (idle threads that wait busily).
+    queries), ``spinning`` (idle threads that wait busily), ``sessions`` beside each other.
     """
 
     name: ClassVar[str] = "onnxruntime"
@@ -39,6 +42,7 @@ class OnnxRuntime(Runtime):
         "arena": ("on", "off"),
         "pattern": ("on", "off"),
         "spinning": ("on", "off"),
+        SESSIONS: ("1", "2", "4", "8"),
     }
     answering: ClassVar[frozenset[str]] = frozenset(("graph",))
 
@@ -46,31 +50,45 @@ class OnnxRuntime(Runtime):
         reason = super().why_not(provider, host)
         if reason or provider == "cpu":
             return reason
-        # Each provider is a library of its own beside the package: looking for it imports nothing.
-        folder = Path(importlib.util.find_spec("onnxruntime").origin).parent / "capi"
-        if any(folder.glob(f"*onnxruntime_providers_{provider}.*")):
+        if self._has(provider):
             return None
         return f"this build of ONNX Runtime ({self.version}) has no {_PROVIDERS[provider]}"
+
+    def _has(self, provider: str) -> bool:
+        """Whether this build has the provider; only one that is built in needs the package imported."""
+        if provider in _BUILT_IN:
+            import onnxruntime
+
+            return _PROVIDERS[provider] in onnxruntime.get_available_providers()
+        folder = Path(importlib.util.find_spec("onnxruntime").origin).parent / "capi"
+        return any(folder.glob(f"*onnxruntime_providers_{provider}.*"))
 
     def activate(self, options: Options) -> None:
         import onnxruntime  # noqa: F401
 
-    def load(self, path: Path, options: Options) -> Session:
+    def _load(self, path: Path, options: Options) -> Session:
         return _Session(path, options, self._session_options(options))
 
     def _session_options(self, options: Options):
         import onnxruntime
 
         chosen, found = {name: self.setting(options, name) for name in self.settings}, onnxruntime.SessionOptions()
-        found.intra_op_num_threads, found.inter_op_num_threads = options.threads, int(chosen["inter_threads"])
+        # XNNPACK has threads of its own, and two pools would fight for the same cores.
+        found.intra_op_num_threads = 1 if options.provider == "xnnpack" else options.threads
+        found.inter_op_num_threads = int(chosen["inter_threads"])
         found.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, _LEVELS[chosen["graph"]])
         found.execution_mode = getattr(onnxruntime.ExecutionMode, f"ORT_{chosen['execution'].upper()}")
         found.enable_cpu_mem_arena, found.enable_mem_pattern = chosen["arena"] == "on", chosen["pattern"] == "on"
         for kind in ("intra_op", "inter_op"):
             found.add_session_config_entry(f"session.{kind}.allow_spinning", "1" if chosen["spinning"] == "on" else "0")
-        if options.provider != "cpu":
-            found.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        # Who runs which node is kept: a provider takes what it can, and leaves the rest to the CPU in silence.
+        found.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         return found
+
+
+def _provider_options(options: Options) -> dict[str, str]:
+    """What a provider is told: float32 is computed in float32 (TF32 keeps 10 bits of 23), and threads are as everywhere."""
+    return {"cuda": {"use_tf32": "0"}, "xnnpack": {"intra_op_num_threads": str(options.threads)}}.get(options.provider, {})
 
 
 class _Session(Session):
@@ -80,7 +98,7 @@ class _Session(Session):
         wanted = _PROVIDERS[options.provider]
         # Weights of over 2 GB lie beside the graph, so such an artifact is a folder.
         file = path / "model.onnx" if path.is_dir() else path
-        self._session = onnxruntime.InferenceSession(str(file), settings, providers=[wanted])
+        self._session = onnxruntime.InferenceSession(str(file), settings, providers=[(wanted, _provider_options(options))])
         self._outputs = [output.name for output in self._session.get_outputs()]
         if self._session.get_providers()[0] != wanted:
             raise RefusedError(f"{wanted} was asked for and {self._session.get_providers()[0]} took the graph")
@@ -90,3 +108,11 @@ class _Session(Session):
 
     def placement(self) -> str:
         return self._session.get_providers()[0]
+
+    def nodes(self) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {}
+        for part in self._session.get_provider_graph_assignment_info():
+            kinds = found.setdefault(part.ep_name, {})
+            for node in part.get_nodes():
+                kinds[node.op_type] = kinds.get(node.op_type, 0) + 1
+        return found

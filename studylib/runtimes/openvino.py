@@ -40,7 +40,7 @@ class OpenVino(Runtime):
     def activate(self, options: Options) -> None:
         _openvino()
 
-    def load(self, path: Path, options: Options) -> Session:
+    def _load(self, path: Path, options: Options) -> Session:
         reason = None if options.provider == "cpu" else _why_no_device(options.provider)
         if reason:
             raise RefusedError(reason)

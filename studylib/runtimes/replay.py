@@ -25,7 +25,7 @@ class Replay(Runtime):
     def activate(self, options: Options) -> None:
         """A recording needs no framework."""
 
-    def load(self, path: Path, options: Options) -> Session:
+    def _load(self, path: Path, options: Options) -> Session:
         return _Session(json.loads(Path(path).read_text(encoding="utf-8")))
 
 

@@ -36,7 +36,7 @@ class TensorFlow(Runtime):
         if options.provider == "cpu":
             tf.config.set_visible_devices([], "GPU")
 
-    def load(self, path: Path, options: Options) -> Session:
+    def _load(self, path: Path, options: Options) -> Session:
         import tensorflow as tf
 
         if options.provider == "cuda" and not tf.config.get_visible_devices("GPU"):

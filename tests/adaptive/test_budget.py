@@ -35,20 +35,20 @@ def test_which_part_of_a_budget_applies():
         limit(Budget(None, None), labels, "classification")
 
 
-def test_the_margin_is_half_the_loss_and_gains_do_not_count():
+def test_the_margin_makes_the_budget_nearly_certain_and_gains_do_not_count():
     allowed = limit(Budget(0.01), np.zeros(1), "classification")
     assert allowed.holds(Judgement(40, 39, 0.01, 4, 400)) and not allowed.holds_safely(Judgement(40, 39, 0.01, 4, 400))
-    assert allowed.holds_safely(Judgement(40, 39, 0.005, 2, 400))
-    assert not allowed.holds_safely(Judgement(40, 39, -0.01, 3, 400))
-    # Below 200 answers not a single one may be lost.
-    assert not allowed.holds_safely(Judgement(40, 39, 1 / 199, 1, 199)) and allowed.holds_safely(Judgement(40, 39, 1 / 200, 1, 200))
-    assert "at most 1 points of accuracy, as a margin at most 2 of 400 held-back answers lost" in allowed.words(400)
+    # One of 473 lost: were it truly one point, one or none would be seen in 5 of 100 searches.
+    assert [allowed.most_lost(answers) for answers in (1, 298, 472, 473, 1000)] == [0, 0, 0, 1, 4]
+    assert allowed.holds_safely(Judgement(40, 39, -0.01, 1, 473)) and not allowed.holds_safely(Judgement(40, 39, -0.01, 2, 473))
+    assert [limit(Budget(loss), np.zeros(1), "classification").most_lost(400) for loss in (0, 0.05)] == [0, 12]
+    assert "at most 1 points of accuracy, as a margin at most 4 of 1000 held-back answers lost" in allowed.words(1000)
 
 
 def test_a_part_of_the_samples_can_be_enough_to_know():
-    allowed = limit(Budget(0.01), np.zeros(1), "classification")
-    # Of 400 samples two may be lost; three of the first hundred are lost already, two may still be all.
-    assert allowed.is_lost(Judgement(40, 39, 0.03, 3, 100), 0.25) and not allowed.is_lost(Judgement(40, 39, 0.02, 2, 100), 0.25)
+    allowed = limit(Budget(0.02), np.zeros(1), "classification")
+    # Of 400 samples three may be lost; four of the first hundred are lost already, three may still be all.
+    assert allowed.is_lost(Judgement(40, 39, 0.04, 4, 100), 0.25) and not allowed.is_lost(Judgement(40, 39, 0.03, 3, 100), 0.25)
     assert not limit(Budget(None, 20), None, "other").is_lost(Judgement(1, 1, None, 0, 0), 0.25)
 
 

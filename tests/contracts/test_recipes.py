@@ -26,7 +26,7 @@ def entry(request):
 def _artifact(mnist, recipe):
     """What the smoke study made with ``recipe``, as a trial or in the matrix of formats; a quick one is made here otherwise."""
     jobs = [target for target in mnist.plan.targets if target["kind"] == "recipe"]
-    made = [mnist.artifact(job["key"]) for job in jobs if mnist.is_made(job["key"])]
+    made = [mnist.artifact(job["key"]) for job in jobs if mnist.stock.has(job["key"])]
     made = [a for a in made if a.lineage[-1]["made_by"] == recipe._made_by and _config(recipe) == _config_of(a)]
     if made:
         return made[0]
@@ -36,7 +36,7 @@ def _artifact(mnist, recipe):
     if recipe.learns_from == "training":
         pytest.skip("the smoke study trains one of each kind; `make study RECIPE=all` trains this one")
     way = [[step.name, step.source_format, step.target] for step in steps]
-    return worker.make(jobs[0] | {"kind": "recipe", "steps": way, "lessons": None}, mnist.store)
+    return worker.make(jobs[0] | {"kind": "recipe", "steps": way, "lessons": None}, mnist.stock.store)
 
 
 def _config(recipe) -> dict:
@@ -113,7 +113,7 @@ def test_it_refuses_the_wrong_format_and_says_what_it_takes(entry, mnist, tmp_pa
     wrong = dataclasses.replace(_artifact(mnist, entry), format="caffe")
     assert entry.source_format in entry.why_not(wrong)
     with pytest.raises(RefusedError, match="starts from"):
-        entry(wrong, mnist.store)
+        entry(wrong, mnist.stock.store)
 
 
 def test_it_refuses_what_is_already_quantized(entry, mnist):
@@ -129,7 +129,7 @@ def test_without_calibration_samples_it_says_so(entry, mnist):
     with pytest.raises(
         RefusedError, match={"search": "needs a search"}.get(entry.learns_from, f"needs {entry.learns_from} samples; give real")
     ):
-        entry(source, mnist.store)
+        entry(source, mnist.stock.store)
 
 
 def test_quantized_artifacts_are_smaller_than_the_float_one(mnist):

@@ -1,0 +1,187 @@
+"""The optimisation path: quantize, then batch, then sessions beside each other, then memory settings; what each step brings."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from studylib import compression, contenders, sweeps, tables
+from studylib.adaptive_verdicts import lost
+from studylib.artifact import write_text
+from studylib.compression import Variant
+from studylib.contenders import lost_words
+from studylib.records import Trial
+from studylib.runtimes import RUNTIMES, SESSIONS
+from studylib.study import Study
+from studylib.sweeps import Point
+
+# What is tried unless the user names recipes: a path is walked in minutes, and training takes longer.
+RECIPES = ("fp32", "fp16", "dynamic_wi8_afp32", "static_wi8_ai8")
+_COLUMNS = (
+    "model", "runtime", "step", "setting", "p50_ms", "samples_per_s", "over the step before", "over the start", "rss_peak_mb", "lost",
+    "goes on",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: the best trial that a first look found for it (None: ``why`` there is none), and whether the path goes on with it."""
+
+    name: str
+    trial: Trial | None
+    goes_on: bool = True
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Path:
+    """The way of one model in one runtime, from fp32 at the smallest batch."""
+
+    start: Trial
+    steps: tuple[Step, ...]
+
+    @property
+    def trials(self) -> list[Trial]:
+        return [self.start, *(step.trial for step in self.steps if step.trial)]
+
+
+def path(study: Study) -> pd.DataFrame:
+    """Find the path of every model in every runtime of ``study`` by first looks, measure its steps in interleaved rounds, table it.
+
+    Kept under ``path/`` in the study's folder, with ``path.md``: what was interrupted goes on, and what is measured is not again. A
+    step that a first look found no faster than the one before is measured and shown, and the path goes on without it.
+    """
+    study = replace(study, folder=study.folder / "path")
+    study.evaluate(matrix=False)
+    found = [_found(study, trial) for trial in _starts(study)]
+    chosen = tuple(dict.fromkeys(trial for one in found for trial in (*one.trials, *_controls(study, one))))
+    measured = replace(study, plan=replace(study.plan, chosen=chosen))
+    measured.measure(matrix=False)
+    told = table(measured, found)
+    words = f"# The optimisation path\n\n{tables.provenance(measured.results)}\n\n{tables.markdown(told)}\n"
+    write_text(measured.folder / "path.md", words)
+    return told
+
+
+def table(study: Study, found: list[Path]) -> pd.DataFrame:
+    """One row for the start and each step of every path, with intervals and verdicts; speeds are those of one sample."""
+    return pd.DataFrame([row for one in found for row in _rows(study, one)], columns=_COLUMNS)
+
+
+def _starts(study: Study) -> list[Trial]:
+    return [trial for trial in study.same if trial.recipe == "fp32" and not trial.control and study.is_smallest(trial)]
+
+
+def _controls(study: Study, one: Path) -> list[Trial]:
+    return [trial for trial in study.same if trial.control and trial.label.removesuffix(" (A/A)") == one.start.label]
+
+
+def _found(study: Study, start: Trial) -> Path:
+    steps, current = [], start
+    for name, candidates in (("quantize", _recipes), ("batch", _batches), ("sessions", _sessions), ("memory", _memories)):
+        step = _step(study, name, current, list(candidates(study, current)))
+        steps.append(step)
+        current = step.trial if step.goes_on and step.trial else current
+    return Path(start, tuple(steps))
+
+
+def _step(study: Study, name: str, current: Trial, candidates: list[Trial]) -> Step:
+    """The best of the candidates by a first look at each, and at the one before."""
+    if not candidates:
+        return Step(name, None, False, _NOTHING[name])
+    before, best, rate = _rate(study, current), None, 0.0
+    for trial in candidates:
+        seen = _rate(study, trial)
+        if seen > rate:
+            best, rate = trial, seen
+        elif name == "batch" and best is not None:
+            break  # batches come by size: a larger one that gives no more ends them
+    return Step(name, best, rate > before) if best else Step(name, None, False, "every candidate failed in a first look")
+
+
+def _rate(study: Study, trial: Trial) -> float:
+    """Samples per second of a first look, kept with the results; 0 where it failed."""
+    look = study.results.look(trial.id)
+    if look is None:
+        study.write(f"first look at {trial.model}, {trial.label}")
+        look = study.bench.glance(trial)
+        study.results.record_look(trial.id, look)
+    return look.get("samples_per_s", 0.0)
+
+
+def _recipes(study: Study, start: Trial) -> Iterable[Trial]:
+    """Other recipes of the same model in the same runtime that keep the budget."""
+    most = study.params.choice.max_accuracy_loss
+    for trial in study.same:
+        ours = (trial.model, trial.where) == (start.model, start.where) and trial.recipe != "fp32" and study.is_smallest(trial)
+        if ours and lost(Variant(study.results, trial, start)).within(most):
+            yield trial
+
+
+def _batches(study: Study, before: Trial) -> Iterable[Trial]:
+    for size in sweeps.BATCH_SIZES:
+        if size > before.batch_size:
+            yield _changed(study, before, Point(batch_size=size))
+
+
+def _sessions(study: Study, before: Trial) -> Iterable[Trial]:
+    for count in RUNTIMES[before.runtime].settings.get(SESSIONS, ()):
+        if 1 < int(count) <= min(before.threads, before.batch_size):
+            yield _changed(study, before, Point({SESSIONS: count}))
+
+
+def _memories(study: Study, before: Trial) -> Iterable[Trial]:
+    for settings in sweeps.settings("memory", before.runtime):
+        yield _changed(study, before, Point(settings))
+
+
+_NOTHING = {
+    "quantize": "no recipe of this study keeps the budget in this runtime",
+    "batch": "no larger batch is known",
+    "sessions": "this runtime has no sessions beside each other, or there is one thread or one sample",
+    "memory": "this runtime has no settings of its memory",
+}
+
+
+def _changed(study: Study, before: Trial, point: Point) -> Trial:
+    """``before`` with what ``point`` says besides."""
+    settings = sweeps.read(before.options) | point.settings
+    more = Point(settings, point.threads, point.batch_size)
+    return study.plan.planned(before.model, before.where, before.recipe, point.batch_size or before.batch_size, sweep="path", point=more)
+
+
+def _rows(study: Study, one: Path) -> Iterable[dict]:
+    results = study.results
+    before = one.start
+    yield _row(results, one, Step("start", one.start), None)
+    for step in one.steps:
+        yield _row(results, one, step, before)
+        before = step.trial if step.goes_on and step.trial else before
+
+
+def _row(results, one: Path, step: Step, before: Trial | None) -> dict:
+    shared = dict.fromkeys(_COLUMNS, "") | {"model": one.start.model, "runtime": one.start.where, "step": step.name}
+    if step.trial is None:
+        return shared | {"setting": f"none: {step.why}", "goes on": "no"}
+    status, reason = results.status(step.trial)
+    setting = f"{step.trial.recipe}, batch {step.trial.batch_size}" + (f", {step.trial.options}" if step.trial.options else "")
+    if status != "ok":
+        return shared | {"setting": f"{setting}; {status}: {reason}", "goes on": "no"}
+    table = results.table()
+    values = table[table.trial_id == step.trial.id].set_index("metric")
+    return shared | {
+        "setting": setting,
+        "p50_ms": tables.interval(values, "latency_p50", 1e6),
+        "samples_per_s": tables.interval(values, "throughput", 1),
+        "over the step before": _over(before, step.trial, results),
+        "over the start": _over(one.start if before else None, step.trial, results),
+        "rss_peak_mb": tables.interval(values, "rss_peak", 1e6),
+        "lost": lost_words(lost(Variant(results, step.trial, one.start))) if before else "",
+        "goes on": "yes" if step.goes_on else "no: a first look found it no faster",
+    }
+
+
+def _over(before: Trial | None, trial: Trial, results) -> str:
+    if before is None or results.status(before)[0] != "ok":
+        return ""
+    return compression.speed_text(contenders.for_one_sample(before, trial, results), results)

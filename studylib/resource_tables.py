@@ -1,0 +1,60 @@
+"""Tables of what a trial's process needs beside time: memory step by step, energy, and which provider runs which nodes."""
+
+import pandas as pd
+
+from studylib.results import Results
+from studylib.tables import frame, interval, key
+
+
+def memory(results: Results) -> pd.DataFrame:
+    """Resident (RSS) and virtual (VMS) memory of each trial's process in MB, step by step, with intervals over repetitions.
+
+    ``model added``: after the first answer minus before loading. ``arena``: how much of it the runtime keeps as its own pool.
+    """
+    table, rows = results.table(), []
+    for trial in results.plan():
+        values = table[(table.trial_id == trial.id) & (table.status == "ok")].set_index("metric")
+        if "rss_peak" in values.index and not trial.control:
+            steps = {
+                f"{kind.upper()} {moment.replace('_', ' ')}": interval(values, f"{kind}_{moment}", 1e6)
+                for kind in ("rss", "vms")
+                for moment in ("before", "after_load", "after_first", "peak", "model")
+            }
+            told = {name.replace(" model", ", model added"): value for name, value in steps.items()}
+            rows.append(key(trial) | told | {"n": int(values.loc["rss_peak", "n"]), "arena": f"{trial.runtime} does not tell"})
+    return frame(rows)
+
+
+def energy(results: Results) -> pd.DataFrame:
+    """Energy of a query as the machine's meters tell it, or why there is none."""
+    table, rows = results.table(), []
+    for trial in results.plan():
+        told = [m.energy for m in results.measurements(trial.id)]
+        if told and not trial.control:
+            values = table[table.trial_id == trial.id].set_index("metric")
+            measured = "energy" in values.index
+            reasons = sorted({one.get("absent", "recorded before energy was read") for one in told if "joules" not in one})
+            how = "; ".join(sorted({one["how"] for one in told if "how" in one}))
+            rows.append(
+                key(trial)
+                | {
+                    "mJ per query": interval(values, "energy", 1e-3),
+                    "label": "measured" if measured else "absent",
+                    "n": len(told) if measured else 0,
+                    "how": how if measured else "; ".join(reasons),
+                }
+            )
+    return frame(rows)
+
+
+def placements(results: Results) -> pd.DataFrame:
+    """Which provider runs how many nodes of each artifact, where the runtime tells; one row for each provider."""
+    rows, smallest = [], min((trial.batch_size for trial in results.compared()), default=1)
+    for trial in results.compared():
+        found = (results.evaluation(trial.evaluation_id) if trial.evaluation_id else None) or {}
+        if trial.control or trial.sweep or trial.batch_size != smallest:
+            continue
+        for where, kinds in found.get("nodes", {}).items():
+            told = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items(), key=lambda one: (-one[1], one[0])))
+            rows.append(key(trial) | {"asked for": trial.provider, "ran on": where, "nodes": sum(kinds.values()), "kinds": told})
+    return frame(rows)

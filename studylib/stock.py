@@ -1,0 +1,105 @@
+"""The artifacts of one study: made when they are missing, trusted by their hash, described for people."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from studylib import params
+from studylib.artifact import Artifact, Store, remove_leftovers, write_bytes
+from studylib.errors import ArtifactError, InputError
+from studylib.measure import make_artifacts
+from studylib.plan import Plan
+from studylib.recipes import split_recipe
+from studylib.recipes.retrained import KILLED
+from studylib.results import Results
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What a ``plan`` needs made. ``execute(job, timeout_s, on_line)`` runs a build in a process of its own."""
+
+    plan: Plan
+    results: Results
+    execute: Callable
+    write: Callable[[str], None] = print
+    _seen: dict[str, Artifact] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def store(self) -> Store:
+        """Artifacts are shared by all hardware sets of one outputs folder."""
+        return Store(params.outputs_root() / ".artifacts")
+
+    def get(self, key: str) -> Artifact:
+        """An artifact by its key, its hash checked once in this process. Raises `ArtifactError` when it is not made."""
+        if not self.has(key):
+            raise ArtifactError(f"artifact {key[:12]} is not in {self.store.folder}; run the conversion step first")
+        return self._seen[key]
+
+    def has(self, key: str) -> bool:
+        """Whether the artifact is in the store, intact; looked up once in this process."""
+        return key in self._seen or self._look(key)
+
+    def make(self, targets: list[dict]) -> dict[str, str]:
+        """Make the targets that are missing; returns all that failed so far, with the reason."""
+        remove_leftovers(self.store.folder)
+        limit = self.plan.params.settings.timeout_s
+        failures = make_artifacts(targets, self._final_failures(), self.store.folder, self.execute, self._look, limit, self.write)
+        for origin in self.plan.origins.values():
+            # Without samples or reference outputs the source itself cannot be judged: its own rows say why.
+            reason = next((failures[origin[name]] for name in ("source", "samples", "reference") if origin[name] in failures), None)
+            if reason:
+                failures[origin["source"]] = reason
+            for base, version in origin["versions"].items():
+                if version["reference"] in failures:
+                    ours = [t["key"] for t in self.plan.targets if t["kind"] == "recipe" and split_recipe(t["recipe"])[0] == base]
+                    failures |= dict.fromkeys(ours, failures[version["reference"]])
+        return failures
+
+    def failures(self) -> dict[str, str]:
+        """Artifacts that could not be made, with the reason."""
+        try:
+            return self.results.failures()
+        except InputError:
+            return {}
+
+    def is_complete(self) -> bool:
+        """Whether every artifact is there and intact, or known to fail. Says what is corrupted."""
+        known = self._final_failures()
+        present = [target["key"] in known or self._look(target["key"]) for target in self.plan.targets]
+        return all(present)
+
+    def described(self, failures: dict[str, str]) -> tuple[list[dict], dict[str, dict]]:
+        """Facts of every artifact that is made, in the order of their keys; and what is inside them and what searches found."""
+        keys = {target["key"] for target in self.plan.targets} - failures.keys()
+        packed = self._told("packed", failures)
+        made = [self.get(key).to_json() | packed.get(key, {}) for key in sorted(keys) if self.has(key)]
+        return made, {kind: self._told(kind, failures) for kind in ("inside", "search")}
+
+    def save_assignments(self, folder: Path) -> None:
+        """Put what searches found where people find it: ``<model>-<format>.json``, to be applied with ``ASSIGNMENT``."""
+        for target in self.plan.targets:
+            if target["kind"] == "search" and target["key"] in self._seen:
+                artifact = self.get(target["key"])
+                write_bytes(folder / f"{artifact.model}-{target['format']}.json", (artifact.path / "assignment.json").read_bytes())
+
+    def _told(self, kind: str, failures: dict[str, str]) -> dict[str, dict]:
+        """What is known of every artifact that was described in this way (inside, packed, search), by the artifact's key."""
+        found = {}
+        for target in self.plan.targets:
+            if target["kind"] == kind and target["key"] not in failures and self.has(target["key"]):
+                path = self.get(target["key"]).path
+                content = path / f"{kind}.json" if path.is_dir() else path
+                found[target["about"]] = json.loads(content.read_text(encoding="utf-8"))
+        return found
+
+    def _look(self, key: str) -> bool:
+        found = self.store.get(key)
+        if found is not None:
+            self._seen[key] = found
+        return found is not None
+
+    def _final_failures(self) -> dict[str, str]:
+        """Known failures that another try would not mend: a training that was killed goes on from its last epoch."""
+        return {key: reason for key, reason in self.failures().items() if not reason.startswith(KILLED)}

@@ -1,0 +1,95 @@
+"""The optimisation path: which steps it finds by looks, and a whole one measured on mnist_cnn."""
+
+import pytest
+
+from studylib import optimization
+from studylib.measure import Bench
+from studylib.opening import open_study
+
+CHOICE = {
+    "models": ("mnist_cnn",),
+    "runtimes": ("onnxruntime",),
+    "recipes": ("fp32", "dynamic_wi8_afp32"),
+    "batch_sizes": (1,),
+    "sweeps": (),
+}
+
+
+def _study(**choice):
+    return open_study("cpu", "smoke", write=lambda line: None, **CHOICE | choice)
+
+
+@pytest.fixture
+def looks(mnist, monkeypatch, tmp_path):
+    """Function: makes looks find samples/s by a rule, and gives the paths that are found then."""
+
+    def found(rate, **choice):
+        from dataclasses import replace
+
+        taken = []
+
+        def glance(bench, trial):
+            taken.append(trial.label)
+            return {"samples_per_s": rate(trial), "n": 11} if rate(trial) else {"reason": "planted"}
+
+        monkeypatch.setattr(Bench, "glance", glance)
+        study = replace(_study(**choice), folder=tmp_path / "path")
+        study.evaluate(matrix=False)
+        (one,) = [optimization._found(study, start) for start in optimization._starts(study)]
+        return one, taken
+
+    return found
+
+
+def _shown(one):
+    return [(step.name, step.trial and (step.trial.recipe, step.trial.batch_size, step.trial.options), step.goes_on) for step in one.steps]
+
+
+def test_every_step_starts_where_the_last_gain_was(looks):
+    def rate(trial):
+        gains = {"sessions=2": 3, "arena=off,sessions=2": 4}
+        return (2 if trial.recipe != "fp32" else 1) * min(trial.batch_size, 16) * gains.get(trial.options, 1)
+
+    one, taken = looks(rate)
+    assert one.start.label == "onnxruntime fp32"
+    assert _shown(one) == [
+        ("quantize", ("dynamic_wi8_afp32", 1, ""), True),
+        ("batch", ("dynamic_wi8_afp32", 16, ""), True),
+        ("sessions", ("dynamic_wi8_afp32", 16, "sessions=2"), True),
+        ("memory", ("dynamic_wi8_afp32", 16, "arena=off,sessions=2"), True),
+    ]
+    assert "onnxruntime dynamic_wi8_afp32 x64" not in taken  # 32 gave no more than 16
+
+
+def test_a_step_that_brings_nothing_is_shown_and_left(looks):
+    one, _ = looks(lambda trial: trial.batch_size / (2 if trial.recipe != "fp32" or trial.options else 1))
+    assert _shown(one) == [
+        ("quantize", ("dynamic_wi8_afp32", 1, ""), False),
+        ("batch", ("fp32", 64, ""), True),
+        ("sessions", ("fp32", 64, "sessions=2"), False),
+        ("memory", ("fp32", 64, "arena=off"), False),
+    ]
+
+
+def test_steps_without_a_candidate_say_why(looks):
+    one, _ = looks(lambda trial: 0 if trial.batch_size > 1 else 1, recipes=("fp32",), runtimes=("tensorflow",))
+    assert [(step.trial, step.why) for step in one.steps] == [
+        (None, "no recipe of this study keeps the budget in this runtime"),
+        (None, "every candidate failed in a first look"),
+        (None, "this runtime has no sessions beside each other, or there is one thread or one sample"),
+        (None, "this runtime has no settings of its memory"),
+    ]
+
+
+def test_a_path_is_measured_tabled_and_not_measured_twice(mnist):
+    told = optimization.path(_study())
+    assert list(told.step) == ["start", "quantize", "batch", "sessions", "memory"]
+    assert all("x [" in text for text in told["over the step before"][1:])
+    assert told["over the step before"][0] == ""
+    assert all(told.p50_ms)
+    page = (mnist.results.folder / "path" / "path.md").read_text()
+    assert "Native: measured on" in page or "REHEARSAL" in page
+    lines = []
+    again = optimization.path(open_study("cpu", "smoke", write=lines.append, **CHOICE))
+    assert again.equals(told)
+    assert any("Nothing to measure" in line for line in lines)

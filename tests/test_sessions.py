@@ -1,0 +1,111 @@
+"""Sessions beside each other, and accelerators that fall back to the CPU: on a real file, with real providers."""
+
+import numpy as np
+import pytest
+
+from studylib import runtimes
+from studylib.errors import StudyError
+from studylib.runtimes import RUNTIMES, Options, Session, onnxruntime
+from studylib.runtimes.base import Parallel
+
+RUNTIME = RUNTIMES["onnxruntime"]
+
+
+def _open(path, **facts):
+    return RUNTIME.load(path, Options(**facts))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8])
+def test_each_session_answers_its_share_in_order(tiny, size):
+    batch = tiny.samples.batch(0, size)
+    together = _open(tiny.path, threads=2, settings={"sessions": "2"})
+    assert isinstance(together, Parallel)
+    assert np.allclose(together.run(batch)["x4"], tiny.session.run(batch)["x4"], atol=1e-4)
+
+
+def test_threads_are_dealt_out_and_settings_go_on(tiny):
+    parts = _open(tiny.path, threads=5, settings={"sessions": "2", "arena": "off"})._sessions
+    options = [part._session.get_session_options() for part in parts]
+    assert [one.intra_op_num_threads for one in options] == [3, 2]
+    assert [one.enable_cpu_mem_arena for one in options] == [False, False]
+
+
+def test_sessions_really_run_beside_each_other():
+    import threading
+
+    met = threading.Barrier(2, timeout=20)
+
+    class Waiting(Session):
+        def run(self, inputs):
+            met.wait()  # broken unless the other one runs at the same time
+            return {"y": inputs["x"]}
+
+        def placement(self):
+            return "waiting"
+
+    found = Parallel([Waiting(), Waiting()]).run({"x": np.arange(4)})
+    assert found["y"].tolist() == [0, 1, 2, 3]
+
+
+def test_an_error_in_one_session_is_the_querys_error(sleeper):
+    with pytest.raises(RuntimeError, match="planted"):
+        Parallel([sleeper(), sleeper(fails=(0,))]).run({"x": np.arange(4)})
+
+
+def test_more_sessions_than_threads_are_refused(tiny):
+    with pytest.raises(StudyError, match="4 sessions need a thread each, and there are 2"):
+        _open(tiny.path, threads=2, settings={"sessions": "4"})
+    with pytest.raises(StudyError, match="the setting sessions is '3'; allowed are 1, 2, 4, 8"):
+        _open(tiny.path, threads=4, settings={"sessions": "3"})
+
+
+def test_every_node_says_where_it_runs(tiny):
+    session = _open(tiny.path, threads=1)
+    assert session.nodes() == {"CPUExecutionProvider": {"MatMul": 4}}
+    assert runtimes.why_fallen_back("cpu", session) is None
+
+
+def test_a_provider_that_leaves_the_arithmetic_to_the_cpu_is_found_out(tiny, monkeypatch):
+    """Azure's provider is in the package, calls itself first and takes no such node: a silent fall-back as it really happens."""
+    monkeypatch.setitem(onnxruntime._PROVIDERS, "azure", "AzureExecutionProvider")
+    session = _open(tiny.path, provider="azure", threads=1)
+    assert session.placement() == "AzureExecutionProvider"
+    reason = runtimes.why_fallen_back("azure", session)
+    assert reason == "fell back: 4 of 4 nodes that compute (MatMul) ran on CPUExecutionProvider, not on AzureExecutionProvider"
+
+
+class Told(Session):
+    def __init__(self, nodes):
+        self._nodes = nodes
+
+    def run(self, inputs):
+        raise NotImplementedError
+
+    def placement(self):
+        return "CUDA"
+
+    def nodes(self):
+        return self._nodes
+
+
+@pytest.mark.parametrize(
+    ("nodes", "reason"),
+    [
+        ({"CUDA": {"Conv": 5, "Relu": 5}}, None),
+        ({"CUDA": {"Conv": 5}, "CPU": {"Shape": 3, "Gather": 3}}, None),
+        ({"CUDA": {"Conv": 4}, "CPU": {"QLinearConv": 1, "Shape": 1}}, "fell back: 1 of 5 nodes that compute (QLinearConv) ran on CPU"),
+        ({"CPU": {"Relu": 2}}, "fell back: CUDA took none of the 2 nodes"),
+        ({}, None),
+    ],
+)
+def test_what_computes_decides(nodes, reason):
+    found = runtimes.why_fallen_back("cuda", Told(nodes))
+    assert (found or "").startswith(reason or "") if reason else found is None
+
+
+def test_providers_that_this_build_lacks_are_named(monkeypatch):
+    from studylib import hardware
+
+    host = hardware.probe()
+    for provider in ("xnnpack", "coreml", "nnapi", "cuda"):
+        assert RUNTIME.why_not(provider, host).startswith("this build of ONNX Runtime")
