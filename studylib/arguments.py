@@ -38,7 +38,12 @@ def parser(description: str, verbs: dict[str, Callable]) -> argparse.ArgumentPar
 
 
 def choice(options: argparse.Namespace) -> dict:
-    """What the options choose of a study, as `studylib.open_study` takes it. Raises `InputError`."""
+    """What the options choose of a study, as `studylib.open_study` takes it; a verb without an option leaves it as it is usually.
+
+    Raises `InputError`.
+    """
+    given = dict.fromkeys(("batch", "sweep", "search", "scenario", "driver", "qps", "bound")) | vars(options)
+    options = argparse.Namespace(**given)
     return {
         "models": models(options.model),
         "data": str(Path(options.data).resolve()) if options.data else None,
@@ -131,6 +136,8 @@ _STUDY = (
     ("--strict", {"action": "store_true", "help": "refuse a machine that is not the declared hardware"}),
     ("--force", {"action": "store_true", "help": "measure again what is measured already"}),
 )
+# What a path chooses by itself.
+_NOT_OF_A_PATH = ("--batch", "--sweep", "--search", "--scenario", "--driver", "--qps", "--bound")
 _ARGUMENTS = {
     "study": _STUDY,
     "plan": _STUDY,
@@ -143,7 +150,7 @@ _ARGUMENTS = {
         ("--size-mb", {"metavar": "10", "help": "megabytes that the model's file may have"}),
         ("--loss", {"metavar": "0.01", "help": "share of right answers that may be lost (default: 0.01)"}),
     ),
-    "path": _STUDY,
+    "path": tuple(argument for argument in _STUDY if argument[0] not in _NOT_OF_A_PATH),
     "compare": (),
     "bench": (
         ("--only", {"metavar": "A,B", "help": _BENCHMARKS}),

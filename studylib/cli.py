@@ -57,10 +57,11 @@ def study(options: argparse.Namespace) -> None:
     """Convert, compress, measure and report."""
     from studylib import hardware, report
     from studylib.notebooks import Runner
+    from studylib.opening import fetch_weights
 
     begun, console = time.monotonic(), Console()
     planned = _open(options, console.line)
-    _fetch_weights(planned, console.line)
+    fetch_weights(planned, console.line)
     if options.strict:
         hardware.require_native(planned.params.hardware, planned.host)
     planned.check_writable()
@@ -111,16 +112,19 @@ def advise(options: argparse.Namespace) -> None:
 
 def path(options: argparse.Namespace) -> None:
     """Quantize, then batch, then sessions beside each other, then memory settings: what each step brings."""
-    from studylib import optimization, tables
+    from studylib import hardware, optimization, tables
+    from studylib.opening import fetch_weights
 
     console = Console()
-    given = {"recipes": optimization.RECIPES} if not options.recipe else {}
-    planned = _open(options, console.line, sweeps=(), batch_sizes=(1,), **given)
-    _fetch_weights(planned, console.line)
+    recipes = tuple(dict.fromkeys(("fp32", *(arguments.names(options.recipe) or optimization.RECIPES))))
+    planned = _open(options, console.line, sweeps=(), batch_sizes=(1,), recipes=recipes)
+    fetch_weights(planned, console.line)
+    if options.strict:
+        hardware.require_native(planned.params.hardware, planned.host)
     planned.check_writable()
     with only_one(planned.folder.parent):
         _announce(planned)
-        told = optimization.path(planned)
+        told = optimization.path(planned, options.force)
     console.close()
     print(tables.markdown(told))
     print(f"written: {planned.folder / 'path' / 'path.md'}")
@@ -136,7 +140,8 @@ def compare_machines(options: argparse.Namespace) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    """Measure what the harness costs, LoadGen against the loop, our figures against the runtimes' own tools, conversion, compression."""
+    """Measure what the harness costs, LoadGen against the loop, our figures against the runtimes' own tools, how often verdicts err,
+    conversion, compression, search."""
     from studylib import benchmarks, params
     from studylib.errors import lookup
     from studylib.stats import MINIMUM_ROUNDS
@@ -148,18 +153,6 @@ def bench(options: argparse.Namespace) -> None:
     with only_one(params.outputs_root()):
         for benchmark in chosen:
             benchmark(wishes)
-
-
-def _fetch_weights(planned, write) -> None:
-    """Bring published weights into the cache; where that fails the model has random ones, and the plan says so."""
-    from studylib.zoo.downloads import fetch
-
-    for name, model in planned.plan.models.items():
-        if model.published and model.published.why_not():
-            write(f"weights of {name}: fetching {model.published.size_bytes / 1e6:.0f} MB")
-            reason = fetch(model.published)
-            if reason:
-                print(f"weights of {name}: random ones, since {reason}")
 
 
 def _open(options: argparse.Namespace, write, **choice):

@@ -2,12 +2,11 @@
 
 from dataclasses import replace
 
-import pandas as pd
-
 from studylib import adaptive_verdicts, compare, compression, tables
-from studylib.opening import open_study
+from studylib.opening import fetch_weights, open_study
 from studylib.params import outputs_root
 from studylib.results import Results
+from studylib.wording import lines
 
 MODELS = ("mnist_cnn", "efficientnet_lite0", "resnet50", "bert_base", "deepspeech_small")
 _UNIFORM = ("fp32", "fp16", "dynamic_wi8_afp32", "weight_only_wi8_afp32", "static_wi8_ai8")
@@ -21,9 +20,9 @@ def run(models: tuple[str, ...] = MODELS, effort: str = "quick", write=print) ->
     """Measure each of ``models`` in a study of its own under ``outputs/.bench``, resumable as every study; print both tables."""
     found = [_measured(model, effort, write) for model in models]
     write("\nPruning, structured and not, against fp32 in the same runtime:")
-    _print([row for results in found for row in pruned(results)], write)
+    write(lines([row for results in found for row in pruned(results)]))
     write("\nThe adaptive recipe against fp32 and against the uniform recipes:")
-    _print([row for results in found for row in adaptive_verdicts.verdicts(results).to_dict("records")], write)
+    write(lines([row for results in found for row in adaptive_verdicts.verdicts(results).to_dict("records")]))
     for results in found:
         write(tables.provenance(results))
     return found
@@ -57,10 +56,7 @@ def _inside(results: Results, trial) -> dict:
 def _measured(model: str, effort: str, write) -> Results:
     recipes = (*_UNIFORM, *(_PRUNED if model in _TRAINED else ()), "adaptive_wi8")
     study = open_study("cpu", effort, models=(model,), recipes=recipes, runtimes=_RUNTIMES, batch_sizes=(1,), sweeps=(), write=write)
+    fetch_weights(study, write)
     study = replace(study, folder=outputs_root() / ".bench" / f"compression-{model}")
     study.measure(matrix=False)
     return study.results
-
-
-def _print(rows: list[dict], write) -> None:
-    write(pd.DataFrame(rows).to_string(index=False, max_colwidth=None) if rows else "nothing was timed")

@@ -63,13 +63,13 @@ def medians(outputs: Path) -> pd.DataFrame:
 
 def winners_of_each(outputs: Path) -> pd.DataFrame:
     """The winner of each model on each machine, with ratio, interval and verdict against that machine's own baseline."""
-    return pd.concat([winners.table(one.results) for one in machines(outputs)], ignore_index=True)
+    return pd.concat([winners.table(one.results) for one in machines(outputs)], ignore_index=True).fillna("")
 
 
 def against_first(outputs: Path) -> pd.DataFrame:
     """Trials that two machines share: the first machine against each other one, or why the two cannot be compared.
 
-    The repetitions of two machines are no pairs: the interval resamples each side for itself, and holds for these two runs.
+    The repetitions of two machines are no pairs: the interval (Welch's t) takes each side's noise for itself, and holds for these two runs.
     """
     first, *others = machines(outputs)
     ours = {_key(trial): trial for trial in _measured(first)}

@@ -17,7 +17,7 @@ from studylib.progress import Progress
 from studylib.recipes import split_recipe
 from studylib.records import Measurement, Trial
 from studylib.results import Results
-from studylib.scenarios import Budget
+from studylib.scenarios import Budget, scenario_for
 from studylib.scenarios.asking import asked
 from studylib.scenarios.trouble import why_doubted, why_failed
 from studylib.worker import now
@@ -73,7 +73,9 @@ class Bench:
 
     def glance(self, trial: Trial) -> dict:
         """A short look at a trial in a process of its own: samples per second by the median, or why it failed."""
-        load = asked(trial.scenario, trial.batch_size, Budget(_LOOKED, 0.0, self.settings.max_duration_s))
+        # How fast a server answers one query after the other: its rate is searched for when it is measured.
+        scenario = scenario_for(trial.batch_size) if trial.scenario == "server" else trial.scenario
+        load = asked(scenario, trial.batch_size, Budget(_LOOKED, 0.0, self.settings.max_duration_s), **self._stream(trial))
         job = self._job(trial) | load | {"kind": "measure", "driver": "loop", "settings": {"warmup_s": 0.0}}
         begun = time.monotonic()
         try:
@@ -81,6 +83,9 @@ class Bench:
         except TrialError as error:
             return {"reason": str(error), "seconds": time.monotonic() - begun}
         seconds, median = time.monotonic() - begun, statistics.median(found["values_ns"])
+        broken = why_failed(found.get("scenario_facts", {})) or memory_limit.why_too_large(found, self.memory_bytes)
+        if broken:
+            return {"reason": broken, "seconds": seconds}
         return {"samples_per_s": 1e9 * trial.batch_size / median, "n": len(found["values_ns"]), "seconds": seconds}
 
     def measure(self, trials: list[Trial], campaign: int | None = None) -> int:
@@ -159,9 +164,12 @@ class Bench:
         values = _OFFLINE_VALUES if trial.scenario == "offline" else settings.min_values
         budget = Budget(values, settings.min_duration_s, settings.max_duration_s)
         more = {"seed": self.seed + 100 * repetition, "target_qps": target_qps, "latency_bound_ns": self.latency_bound_ns}
-        stream = self.origins[trial.model].get("stream") or {}
-        load = asked(trial.scenario, trial.batch_size, budget, **more, **stream)
+        load = asked(trial.scenario, trial.batch_size, budget, **more, **self._stream(trial))
         return load | {"driver": trial.driver, "settings": {"warmup_s": settings.warmup_s}}
+
+    def _stream(self, trial: Trial) -> dict:
+        """What a stream needs: the outputs that go back in as inputs, and how long a chunk lasts."""
+        return self.origins[trial.model].get("stream") or {}
 
     def _rate(self, trial: Trial, campaign: int) -> float | None:
         """The server scenario's queries per second: the user's, or what a search found, once in a campaign. Raises `TrialError`."""

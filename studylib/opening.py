@@ -15,6 +15,7 @@ from studylib.runtimes import RUNTIMES
 from studylib.scenarios import SCENARIOS
 from studylib.study import Study
 from studylib.zoo import MODELS, Model
+from studylib.zoo.downloads import fetch
 
 
 def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str], None] = print, **choice) -> Study:
@@ -33,6 +34,16 @@ def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str
     params.check_names(resolved, [*MODELS, *own], [*names(), params.ALL], providers, SCENARIOS)
     plan = Plan(resolved, hardware.probe(), chosen_models(resolved.choice, own))
     return Study(plan, params.outputs_root() / resolved.hardware.name, write)
+
+
+def fetch_weights(study: Study, write: Callable[[str], None]) -> None:
+    """Bring published weights into the cache; where that fails the model has random ones, and that is said."""
+    for name, model in study.plan.models.items():
+        if model.published and model.published.why_not():
+            write(f"weights of {name}: fetching {model.published.size_bytes / 1e6:.0f} MB")
+            reason = fetch(model.published)
+            if reason:
+                print(f"weights of {name}: random ones, since {reason}")
 
 
 def chosen_models(choice: params.Choice, own: list[str]) -> dict[str, Model]:

@@ -10,6 +10,7 @@ from studylib.adaptive_verdicts import lost
 from studylib.artifact import write_text
 from studylib.compression import Variant
 from studylib.contenders import lost_words
+from studylib.errors import InputError
 from studylib.records import Trial
 from studylib.runtimes import RUNTIMES, SESSIONS
 from studylib.study import Study
@@ -17,6 +18,8 @@ from studylib.sweeps import Point
 
 # What is tried unless the user names recipes: a path is walked in minutes, and training takes longer.
 RECIPES = ("fp32", "fp16", "dynamic_wi8_afp32", "static_wi8_ai8")
+# A first look is short: what is not this much faster in it may be chance, the more so as the best of several is taken.
+_GAIN = 1.05
 _COLUMNS = (
     "model", "runtime", "step", "setting", "p50_ms", "samples_per_s", "over the step before", "over the start", "rss_peak_mb", "lost",
     "goes on",
@@ -45,18 +48,24 @@ class Path:
         return [self.start, *(step.trial for step in self.steps if step.trial)]
 
 
-def path(study: Study) -> pd.DataFrame:
+def path(study: Study, force: bool = False) -> pd.DataFrame:
     """Find the path of every model in every runtime of ``study`` by first looks, measure its steps in interleaved rounds, table it.
 
-    Kept under ``path/`` in the study's folder, with ``path.md``: what was interrupted goes on, and what is measured is not again. A
-    step that a first look found no faster than the one before is measured and shown, and the path goes on without it.
+    Kept under ``path/`` in the study's folder, with ``path.md``: what was interrupted goes on, and what is measured is not again
+    unless ``force`` says so. A step that a first look found hardly faster than the one before is measured and shown, and the path goes
+    on without it. Raises `InputError` where no model has fp32 to start from.
     """
     study = replace(study, folder=study.folder / "path")
+    if force:
+        study.results.forget_failures()
     study.evaluate(matrix=False)
     found = [_found(study, trial) for trial in _starts(study)]
-    chosen = tuple(dict.fromkeys(trial for one in found for trial in (*one.trials, *_controls(study, one))))
+    if not found:
+        why = dict.fromkeys(f"{trial.label}: {study.results.status(trial)[1]}" for trial in study.trials if trial.recipe == "fp32")
+        raise InputError(f"A path starts from fp32, and none can be timed here ({'; '.join(why) or 'no trial of fp32 is planned'}).")
+    chosen = tuple(dict.fromkeys(trial for one in found for trial in (*one.trials, *_controls(one))))
     measured = replace(study, plan=replace(study.plan, chosen=chosen))
-    measured.measure(matrix=False)
+    measured.measure(force, matrix=False)
     told = table(measured, found)
     words = f"# The optimisation path\n\n{tables.provenance(measured.results)}\n\n{tables.markdown(told)}\n"
     write_text(measured.folder / "path.md", words)
@@ -72,8 +81,11 @@ def _starts(study: Study) -> list[Trial]:
     return [trial for trial in study.same if trial.recipe == "fp32" and not trial.control and study.is_smallest(trial)]
 
 
-def _controls(study: Study, one: Path) -> list[Trial]:
-    return [trial for trial in study.same if trial.control and trial.label.removesuffix(" (A/A)") == one.start.label]
+def _controls(one: Path) -> list[Trial]:
+    """A/A controls of the start and of the last step: the noise floor of each batch size on the path."""
+    kept = [one.start, *(step.trial for step in one.steps if step.trial and step.goes_on)]
+    last = {trial.batch_size: trial for trial in kept}
+    return [replace(trial, control=True) for trial in last.values()]
 
 
 def _found(study: Study, start: Trial) -> Path:
@@ -94,9 +106,9 @@ def _step(study: Study, name: str, current: Trial, candidates: list[Trial]) -> S
         seen = _rate(study, trial)
         if seen > rate:
             best, rate = trial, seen
-        elif name == "batch" and best is not None:
-            break  # batches come by size: a larger one that gives no more ends them
-    return Step(name, best, rate > before) if best else Step(name, None, False, "every candidate failed in a first look")
+        elif name == "batch":
+            break  # batches come by size: one that fails, or gives no more, ends them
+    return Step(name, best, rate > _GAIN * before) if best else Step(name, None, False, "every candidate failed in a first look")
 
 
 def _rate(study: Study, trial: Trial) -> float:
@@ -136,7 +148,7 @@ def _memories(study: Study, before: Trial) -> Iterable[Trial]:
 
 
 _NOTHING = {
-    "quantize": "no recipe of this study keeps the budget in this runtime",
+    "quantize": "no other recipe of this study runs here and keeps the budget",
     "batch": "no larger batch is known",
     "sessions": "this runtime has no sessions beside each other, or there is one thread or one sample",
     "memory": "this runtime has no settings of its memory",
@@ -156,7 +168,8 @@ def _rows(study: Study, one: Path) -> Iterable[dict]:
     yield _row(results, one, Step("start", one.start), None)
     for step in one.steps:
         yield _row(results, one, step, before)
-        before = step.trial if step.goes_on and step.trial else before
+        ok = step.trial and step.goes_on and results.status(step.trial)[0] == "ok"
+        before = step.trial if ok else before
 
 
 def _row(results, one: Path, step: Step, before: Trial | None) -> dict:
@@ -166,7 +179,7 @@ def _row(results, one: Path, step: Step, before: Trial | None) -> dict:
     status, reason = results.status(step.trial)
     setting = f"{step.trial.recipe}, batch {step.trial.batch_size}" + (f", {step.trial.options}" if step.trial.options else "")
     if status != "ok":
-        return shared | {"setting": f"{setting}; {status}: {reason}", "goes on": "no"}
+        return shared | {"setting": f"{setting}; {status}: {reason}", "goes on": _goes_on(step)}
     table = results.table()
     values = table[table.trial_id == step.trial.id].set_index("metric")
     return shared | {
@@ -177,8 +190,12 @@ def _row(results, one: Path, step: Step, before: Trial | None) -> dict:
         "over the start": _over(one.start if before else None, step.trial, results),
         "rss_peak_mb": tables.interval(values, "rss_peak", 1e6),
         "lost": lost_words(lost(Variant(results, step.trial, one.start))) if before else "",
-        "goes on": "yes" if step.goes_on else "no: a first look found it no faster",
+        "goes on": _goes_on(step),
     }
+
+
+def _goes_on(step: Step) -> str:
+    return "yes" if step.goes_on else f"no: not {_GAIN - 1:.0%} faster in a first look"
 
 
 def _over(before: Trial | None, trial: Trial, results) -> str:

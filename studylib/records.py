@@ -58,10 +58,15 @@ class Trial:
     def label(self) -> str:
         """A short name that is unique within one model."""
         batch = "" if self.batch_size == 1 else f" x{self.batch_size}"
+        return f"{self.where} {self.recipe}{batch}{self.setting}"
+
+    @property
+    def setting(self) -> str:
+        """What sets a trial apart from others of its runtime, recipe and batch size, with a space before each; empty for the usual."""
         threads = f" {self.threads} thread{'s' * (self.threads > 1)}" if self.sweep == "threads" else ""
         options = f" [{self.options}]" if self.options else ""
         scenario = "" if self.usual else f" {self.scenario}"
-        return f"{self.where} {self.recipe}{batch}{threads}{options}{scenario}{' (A/A)' if self.control else ''}"
+        return f"{threads}{options}{scenario}{' (A/A)' if self.control else ''}"
 
     @property
     def usual(self) -> bool:

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from studylib.results import Results
-from studylib.tables import frame, interval, key
+from studylib.tables import evaluated, frame, interval, key
 
 
 def memory(results: Results) -> pd.DataFrame:
@@ -49,11 +49,8 @@ def energy(results: Results) -> pd.DataFrame:
 
 def placements(results: Results) -> pd.DataFrame:
     """Which provider runs how many nodes of each artifact, where the runtime tells; one row for each provider."""
-    rows, smallest = [], min((trial.batch_size for trial in results.compared()), default=1)
-    for trial in results.compared():
-        found = (results.evaluation(trial.evaluation_id) if trial.evaluation_id else None) or {}
-        if trial.control or trial.sweep or trial.batch_size != smallest:
-            continue
+    rows = []
+    for trial, found in evaluated(results):
         for where, kinds in found.get("nodes", {}).items():
             told = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items(), key=lambda one: (-one[1], one[0])))
             rows.append(key(trial) | {"asked for": trial.provider, "ran on": where, "nodes": sum(kinds.values()), "kinds": told})

@@ -73,10 +73,11 @@ class Results:
         path = self.raw / trial_id / f"rate-c{campaign:04d}.json"
         return self._cached(path, read_sealed) if path.exists() else None
 
-    def forget_failed_evaluations(self) -> None:
-        """Remove evaluations that failed or are invalid, so that they are tried again; those that passed stay."""
-        for path in self.raw.glob("*/evaluation.json"):
-            if (self._cached(path, read_sealed) or {}).get("status") in ("failed", "invalid"):
+    def forget_failures(self) -> None:
+        """Remove evaluations that failed or are invalid, and looks that failed, so that they are tried again; the others stay."""
+        for path in [*self.raw.glob("*/evaluation.json"), *self.raw.glob("*/look-*.json")]:
+            found = self._cached(path, read_sealed) or {}
+            if found.get("status") in ("failed", "invalid") or (path.name.startswith("look") and "reason" in found):
                 path.unlink()
 
     def record_look(self, trial_id: str, look: dict, number: int = 0) -> None:
@@ -161,12 +162,16 @@ class Results:
         """Write ``peaks.json``: what the measuring host can do at most, by number of threads (see `studylib.peaks`)."""
         write_text(self.folder / "peaks.json", json.dumps(peaks, indent=1))
 
-    def save_fitness(self, advice: list[dict]) -> None:
-        """Write ``fitness.json``: what spoke against the machine when values were about to be taken, each cause with its remedy."""
-        write_text(self.folder / "fitness.json", json.dumps(advice, indent=1))
+    def save_fitness(self, advice: list[dict], again: bool = False) -> None:
+        """Write ``fitness.json``: what spoke against the machine when values were about to be taken, each cause with its remedy.
+
+        What was said when earlier values were taken stays, unless all is measured ``again``.
+        """
+        earlier = [] if again else [one for one in self.fitness() if one["cause"] not in {new["cause"] for new in advice}]
+        write_text(self.folder / "fitness.json", json.dumps([*earlier, *advice], indent=1))
 
     def fitness(self) -> list[dict]:
-        """What spoke against the machine when values were taken; empty where nothing did."""
+        """What spoke against the machine when any of the values were taken; empty where nothing did."""
         return self._read("fitness.json", list) if (self.folder / "fitness.json").exists() else []
 
     def peaks(self) -> dict[str, dict]:

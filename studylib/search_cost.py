@@ -3,16 +3,15 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-import pandas as pd
-
 from studylib import adaptive_verdicts, tables, winners
 from studylib.compression import Variant
-from studylib.contenders import contenders, fastest, for_one_sample, sample_ns
-from studylib.opening import open_study
+from studylib.contenders import contenders, fastest, for_one_sample
+from studylib.opening import fetch_weights, open_study
 from studylib.params import outputs_root
 from studylib.records import Trial
 from studylib.results import Results
 from studylib.study import Study
+from studylib.wording import lines
 
 MODELS = ("resnet50", "bert_base", "deepspeech_small")
 _RECIPES = ("fp32", "fp16", "dynamic_wi8_afp32", "weight_only_wi8_afp32", "static_wi8_ai8", "adaptive_wi8")
@@ -32,7 +31,6 @@ class Found:
 
     @property
     def row(self) -> dict:
-        ratio = sample_ns(self.chosen) / sample_ns(self.best)
         same = self.chosen.trial.id == self.best.trial.id
         compared = None if same else for_one_sample(self.chosen.trial, self.best.trial, self.best.results).comparison
         share = self.search_s / self.exhaustive_s
@@ -41,7 +39,7 @@ class Found:
             "best of all": self.best.trial.label,
             "found by the search": self.chosen.trial.label,
             "slower by": "the same" if same else tables.ratio_text(compared),
-            f"within {_NEAR - 1:.0%}": "yes" if ratio <= _NEAR else "NO",
+            f"within {_NEAR - 1:.0%}": "yes" if same or compared.ratio <= _NEAR else "NO",
             "measured in full": f"{self.exhaustive_s:.0f} s",
             "by the search": f"{self.search_s:.0f} s ({share:.0%})",
             f"at most {_SHARE:.0%}": "yes" if share <= _SHARE else "NO",
@@ -61,12 +59,12 @@ def run(models: tuple[str, ...] = MODELS, effort: str = "quick", write=print) ->
     found = [one for model in models if (one := compared(study.results, searching.timed, searching.same, model))]
     results = study.results
     write("\nThe search against measuring everything:")
-    _print([one.row for one in found], write)
+    write(lines([one.row for one in found]))
     write("\nThe winner of each model within the budget:")
-    _print(winners.table(results).to_dict("records"), write)
+    write(lines(winners.table(results).to_dict("records")))
     write(f"\nOver all models: {winners.geometric_mean(results) or 'no model has both a winner and a baseline'}")
     write("\nThe adaptive recipe against fp32 and against the uniform recipes:")
-    _print(adaptive_verdicts.verdicts(results).to_dict("records"), write)
+    write(lines(adaptive_verdicts.verdicts(results).to_dict("records")))
     write(tables.provenance(results))
     return found
 
@@ -95,8 +93,5 @@ def _seconds(attempt) -> float:
 def _study(models: tuple[str, ...], effort: str, search: bool, write) -> Study:
     choice = {"models": models, "recipes": _RECIPES, "runtimes": _RUNTIMES, "batch_sizes": (1,), "sweeps": (), "search": search or None}
     study = open_study("cpu", effort, write=write, **choice)
+    fetch_weights(study, write)
     return replace(study, folder=outputs_root() / ".bench" / "search")
-
-
-def _print(rows: list[dict], write) -> None:
-    write(pd.DataFrame(rows).to_string(index=False, max_colwidth=None) if rows else "nothing was timed")

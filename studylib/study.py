@@ -120,13 +120,13 @@ class Study:
         self.save()
 
     def measure(self, force: bool = False, smallest: bool = False, matrix: bool = True) -> None:
-        """Time every trial that passed the parity gate, or those of the ``smallest`` batch size alone.
+        """Time every trial that passed the parity gate, or the ``smallest`` alone: one query after the other, usual settings.
 
         ``force`` begins a new campaign and tries again what failed. ``matrix``: as in `evaluate`.
         """
         if force:
             self.save_plan(failures={})
-            self.results.forget_failed_evaluations()
+            self.results.forget_failures()
         self.evaluate(matrix=matrix)
         campaign = self.results.newest_campaign() + 1 if force else None
         chosen = {trial.id for trial in self.same if not smallest or self.is_smallest(trial)}
@@ -153,7 +153,8 @@ class Study:
         """Write what is planned, what is made, and how this run is; ``failures`` instead of those known before."""
         planned = {target["key"] for target in self.plan.targets}
         known = self.stock.failures() if failures is None else failures
-        failures = {key: reason for key, reason in known.items() if key in planned}
+        # A plan of chosen trials needs only part of what was made before them: what failed then is still known to fail.
+        failures = {key: reason for key, reason in known.items() if key in planned or self.plan.chosen is not None}
         made, described = self.stock.described(failures)
         left_out = self.narrowing.left_out(self.same)
         trials = [replace(trial, reason=left_out.get(trial.id, trial.reason)) for trial in self.trials]
@@ -230,7 +231,7 @@ class Study:
 
     def _look_at_the_machine(self, again: bool) -> None:
         """Before anything is timed: what speaks against this machine, and what it can do at most (kept; measured ``again`` if wished)."""
-        self.results.save_fitness([asdict(advice) for advice in self.fitness()])
+        self.results.save_fitness([asdict(advice) for advice in self.fitness()], again)
         where, limit = params.outputs_root() / ".peaks", self.params.settings.timeout_s
         found = peaks.of_host(self.host.id, self.threads, where, self.executor.run, limit, self.write, again=again)
         self.results.save_peaks({self.threads: found})

@@ -16,6 +16,7 @@ from studylib.wording import markdown as markdown
 
 # Notebooks show these tables as they are, and pandas would cut every reason after fifty characters.
 pd.set_option("display.max_colwidth", None)
+pd.set_option("display.float_format", digits)
 
 KEY = ["model", "runtime", "recipe", "batch"]
 _RECORDED = (
@@ -85,15 +86,19 @@ def artifacts(results: Results) -> pd.DataFrame:
 
 def quality(results: Results) -> pd.DataFrame:
     """Fidelity and accuracy of every artifact in its runtime, with the verdict of the parity gate."""
-    smallest = min((trial.batch_size for trial in results.compared()), default=1)
     rows = []
-    for trial in results.compared():
-        found = results.evaluation(trial.evaluation_id) if trial.evaluation_id else None
-        if found is None or trial.control or trial.sweep or trial.batch_size != smallest:
-            continue
+    for trial, found in evaluated(results):
         passed = "passed" if found["status"] == "ok" else f"{found['status']}: {found['reason']}"
         rows.append(key(trial) | {"parity": passed} | _quality_columns(trial, found))
     return frame(rows).drop(columns="batch")
+
+
+def evaluated(results: Results) -> list[tuple[Trial, dict]]:
+    """Each artifact in each runtime once, by its trial at the smallest batch size, with what its evaluation found."""
+    plan = [trial for trial in results.compared() if not trial.control and not trial.sweep and trial.evaluation_id]
+    smallest = min((trial.batch_size for trial in results.compared()), default=1)
+    found = [(trial, results.evaluation(trial.evaluation_id)) for trial in plan if trial.batch_size == smallest]
+    return [(trial, evaluation) for trial, evaluation in found if evaluation is not None]
 
 
 def latency(results: Results) -> pd.DataFrame:
@@ -250,8 +255,7 @@ def without_empty(frame: pd.DataFrame, column: str = "LoadGen") -> pd.DataFrame:
 
 def key(trial: Trial) -> dict:
     """The columns that name a trial in every table."""
-    recipe = f"{trial.recipe}{' (A/A)' if trial.control else ''}"
-    return {"model": trial.model, "runtime": trial.where, "recipe": recipe, "batch": trial.batch_size}
+    return {"model": trial.model, "runtime": trial.where, "recipe": f"{trial.recipe}{trial.setting}", "batch": trial.batch_size}
 
 
 def _quality_columns(trial: Trial, found: dict) -> dict:

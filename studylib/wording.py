@@ -62,5 +62,10 @@ def markdown(frame: pd.DataFrame) -> str:
     return "\n".join([cells(frame.columns), cells(["---"] * len(frame.columns)), *(cells(row) for row in frame.itertuples(index=False))])
 
 
+def lines(rows: list[dict]) -> str:
+    """A table as plain text for a terminal."""
+    return pd.DataFrame(rows).to_string(index=False, max_colwidth=None) if rows else "nothing was timed"
+
+
 def _cell(value) -> str:
     return digits(value) if isinstance(value, float) else str(value)

@@ -18,10 +18,12 @@ SETTINGS = replace(EFFORTS["smoke"], repetitions=3, min_values=20, min_duration_
 class FakeExecutor:
     """Answers every job at once and remembers it; ``steal`` gives the share stolen from each job in turn."""
 
-    def __init__(self, steal=(), fail=()):
-        self.jobs, self.steal, self.fail = [], list(steal), fail
+    def __init__(self, steal=(), fail=(), stopped_after=None):
+        self.jobs, self.steal, self.fail, self.stopped_after = [], list(steal), fail, stopped_after
 
     def __call__(self, job, timeout_s, on_line=None):
+        if len(self.jobs) == self.stopped_after:
+            raise KeyboardInterrupt
         self.jobs.append(job)
         if job["artifact"] in self.fail:
             raise TrialError("crash: the process was killed by SIGSEGV")
@@ -73,14 +75,8 @@ def test_every_repetition_is_recorded_and_nothing_is_repeated(bench):
 
 
 def test_an_interrupted_study_goes_on_where_it_stopped(bench):
-    class Interrupted(FakeExecutor):
-        def __call__(self, job, timeout_s, on_line=None):
-            if len(self.jobs) == 5:
-                raise KeyboardInterrupt
-            return super().__call__(job, timeout_s)
-
     with pytest.raises(KeyboardInterrupt):
-        bench(Interrupted()).measure(TRIALS)
+        bench(FakeExecutor(stopped_after=5)).measure(TRIALS)
     execute = FakeExecutor()
     assert bench(execute).measure(TRIALS) == 7
     assert len(execute.jobs) == 7
@@ -135,14 +131,8 @@ def test_one_repetition_is_tried_three_times_at_most(bench):
 
 
 def test_a_run_that_was_stopped_goes_on_with_what_is_left_of_its_budget(bench):
-    class Stopped(FakeExecutor):
-        def __call__(self, job, timeout_s, on_line=None):
-            if len(self.jobs) == 2:
-                raise KeyboardInterrupt
-            return super().__call__(job, timeout_s)
-
     with pytest.raises(KeyboardInterrupt):
-        bench(Stopped(steal=[0.9] * 9)).measure(TRIALS[:1])
+        bench(FakeExecutor(steal=[0.9] * 9, stopped_after=2)).measure(TRIALS[:1])
     execute = FakeExecutor(steal=[0.9] * 100)
     again = bench(execute)
     # One of two repeats was made: the disturbed repetition waits for its third attempt, the others for their first.

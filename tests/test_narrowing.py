@@ -14,11 +14,14 @@ from studylib.results import Results
 def narrowing(tmp_path):
     """Function: (narrowing, trials) where a query of each batch takes so many ns, or fails; ``taken`` lists the looks."""
 
-    def make(times: dict):
+    def make(times: dict, stopped_at: int = 0):
         results, taken = Results(tmp_path / "cpu"), []
         trials = [trial(batch_size=size, scenario="offline" if size > 1 else "single_stream", sweep="batch" * (size > 1)) for size in times]
 
         def glance(one):
+            if one.batch_size == stopped_at and one.batch_size not in taken:
+                taken.append(one.batch_size)
+                raise KeyboardInterrupt
             taken.append(one.batch_size)
             found = times[one.batch_size]
             return {"reason": found} if isinstance(found, str) else {"samples_per_s": 1e9 * one.batch_size / found, "n": 11}
@@ -45,6 +48,26 @@ def test_a_failure_ends_them_with_its_reason(narrowing):
     it.look(trials)
     assert taken == [1, 8]
     assert it.left_out(trials) == {trials[2].id: "cut short: at batch 8 already: out of memory: MemoryError"}
+
+
+def test_force_forgets_looks_that_failed(narrowing):
+    it, trials, taken = narrowing({1: 1e6, 8: "timeout", 16: 9e6})
+    it.look(trials)
+    it.bench.results.forget_failures()
+    assert it.left_out(trials) == {}
+    it.look(trials)
+    assert taken == [1, 8, 8]
+
+
+def test_looks_that_were_interrupted_go_on(narrowing):
+    it, trials, taken = narrowing({1: 1e6, 8: 4e6, 16: 7e6}, stopped_at=8)
+    with pytest.raises(KeyboardInterrupt):
+        it.look(trials)
+    assert not it.is_over(trials)
+    it.look(trials)
+    assert taken == [1, 8, 8, 16]
+    assert it.left_out(trials) == {}
+    assert it.is_over(trials)
 
 
 def test_the_plain_comparison_holds_no_sweep_and_no_other_scenario():

@@ -2,10 +2,12 @@
 
 import pytest
 
-from studylib import optimization
+from studylib import hardware, optimization
+from studylib.errors import InputError
 from studylib.measure import Bench
 from studylib.opening import open_study
 
+pytestmark = pytest.mark.skipif(hardware.probe().threads < 2, reason="sessions beside each other need two threads")
 CHOICE = {
     "models": ("mnist_cnn",),
     "runtimes": ("onnxruntime",),
@@ -74,11 +76,17 @@ def test_a_step_that_brings_nothing_is_shown_and_left(looks):
 def test_steps_without_a_candidate_say_why(looks):
     one, _ = looks(lambda trial: 0 if trial.batch_size > 1 else 1, recipes=("fp32",), runtimes=("tensorflow",))
     assert [(step.trial, step.why) for step in one.steps] == [
-        (None, "no recipe of this study keeps the budget in this runtime"),
+        (None, "no other recipe of this study runs here and keeps the budget"),
         (None, "every candidate failed in a first look"),
         (None, "this runtime has no sessions beside each other, or there is one thread or one sample"),
         (None, "this runtime has no settings of its memory"),
     ]
+
+
+def test_without_fp32_there_is_no_path():
+    study = _study(recipes=("static_wi8_ai8",))
+    with pytest.raises(InputError, match="A path starts from fp32, and none can be timed here"):
+        optimization.path(study)
 
 
 def test_a_path_is_measured_tabled_and_not_measured_twice(mnist):

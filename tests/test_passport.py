@@ -96,6 +96,16 @@ def test_advice_that_was_given_stands_with_its_remedy(told):
     assert table["what to do"]["before the run: it runs on battery"] == "plug it in"
 
 
+def test_advice_stays_until_all_is_measured_again(recorded):
+    results = recorded()
+    battery, busy = ({"cause": cause, "remedy": "r"} for cause in ("it runs on battery", "it is busy"))
+    results.save_fitness([battery])
+    results.save_fitness([busy])
+    assert results.fitness() == [battery, busy]
+    results.save_fitness([busy], again=True)
+    assert results.fitness() == [busy]
+
+
 def test_a_governor_that_changed_is_a_finding(told):
     results, _ = told()
     changed = QUIET | {"governor": "powersave", "frequency_min_hz": 1e9, "frequency_max_hz": 3e9}

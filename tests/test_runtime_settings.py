@@ -24,7 +24,7 @@ def _path(mnist, runtime):
 
 @pytest.mark.parametrize(("name", "setting", "value"), CASES)
 def test_every_allowed_value_opens_and_answers_as_the_source_does(mnist, name, setting, value):
-    session = RUNTIMES[name].load(_path(mnist, name), Options(threads=2, settings={setting: value}))
+    session = RUNTIMES[name].load(_path(mnist, name), Options(threads=8, settings={setting: value}))
     samples = samples_of(mnist)
     found = np.concatenate([only(session.run(samples.batch(index, 1))) for index in range(4)])
     assert np.allclose(found, reference_of(mnist)[:4], atol=1e-4)

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from conftest import run_facts, trial
 
-from studylib import runtimes
+from studylib import arrays, hardware, resource_tables, runtimes, tables, worker
 from studylib.errors import StudyError
+from studylib.results import Results
 from studylib.runtimes import RUNTIMES, Options, Session, onnxruntime
 from studylib.runtimes.base import Parallel
 
@@ -103,9 +105,36 @@ def test_what_computes_decides(nodes, reason):
     assert (found or "").startswith(reason or "") if reason else found is None
 
 
-def test_providers_that_this_build_lacks_are_named(monkeypatch):
-    from studylib import hardware
+@pytest.mark.parametrize("provider", ["xnnpack", "coreml", "nnapi"])
+def test_a_built_in_provider_is_there_when_the_build_says_so(monkeypatch, provider):
+    import onnxruntime as package
 
-    host = hardware.probe()
-    for provider in ("xnnpack", "coreml", "nnapi", "cuda"):
-        assert RUNTIME.why_not(provider, host).startswith("this build of ONNX Runtime")
+    host, name = hardware.probe(), onnxruntime._PROVIDERS[provider]
+    monkeypatch.setattr(package, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert RUNTIME.why_not(provider, host) == f"this build of ONNX Runtime ({RUNTIME.version}) has no {name}"
+    monkeypatch.setattr(package, "get_available_providers", lambda: [name, "CPUExecutionProvider"])
+    assert RUNTIME.why_not(provider, host) is None
+
+
+def test_an_accelerator_that_is_none_gives_an_invalid_row(tiny, monkeypatch, tmp_path):
+    """The whole way: the worker's evaluation, what is kept of it, the trial's status, and the tables."""
+    monkeypatch.setitem(onnxruntime._PROVIDERS, "azure", "AzureExecutionProvider")
+    answers = np.stack([tiny.session.run(tiny.samples.batch(index, 1))["x4"] for index in range(12)])
+    arrays.save(tmp_path / "reference", {"x4": answers})
+    job = {
+        "runtime": "onnxruntime", "provider": "azure", "threads": 1, "options": "", "artifact": str(tiny.path), "spawned_ns": 0,
+        "samples": str(tiny.samples.save(tmp_path / "samples")), "reference": str(tmp_path / "reference"), "precision": "fp32",
+        "version": str(tmp_path / "reference"), "independent": True, "task": "other", "data": "synthetic",
+    }  # fmt: skip
+    found = worker.evaluate(job)
+    assert found["status"] == "invalid"
+    results, of = Results(tmp_path / "cpu"), trial(provider="azure")
+    results.save_plan([of], run_facts(), [])
+    results.record_evaluation(of.evaluation_id, found)
+    assert results.status(of) == ("invalid", found["reason"])
+    assert tables.quality(results).parity[0].startswith("invalid: fell back: 4 of 4 nodes that compute (MatMul)")
+    (row,) = resource_tables.placements(results).to_dict("records")
+    assert (row["asked for"], row["ran on"], row["nodes"], row["kinds"]) == ("azure", "CPUExecutionProvider", 4, "MatMul 4")
+    results.forget_failures()
+    assert results.evaluation(of.evaluation_id) is None
+    assert worker.evaluate(job | {"provider": "cpu"})["status"] == "ok"

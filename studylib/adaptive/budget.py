@@ -66,7 +66,10 @@ class Limit:
         return self.loss is not None and found.lost > self.most_lost(round(found.answers / share))
 
     def most_lost(self, answers: int) -> int:
-        """How many of ``answers`` may be lost so that the true loss keeps the budget with 95 % confidence; none where they are too few."""
+        """How many of ``answers`` may be lost so that one candidate's true loss keeps the budget with 95 % confidence.
+
+        Answers count as independent. None where even that does not carry the confidence: fewer than 299 for one point.
+        """
         from scipy.stats import binom
 
         return int(max(0, np.searchsorted(binom.cdf(np.arange(answers + 1), answers, self.loss), _CHANCE, side="right") - 1))
@@ -77,7 +80,8 @@ class Limit:
     def words(self, answers: int) -> str:
         parts = []
         if self.loss is not None:
-            most = f"at most {self.most_lost(answers)} of {answers} held-back answers lost"
+            few = " (too few answers to be sure of the budget)" if (1 - self.loss) ** answers > _CHANCE else ""
+            most = f"at most {self.most_lost(answers)} of {answers} held-back answers lost{few}"
             parts.append(f"at most {100 * self.loss:g} points of {self.measure}, as a margin {most}")
         if self.sqnr_db is not None:
             parts.append(f"at least {self.sqnr_db:g} dB SQNR, also at the low end of its 95 % interval over held-back samples")

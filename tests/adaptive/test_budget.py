@@ -35,7 +35,7 @@ def test_which_part_of_a_budget_applies():
         limit(Budget(None, None), labels, "classification")
 
 
-def test_the_margin_makes_the_budget_nearly_certain_and_gains_do_not_count():
+def test_so_few_may_be_lost_that_the_budget_is_likely_and_gains_do_not_count():
     allowed = limit(Budget(0.01), np.zeros(1), "classification")
     assert allowed.holds(Judgement(40, 39, 0.01, 4, 400)) and not allowed.holds_safely(Judgement(40, 39, 0.01, 4, 400))
     # One of 473 lost: were it truly one point, one or none would be seen in 5 of 100 searches.
@@ -43,6 +43,8 @@ def test_the_margin_makes_the_budget_nearly_certain_and_gains_do_not_count():
     assert allowed.holds_safely(Judgement(40, 39, -0.01, 1, 473)) and not allowed.holds_safely(Judgement(40, 39, -0.01, 2, 473))
     assert [limit(Budget(loss), np.zeros(1), "classification").most_lost(400) for loss in (0, 0.05)] == [0, 12]
     assert "at most 1 points of accuracy, as a margin at most 4 of 1000 held-back answers lost" in allowed.words(1000)
+    assert allowed.words(1000).endswith("lost")
+    assert allowed.words(298).endswith("at most 0 of 298 held-back answers lost (too few answers to be sure of the budget)")
 
 
 def test_a_part_of_the_samples_can_be_enough_to_know():

@@ -44,6 +44,16 @@ def _answer(job, facts=None):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("scenario", "batch_size"), [("single_stream", 1), ("multi_stream", 4), ("offline", 4), ("server", 1)])
+def test_a_look_tells_samples_per_second_of_every_scenario(bench, recording, scenario, batch_size):
+    path, samples = recording("session", values_ns=[10**6])
+    of = trial(runtime="replay", format="replay", scenario=scenario, batch_size=batch_size, artifact_key="model")
+    found = bench(paths={"model": path, "samples": samples}).glance(of)
+    assert found["samples_per_s"] == pytest.approx(1000 * batch_size)
+    assert found["n"] >= 11
+    assert 0 < found["seconds"] < 60
+
+
 @needs_loadgen
 @pytest.mark.parametrize(("scenario", "batch_size"), [("single_stream", 1), ("multi_stream", 4), ("offline", 4), ("server", 1)])
 def test_a_repetition_by_loadgen_is_recorded_with_its_facts(bench, recording, scenario, batch_size):
