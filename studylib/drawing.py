@@ -13,7 +13,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from studylib import tables
+from studylib import stats, tables
 from studylib.artifact import write_bytes
 from studylib.results import Results
 
@@ -87,6 +87,27 @@ def beside(columns: int):
     """A figure of panels beside one another."""
     figure = Figure(figsize=(1.2 + 3.3 * columns, 3.2), layout="constrained")
     return figure, np.atleast_1d(figure.subplots(1, columns))
+
+
+# What `box` draws, in words.
+BOXES = (
+    "Boxes are the middle half of all values, whiskers the 5th and 95th percentile, each repetition weighing the same; "
+    "each dot is the median of one repetition (one fresh process)."
+)
+
+
+def box(axes, position: int, found: list, colour) -> None:
+    """All values of a trial's measurements ``found``, in ms, as one box at ``position``."""
+    groups = [np.array(measurement.values_ns) / 1e6 for measurement in found]
+    p5, p25, p50, p75, p95 = (stats.weighted_percentile(groups, percentile) for percentile in (5, 25, 50, 75, 95))
+    box = {"whislo": p5, "q1": p25, "med": p50, "q3": p75, "whishi": p95, "fliers": []}
+    axes.bxp(
+        [box], positions=[position], orientation="horizontal", widths=0.55, showfliers=False, patch_artist=True, manage_ticks=False,
+        boxprops={"facecolor": (*colour[:3], 0.35), "edgecolor": colour}, medianprops={"color": colour, "linewidth": 2},
+        whiskerprops={"color": colour}, capprops={"color": colour},
+    )  # fmt: skip
+    medians = [np.median(measurement.values_ns) / 1e6 for measurement in found]
+    axes.plot(medians, [position] * len(medians), "o", markersize=3, color="black", alpha=0.6, zorder=3)
 
 
 def plain_log_ticks(axes, which: str = "x") -> None:

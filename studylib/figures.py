@@ -2,9 +2,7 @@
 
 import json
 
-import numpy as np
-
-from studylib import compare, drawing, stats, tables
+from studylib import compare, drawing, tables
 from studylib.artifact import write_text
 from studylib.compression_figures import sensitivities, trade_off
 from studylib.drawing import show as show
@@ -12,6 +10,7 @@ from studylib.format_figures import contents, matrix
 from studylib.precision_figures import precisions
 from studylib.results import Results
 from studylib.roofline_figures import roofline
+from studylib.scenario_figures import scenarios
 from studylib.swept import batches
 
 _VERDICT_COLOURS = {"faster": "#0173b2", "slower": "#d55e00", "cannot tell": "#767676"}
@@ -19,7 +18,7 @@ _VERDICT_COLOURS = {"faster": "#0173b2", "slower": "#d55e00", "cannot tell": "#7
 
 def draw_all(results: Results) -> list[drawing.Drawn]:
     """Draw and save every figure for which there are numbers; returns what was saved, in reading order."""
-    every = (trade_off, speed_ups, roofline, distributions, sizes, sensitivities, precisions, batches, matrix, contents)
+    every = (trade_off, speed_ups, roofline, distributions, scenarios, sizes, sensitivities, precisions, batches, matrix, contents)
     drawn = [made for draw in every if (made := drawing.save(results, *draw(results)))]
     drawing.remove_others(results.folder / "figures", drawn)
     write_text(results.folder / "figures" / "figures.json", json.dumps([made.__dict__ for made in drawn], indent=1))
@@ -68,7 +67,7 @@ def distributions(results: Results):
         for axes, panel in zip(axes_list, panels, strict=True):
             part = [(trial, found) for trial, found in measured if (trial.model, trial.batch_size) == panel]
             for position, (trial, found) in enumerate(reversed(part)):
-                _box(axes, position, found, colours[trial.runtime])
+                drawing.box(axes, position, found, colours[trial.runtime])
             axes.set_yticks(range(len(part)), [trial.label for trial, _ in reversed(part)], fontsize=8)
             axes.set(xscale="log", title=f"{panel[0]}, batch {panel[1]}", ylim=(-0.6, len(part) - 0.4))
             drawing.plain_log_ticks(axes)
@@ -76,11 +75,7 @@ def distributions(results: Results):
         axes_list[-1].set_xlabel("latency of one query, ms (log)")
     count = sum(len(m.values_ns) for _, found in measured for m in found)
     alt = f"Box plots of {count} measured values of {len(measured)} trials; the latency table gives their percentiles."
-    caption = (
-        "Boxes are the middle half of all values, whiskers the 5th and 95th percentile, each repetition weighing the same; "
-        "each dot is the median of one repetition (one fresh process)."
-    )
-    return figure, "latency", title, caption, alt
+    return figure, "latency", title, drawing.BOXES, alt
 
 
 def sizes(results: Results):
@@ -134,16 +129,3 @@ def _forest(axes, part: list) -> None:
     axes.set_xlim(low, high * (high / low) ** 0.3)
     drawing.plain_log_ticks(axes)
     axes.grid(axis="y", visible=False)
-
-
-def _box(axes, position: int, found: list, colour) -> None:
-    groups = [np.array(measurement.values_ns) / 1e6 for measurement in found]
-    p5, p25, p50, p75, p95 = (stats.weighted_percentile(groups, percentile) for percentile in (5, 25, 50, 75, 95))
-    box = {"whislo": p5, "q1": p25, "med": p50, "q3": p75, "whishi": p95, "fliers": []}
-    axes.bxp(
-        [box], positions=[position], orientation="horizontal", widths=0.55, showfliers=False, patch_artist=True, manage_ticks=False,
-        boxprops={"facecolor": (*colour[:3], 0.35), "edgecolor": colour}, medianprops={"color": colour, "linewidth": 2},
-        whiskerprops={"color": colour}, capprops={"color": colour},
-    )  # fmt: skip
-    medians = [np.median(measurement.values_ns) / 1e6 for measurement in found]
-    axes.plot(medians, [position] * len(medians), "o", markersize=3, color="black", alpha=0.6, zorder=3)

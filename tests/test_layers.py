@@ -75,6 +75,7 @@ LAYERS = (
         "precision_figures",
         "swept",
         "roofline_figures",
+        "scenario_figures",
         "figures",
         "report",
         "notebooks",

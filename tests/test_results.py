@@ -138,7 +138,7 @@ def test_an_unreadable_plan_says_what_to_do(tmp_path):
 def test_failed_evaluations_can_be_forgotten_and_passed_ones_stay(recorded):
     results = recorded()
     results.record_evaluation("evaluation-fast", {"status": "failed", "reason": "crash"})
-    results.forget_failed_evaluations()
+    results.forget_failures()
     assert results.evaluation("evaluation-fast") is None
     assert results.evaluation("evaluation-slow")["status"] == "ok"
 

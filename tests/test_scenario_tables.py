@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import measurement, run_facts, trial
 
-from studylib import rows, scenario_tables, tables
+from studylib import drawing, rows, scenario_figures, scenario_tables, tables
 from studylib.results import Results
 from studylib.scenarios import Facts
 
@@ -140,3 +140,21 @@ def test_records_of_older_versions_have_no_facts_and_stay_readable(tmp_path):
     write_sealed(tmp_path / "old.json", old)
     assert read_measurement(tmp_path / "old.json").scenario_facts == {}
     assert rows.loadgen_verdict([read_measurement(tmp_path / "old.json")]) == ""
+
+
+def test_the_figure_shows_each_scenario_with_its_bound_and_what_loadgen_said(results):
+    figure, name, _, caption, alt = scenario_figures.scenarios(results)
+    assert name == "scenarios"
+    assert [axes.get_title() for axes in figure.axes] == ["mnist_cnn, server", "mnist_cnn, multi_stream", "speech, streaming"]
+    server = figure.axes[0]
+    assert [label.get_text() for label in server.get_yticklabels()] == ["onnxruntime fp32, 91.5 queries/s (LoadGen: invalid)"]
+    assert [text.get_text() for text in server.get_legend().get_texts()] == ["bound 100 ms"]
+    assert figure.axes[1].get_legend() is None
+    assert scenario_tables.NOTE in caption
+    assert "speech onnxruntime fp32 streaming: median 0.1" in alt
+    drawing.save(results, figure, name, "t", caption, alt)
+    assert (results.folder / "figures" / "scenarios.png").stat().st_size > 10_000
+
+
+def test_without_another_scenario_there_is_no_figure(recorded):
+    assert scenario_figures.scenarios(recorded())[0] is None
