@@ -11,6 +11,7 @@ from studylib import (
     advice,
     compare,
     compression,
+    contenders,
     drawing,
     figures,
     formats,
@@ -85,8 +86,12 @@ def summary(results: Results) -> list[str]:
     incomplete = tables.incomplete(results)
     if incomplete:
         sentences.append(f"{incomplete} Run `{run['command']}` to go on.")
+    most = adaptive_verdicts.budget_of(results)
+    timed = contenders.contenders(results)
+    over = {(one.trial.model, one.trial.label) for one in timed if adaptive_verdicts.lost(one).within(most) is False}
     for row in tables.winners(results).to_dict("records"):
         sentence = f"{row['model']}, batch {row['batch']}: the fastest is {row['fastest']}, median {row['p50_ms']} ms, {row['quality']}"
+        sentence += ", which is over the accuracy budget" if (row["model"], row["fastest"]) in over else ""
         close = row["cannot be told from it"]
         sentences.append(sentence + (f"; it cannot be told from {close}." if close else "."))
     sentences += scenario_tables.sentences(results)
@@ -97,7 +102,7 @@ def summary(results: Results) -> list[str]:
             sentences.append(f"{which}: a trial against itself reads {reading}; so much this run reads where there is no difference.")
     mean = winners.geometric_mean(results)
     sentences += [f"Winners within the accuracy budget: {mean.words}."] if mean and len(mean.baselines) > 1 else []
-    sentences += [one.headline for one in advice.advise(results, adaptive_verdicts.budget_of(results))]
+    sentences += [one.headline for one in advice.advise(results, most)]
     missing = tables.not_measured(results)
     if len(missing):
         counts = ", ".join(f"{count} {status}" for status, count in missing.status.value_counts().items())

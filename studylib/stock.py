@@ -10,6 +10,7 @@ from studylib import params
 from studylib.artifact import Artifact, Store, remove_leftovers, write_bytes
 from studylib.errors import ArtifactError, InputError
 from studylib.measure import make_artifacts
+from studylib.own import facts_of
 from studylib.plan import Plan
 from studylib.recipes import split_recipe
 from studylib.recipes.retrained import KILLED
@@ -46,16 +47,20 @@ class Stock:
         remove_leftovers(self.store.folder)
         limit = self.plan.params.settings.timeout_s
         failures = make_artifacts(targets, self._final_failures(), self.store.folder, self.execute, self._look, limit, self.write)
-        for origin in self.plan.origins.values():
+        for name, origin in self.plan.origins.items():
             # Without samples or reference outputs the source itself cannot be judged: its own rows say why.
             reason = next((failures[origin[name]] for name in ("source", "samples", "reference") if origin[name] in failures), None)
             if reason:
                 failures[origin["source"]] = reason
             for base, version in origin["versions"].items():
                 if version["reference"] in failures:
-                    ours = [t["key"] for t in self.plan.targets if t["kind"] == "recipe" and split_recipe(t["recipe"])[0] == base]
-                    failures |= dict.fromkeys(ours, failures[version["reference"]])
+                    failures |= dict.fromkeys(self._made_of(name, base), failures[version["reference"]])
         return failures
+
+    def _made_of(self, model: str, base: str) -> list[str]:
+        """The keys of all that is made of one model's retrained version."""
+        recipes = [t for t in self.plan.targets if t["kind"] == "recipe" and t["model"] == facts_of(self.plan.models[model])]
+        return [target["key"] for target in recipes if split_recipe(target["recipe"])[0] == base]
 
     def failures(self) -> dict[str, str]:
         """Artifacts that could not be made, with the reason."""

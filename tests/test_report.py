@@ -202,3 +202,12 @@ def test_notebooks_show_a_reason_to_its_end(recorded):
     plan[-1]["reason"] = "no path, since " + "one thing leads to another and " * 10 + "that is all"
     (results.folder / "plan.json").write_text(json.dumps(plan))
     assert "that is all" in tables.not_measured(results)._repr_html_()
+
+
+def test_a_fastest_that_answers_wrongly_is_said_to_be_over_the_budget(variants):
+    slow, wrong = (200_000, {"Conv": 3}, 100, 90.0, {}), (50_000, {"Conv": 3}, 40, 3.0, {})
+    sentences = report.summary(variants({"fp32": slow, "dynamic_wi8_afp32": wrong}))
+    (fastest,) = [sentence for sentence in sentences if "the fastest is" in sentence]
+    assert fastest.startswith("mnist_cnn, batch 1: the fastest is onnxruntime dynamic_wi8_afp32")
+    assert fastest.endswith(", which is over the accuracy budget.")
+    assert "over the" not in report.summary(variants({"fp32": slow, "dynamic_wi8_afp32": (50_000, {"Conv": 3}, 100, 60.0, {})}))[0]

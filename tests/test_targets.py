@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from studylib import artifact, targets
+from studylib import artifact, stock, targets
 from studylib.opening import open_study
 from studylib.params import EFFORTS
 from studylib.recipes import RETRAINED
@@ -93,6 +93,21 @@ def test_a_killed_training_is_tried_again_and_a_refused_one_is_not(monkeypatch):
     known = {"a": f"{KILLED} 9: epoch 2 of 3", "b": "qat: the layer x has no way to be quantized"}
     monkeypatch.setattr(type(study.stock), "failures", lambda self: known)
     assert set(study.stock._final_failures()) == {"b"}
+
+
+def test_a_version_that_cannot_be_trained_costs_that_model_alone(monkeypatch):
+    """Two models; one of them has no labels for a student: the other one's student is made."""
+    study = open_study(
+        "cpu", "smoke", models=("mnist_cnn", "efficientnet_lite0"), recipes=("fp32", "student_half"), write=lambda line: None
+    )
+    reason, broken = "no labels", study.plan.origins["efficientnet_lite0"]["versions"]["student_half"]["reference"]
+    monkeypatch.setattr(stock, "make_artifacts", lambda *rest: {broken: reason})
+    failures = study.stock.make(study.plan.targets)
+    wrong = {trial.artifact_key for trial in study.trials if trial.model == "efficientnet_lite0" and trial.recipe == "student_half"} - {""}
+    right = {trial.artifact_key for trial in study.trials if trial.artifact_key} - wrong
+    assert wrong
+    assert wrong <= set(failures)
+    assert not right & set(failures)
 
 
 def test_only_the_points_of_a_sweep_name_one():
