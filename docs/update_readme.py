@@ -3,10 +3,12 @@
 import re
 import shutil
 
-from studylib import compression, params, report, tables
+from studylib import adaptive_verdicts, compression, params, report, tables, winners
 
 BEGIN, END = "<!-- generated: begin (make readme) -->", "<!-- generated: end -->"
-FIGURES = ("trade-off", "speed-up", "formats")
+FIGURES = ("trade-off", "roofline", "formats")
+# Columns of the table of techniques that a reader of the front page needs; the report has all.
+COLUMNS = ["model", "runtime", "recipe", "times smaller", "gzip_kb", "quality", "change", "p50_ms", "against fp32", "front", "status"]
 
 
 def main() -> None:
@@ -28,10 +30,11 @@ def content(results, drawn: dict) -> list[str]:
     run = results.run()
     pictures = [f"![{drawn[name].alt}](docs/figures/{name}.png)\n\n*{drawn[name].title}. {drawn[name].caption}*" for name in FIGURES]
     command = f"`{run['command']}`. {tables.provenance(results)}"
-    ratios = tables.speed_ups(results).query("batch == batch.min()")
     found = "\n".join(f"- {sentence}" for sentence in report.summary(results))
-    techniques = tables.markdown(compression.techniques(results))
-    return [command, found, *pictures, techniques, tables.markdown(ratios.drop(columns=["batch", "caveat"]))]
+    techniques = tables.markdown(compression.techniques(results)[COLUMNS])
+    folded = f"<details>\n<summary>Every technique of this run</summary>\n\n{techniques}\n\n</details>"
+    adaptive = tables.markdown(adaptive_verdicts.verdicts(results))
+    return [command, found, *pictures, tables.markdown(winners.table(results)), adaptive, folded]
 
 
 if __name__ == "__main__":
