@@ -110,7 +110,7 @@ def _by_round(measurements: list[Measurement]) -> dict[tuple[int, int], Measurem
 
 
 def _medians(measurements) -> np.ndarray:
-    return np.array([float(np.median(measurement.values_ns)) for measurement in measurements])
+    return np.array([measurement.median_ns for measurement in measurements], float)
 
 
 def _together(first: Measurement, second: Measurement) -> bool:

@@ -78,14 +78,14 @@ class Variant:
         """Whether one answer tells nothing of the next: only then intervals and p values of shares mean anything."""
         return bool(self.evaluation.get("independent")) and len(self.evaluation.get(self.measure, ())) == self.evaluation.get("n")
 
-    @property
+    @cached_property
     def quality(self) -> float:
         """In percent (accuracy, agreement) or dB (SQNR); NaN before it was evaluated."""
         if self.measure == "sqnr":
             return float(self.evaluation.get("sqnr", np.nan))
         return 100 * float(np.mean(self.evaluation[self.measure]))
 
-    @property
+    @cached_property
     def ms(self) -> float:
         """The typical latency of a query in milliseconds; NaN where it was not timed."""
         found = self.results.measurements(self.trial.id)
@@ -115,7 +115,9 @@ def front(found: list[Variant]) -> set[str]:
     Beaten is who is slower by the verdict of the interleaved comparison and no better, or no faster and worse beyond chance.
     """
     timed = [variant for variant in found if not np.isnan(variant.ms) and not np.isnan(variant.quality)]
-    return {one.trial.id for one in timed if not any(_dominates(other, one) for other in timed)}
+    panels = {(one.trial.model, one.trial.batch_size): one.results for one in timed}
+    floors = {panel: compare.noise_floor(results, *panel) for panel, results in panels.items()}
+    return {one.trial.id for one in timed if not any(_dominates(other, one, floors) for other in timed)}
 
 
 def techniques(results: Results) -> pd.DataFrame:
@@ -188,20 +190,23 @@ def speed_text(found: compare.SpeedUp | None, results: Results) -> str:
 
 def judged(found: compare.SpeedUp, results: Results) -> str:
     """The verdict of a comparison, which a ratio within this run's noise floor does not carry."""
+    return _beyond(found, compare.noise_floor(results, found.contender.model, found.contender.batch_size))
+
+
+def _beyond(found: compare.SpeedUp, floor: float | None) -> str:
     verdict, ratio = found.comparison.verdict, found.comparison.ratio
-    floor = compare.noise_floor(results, found.contender.model, found.contender.batch_size)
     if verdict == "cannot tell" or floor is None or max(ratio, 1 / ratio) > floor:
         return verdict
     return f"cannot tell: within this run's noise [{tables.digits(1 / floor)}, {tables.digits(floor)}]"
 
 
-def _dominates(other: Variant, one: Variant) -> bool:
+def _dominates(other: Variant, one: Variant, floors: dict) -> bool:
     if other is one or other.trial.model != one.trial.model or other.measure != one.measure:
         return False
     if other.quality < one.quality or other.ms > one.ms:
         return False
-    faster = judged(compare.speed_up(one.trial, other.trial, one.results), one.results) == "faster"
-    return faster or _better(other, one)
+    floor = floors[other.trial.model, other.trial.batch_size]
+    return _beyond(compare.speed_up(one.trial, other.trial, one.results), floor) == "faster" or _better(other, one)
 
 
 def _better(other: Variant, one: Variant) -> bool:

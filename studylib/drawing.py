@@ -106,7 +106,7 @@ def box(axes, position: int, found: list, colour) -> None:
         boxprops={"facecolor": (*colour[:3], 0.35), "edgecolor": colour}, medianprops={"color": colour, "linewidth": 2},
         whiskerprops={"color": colour}, capprops={"color": colour},
     )  # fmt: skip
-    medians = [np.median(measurement.values_ns) / 1e6 for measurement in found]
+    medians = [measurement.median_ns / 1e6 for measurement in found]
     axes.plot(medians, [position] * len(medians), "o", markersize=3, color="black", alpha=0.6, zorder=3)
 
 

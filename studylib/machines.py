@@ -130,7 +130,7 @@ def _row(one: Machine, trial: Trial, other: Machine, its: Trial) -> dict:
     reason = why_not(other, its, one, trial)
     if reason:
         return row | {"ratio": "–", "verdict": f"not comparable: {reason}"}
-    logs = [np.log([np.median(m.values_ns) for m in side.results.measurements(t.id)]) for side, t in sides]
+    logs = [np.log([m.median_ns for m in side.results.measurements(t.id)]) for side, t in sides]
     found = stats.combined_means(logs, [1, -1])
     ratio, low, high = (None if bound is None else float(np.exp(bound)) for bound in (found.value, found.low, found.high))
     text = f"{digits(ratio)}x" + (" (no interval)" if low is None else f" [{digits(low)}, {digits(high)}]")

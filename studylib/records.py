@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import statistics
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -104,6 +105,11 @@ class Measurement:
     disturbances: dict = field(default_factory=dict)
     energy: dict = field(default_factory=dict)
     scenario_facts: dict = field(default_factory=dict)
+
+    @cached_property
+    def median_ns(self) -> float:
+        """The median of its values: what comparisons pair. Computed once, since every trial is compared with many."""
+        return statistics.median(self.values_ns)
 
     @property
     def file_name(self) -> str:

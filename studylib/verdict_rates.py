@@ -39,7 +39,7 @@ def run(twins: int = _TWINS, write=print) -> dict[str, Rates]:
     trial = study.timed[0]
     same = [replace(trial, conditions=f"{trial.conditions}-{number}") for number in range(twins)]
     study.bench.measure(same, study.results.newest_campaign() + 1)
-    medians = np.array([[np.median(one.values_ns) for one in study.results.measurements(twin.id)] for twin in same])
+    medians = np.array([[one.median_ns for one in study.results.measurements(twin.id)] for twin in same])
     pairs = [(medians[first], medians[second]) for first, second in combinations(range(twins), 2)]
     found = {"real noise": rates(pairs), "replayed noise": rates(replayed(pairs, _REPLAYS, SEED))}
     for what, one in found.items():
