@@ -55,16 +55,11 @@ def _interrupt(*_) -> None:
 
 def study(options: argparse.Namespace) -> None:
     """Convert, compress, measure and report."""
-    from studylib import hardware, report
+    from studylib import report
     from studylib.notebooks import Runner
-    from studylib.opening import fetch_weights
 
     begun, console = time.monotonic(), Console()
-    planned = _open(options, console.line)
-    fetch_weights(planned, console.line)
-    if options.strict:
-        hardware.require_native(planned.params.hardware, planned.host)
-    planned.check_writable()
+    planned = _ready(options, console.line)
     with only_one(planned.folder.parent):
         _announce(planned)
         runner = Runner(planned, console.line)
@@ -81,11 +76,7 @@ def study(options: argparse.Namespace) -> None:
 
 def plan(options: argparse.Namespace) -> None:
     """Print what a study would do; runs nothing."""
-    from studylib import hardware
-
     planned = _open(options, print)
-    if options.strict:
-        hardware.require_native(planned.params.hardware, planned.host)
     _announce(planned)
     repetitions = planned.params.settings.repetitions
     for trial in planned.trials:
@@ -112,16 +103,11 @@ def advise(options: argparse.Namespace) -> None:
 
 def path(options: argparse.Namespace) -> None:
     """Quantize, then batch, then sessions beside each other, then memory settings: what each step brings."""
-    from studylib import hardware, optimization, tables
-    from studylib.opening import fetch_weights
+    from studylib import optimization, tables
 
     console = Console()
     recipes = tuple(dict.fromkeys(("fp32", *(arguments.names(options.recipe) or optimization.RECIPES))))
-    planned = _open(options, console.line, sweeps=(), batch_sizes=(1,), recipes=recipes)
-    fetch_weights(planned, console.line)
-    if options.strict:
-        hardware.require_native(planned.params.hardware, planned.host)
-    planned.check_writable()
+    planned = _ready(options, console.line, sweeps=(), batch_sizes=(1,), recipes=recipes)
     with only_one(planned.folder.parent):
         _announce(planned)
         told = optimization.path(planned, options.force)
@@ -156,9 +142,24 @@ def bench(options: argparse.Namespace) -> None:
 
 
 def _open(options: argparse.Namespace, write, **choice):
+    """The study that the options ask for; with STRICT=1 only on the declared hardware."""
+    from studylib import hardware
     from studylib.opening import open_study
 
-    return open_study(options.hw, options.effort, write=write, **arguments.choice(options) | choice)
+    planned = open_study(options.hw, options.effort, write=write, **arguments.choice(options) | choice)
+    if options.strict:
+        hardware.require_native(planned.params.hardware, planned.host)
+    return planned
+
+
+def _ready(options: argparse.Namespace, write, **choice):
+    """The same, with all that must hold before any work: its weights fetched, its folder writable."""
+    from studylib.opening import fetch_weights
+
+    planned = _open(options, write, **choice)
+    fetch_weights(planned, write)
+    planned.check_writable()
+    return planned
 
 
 def _announce(planned) -> None:

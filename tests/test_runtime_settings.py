@@ -28,6 +28,8 @@ def test_every_allowed_value_opens_and_answers_as_the_source_does(mnist, name, s
     samples = samples_of(mnist)
     found = np.concatenate([only(session.run(samples.batch(index, 1))) for index in range(4)])
     assert np.allclose(found, reference_of(mnist)[:4], atol=1e-4)
+    # Sessions beside each other share out a batch; of one sample only one of them would be asked.
+    assert np.allclose(only(session.run(samples.batch(0, 8))), reference_of(mnist)[:8], atol=1e-4)
 
 
 @pytest.mark.parametrize("name", [name for name in RUNTIMES if RUNTIMES[name].settings])
