@@ -2,6 +2,7 @@
 HW ?= cpu
 EFFORT ?= quick
 BOOTSTRAP ?= python3
+JOBS ?= 2
 VENV := .venv
 RUN := $(VENV)/bin/python -m studylib
 CHOICE := --hw '$(HW)' --effort '$(EFFORT)' $(if $(MODEL),--model '$(MODEL)') $(if $(RECIPE),--recipe '$(RECIPE)') $(if $(LOSS),--loss '$(LOSS)') $(if $(ASSIGNMENT),--assignment '$(ASSIGNMENT)') \
@@ -10,7 +11,7 @@ CHOICE := --hw '$(HW)' --effort '$(EFFORT)' $(if $(MODEL),--model '$(MODEL)') $(
 	$(if $(DATA),--data '$(DATA)') $(if $(TASK),--task '$(TASK)') $(if $(filter-out 0 no false,$(TRUST)),--trust) \
 	$(if $(filter-out 0 no false,$(STRICT)),--strict) $(if $(filter-out 0 no false,$(FORCE)),--force)
 
-KNOWN := BENCH HW EFFORT MODEL DATA TASK TRUST RECIPE LOSS LATENCY_MS RSS_MB SIZE_MB ASSIGNMENT RUNTIME BATCH SWEEP SEARCH SCENARIO DRIVER QPS BOUND SEED STRICT FORCE BOOTSTRAP
+KNOWN := BENCH HW EFFORT MODEL DATA TASK TRUST RECIPE LOSS LATENCY_MS RSS_MB SIZE_MB ASSIGNMENT RUNTIME BATCH SWEEP SEARCH SCENARIO DRIVER QPS BOUND SEED STRICT FORCE BOOTSTRAP JOBS
 UNKNOWN := $(filter-out $(addsuffix =%,$(KNOWN)),$(MAKEOVERRIDES))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN). Known: $(KNOWN)))
 
@@ -54,8 +55,8 @@ compare: install  ## every machine in outputs/ side by side
 explore: install  ## JupyterLab on the notebooks
 	@$(VENV)/bin/jupyter lab notebooks
 
-test: install lint  ## unit tests, contract tests, nbval
-	@$(VENV)/bin/python -m pytest
+test: install lint  ## unit tests, contract tests, nbval; JOBS=2 processes beside each other
+	@$(VENV)/bin/python -m pytest -n '$(JOBS)' --dist loadgroup
 
 lint: install  ## ruff and the notebook rules
 	@$(VENV)/bin/ruff check .

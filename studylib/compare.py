@@ -11,6 +11,7 @@ from studylib.results import Results
 
 # A study that was stopped and went on within this time has lost no round.
 _TOGETHER_S = 600
+_APART = "measured apart; FORCE=1 measures both together"
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ class SpeedUp:
     contender: Trial
     comparison: stats.Comparison
     caveat: str = ""
+
+    @property
+    def comparable(self) -> bool:
+        """Whether any round holds both; what was measured apart says nothing about who is faster."""
+        return self.caveat != _APART
 
     def times(self, factor: float) -> "SpeedUp":
         """The same with every ratio multiplied: two queries of different size, compared by sample."""
@@ -59,7 +65,7 @@ def speed_up(baseline: Trial, contender: Trial, results: Results) -> SpeedUp:
     before, after = paired_rounds(baseline, contender, results)
     if not len(before):
         first, second = (_medians(results.measurements(trial.id))[:1] for trial in (baseline, contender))
-        return SpeedUp(baseline, contender, stats.compare(first, second), "measured apart; FORCE=1 measures both together")
+        return SpeedUp(baseline, contender, stats.compare(first, second), _APART)
     comparison = stats.compare(before, after)
     caveat = "" if comparison.n >= stats.MINIMUM_ROUNDS else f"{comparison.n} rounds measured together are too few for an interval"
     return SpeedUp(baseline, contender, comparison, caveat)

@@ -92,8 +92,8 @@ def summary(results: Results) -> list[str]:
     for row in tables.winners(results).to_dict("records"):
         sentence = f"{row['model']}, batch {row['batch']}: the fastest is {row['fastest']}, median {row['p50_ms']} ms, {row['quality']}"
         sentence += ", which is over the accuracy budget" if (row["model"], row["fastest"]) in over else ""
-        close = row["cannot be told from it"]
-        sentences.append(sentence + (f"; it cannot be told from {close}." if close else "."))
+        told = {"it cannot be told from": row["cannot be told from it"], "measured apart from it:": row.get("measured apart from it")}
+        sentences.append("; ".join([sentence, *(f"{words} {names}" for words, names in told.items() if names)]) + ".")
     sentences += scenario_tables.sentences(results)
     for found in compare.speed_ups(results):
         if found.contender.control and found.comparison.low is not None:

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from studylib import rows, stats
+from studylib import roof, rows, stats
 from studylib.artifact import write_bytes, write_text
 from studylib.errors import InputError
+from studylib.peak_record import Peaks
 from studylib.records import Conversion, Measurement, Trial, read_evaluation, read_measurement, read_sealed, write_sealed
 
 SCHEMA_VERSION = 1
@@ -234,11 +235,19 @@ class Results:
 
     def _state(self) -> list[tuple]:
         """What the table is computed from, as far as a change would show: names, sizes and times of files."""
-        files = [self.folder / name for name in ("plan.json", "run.json", "artifacts.json")]
+        files = [self.folder / name for name in ("plan.json", "run.json", "artifacts.json", "inside.json", "peaks.json")]
         for trial in self.plan():
             files += sorted((self.raw / trial.id).glob("*.json"))
             files += [self.raw / trial.evaluation_id / "evaluation.json"] if trial.evaluation_id else []
         return [(file.name, facts.st_mtime_ns, facts.st_size, facts.st_ino) for file in files if file.exists() for facts in [file.stat()]]
+
+    def peaks_of(self, trial: Trial) -> tuple[Peaks | None, str]:
+        """The peaks of the host that a trial was timed on, with its threads; or None and why there are none."""
+        return roof.found_peaks(self.peaks(), trial, {measurement.host_id for measurement in self.measurements(trial.id)})
+
+    def roof_of(self, trial: Trial, median: stats.Estimate) -> roof.Point:
+        """Where a trial of this ``median`` latency (ns) stands under the roof of its host."""
+        return roof.point(trial, self.inside().get(trial.artifact_key), self.peaks_of(trial), median)
 
     def save_table(self) -> "pandas.DataFrame":  # noqa: F821
         """Compute the table and write ``results.parquet``."""
@@ -268,6 +277,8 @@ class Results:
             "measured_at": max((measurement.ended_at for measurement in measurements), default=None),
         }
         found = rows.of_trial(artifact, self.evaluation(trial.evaluation_id), trial, measurements)
+        median = next((rows.estimate(row) for row in found if row["metric"] == rows.MEDIAN), None)
+        found += rows.of_roof(roof.flops(self.inside().get(trial.artifact_key)), median and self.roof_of(trial, median))
         return [common | row for row in found] or [common | rows.row("none", math.nan, "")]
 
     def _read(self, name: str, kind: type):

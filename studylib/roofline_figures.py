@@ -40,7 +40,7 @@ def roofline(results: Results):
         drawn = []
         for axes, (model, threads) in zip(np.atleast_1d(figure.subplots(len(panels), 1)), panels, strict=True):
             part = [point for point in placed if (point.trial.model, point.trial.threads) == (model, threads)]
-            host, _ = model_of_roofs.found_peaks(results, part[0].trial)
+            host, _ = results.peaks_of(part[0].trial)
             _panel(axes, part, host, colours)
             axes.set(title=f"{model}, {threads} threads")
             drawn.append((axes, part))

@@ -7,6 +7,7 @@ import numpy as np
 from studylib import stats
 
 PERCENTILES = (50, 90, 95, 99)
+MEDIAN = "latency_p50"
 # Resident (rss) and virtual (vms) memory: framework imported, artifact loaded, first query answered, and the most there ever was.
 MEMORY = tuple(f"{kind}_{moment}" for kind in ("rss", "vms") for moment in ("before", "after_load", "after_first", "peak"))
 # Over all outputs the worst of each; relative errors are to the largest reference value of the output.
@@ -16,6 +17,19 @@ FIDELITY = {"output_mse": "1", "sqnr": "dB", "max_abs_error": "1", "max_rel_erro
 def of_trial(artifact: dict, evaluation: dict | None, trial, measurements: list) -> list[dict]:
     """All rows of one trial: size, quality, times, memory; each with metric, value, unit, interval and n."""
     return [*_size_rows(artifact), *_quality_rows(evaluation, trial), *_time_rows(trial, measurements)]
+
+
+def of_roof(flops: float | None, point) -> list[dict]:
+    """What a sample costs in operations, and the share of its host's roof that the trial reaches (see `studylib.roof`)."""
+    rows = [] if flops is None else [row("flops", flops, "op/sample", n=1)]
+    fraction = point.fraction if point else None
+    return rows + ([_estimate_row("fraction_of_peak", fraction, "1")] if fraction else [])
+
+
+def estimate(row) -> stats.Estimate:
+    """The estimate in a row, of the long table or of this module; intervals that are absent are None."""
+    low, high = (None if bound is None or np.isnan(bound) else float(bound) for bound in (row["ci_low"], row["ci_high"]))
+    return stats.Estimate(float(row["value"]), low, high, row.get("level", stats.LEVEL), int(row["n"]))
 
 
 def row(metric: str, value: float, unit: str, low: float | None = None, high: float | None = None, n: int | None = None) -> dict:

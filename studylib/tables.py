@@ -11,7 +11,7 @@ from studylib.results import Results
 from studylib.rows import loadgen_verdict, proportion
 from studylib.stats import pooled_mean, pooled_percentile
 from studylib.wording import digits as digits
-from studylib.wording import estimated, interval, percent, ratio_text
+from studylib.wording import estimated, interval, percent, ratio_text, some
 from studylib.wording import markdown as markdown
 
 # Notebooks show these tables as they are, and pandas would cut every reason after fifty characters.
@@ -219,7 +219,9 @@ def winners(results: Results) -> pd.DataFrame:
     for model, batch in dict.fromkeys((trial.model, trial.batch_size) for trial in measured):
         rivals = sorted((t for t in measured if (t.model, t.batch_size) == (model, batch)), key=lambda t: typical[t.id])
         best = rivals[0]
-        close = [r.label for r in rivals[1:] if compare.speed_up(r, best, results).comparison.verdict != "faster"]
+        against = {rival.label: compare.speed_up(rival, best, results) for rival in rivals[1:]}
+        apart = [label for label, found in against.items() if not found.comparable]
+        close = [label for label, found in against.items() if found.comparable and found.comparison.verdict != "faster"]
         rows.append(
             {
                 "model": model,
@@ -227,11 +229,12 @@ def winners(results: Results) -> pd.DataFrame:
                 "fastest": best.label,
                 "p50_ms": interval(medians.loc[[best.id]].set_index("metric"), "latency_p50", 1e6) if best.id in medians.index else "–",
                 "quality": _quality_text(best, results),
-                "cannot be told from it": ", ".join(close),
+                "cannot be told from it": some(close),
+                "measured apart from it": some(apart),
                 "LoadGen": loadgen(results, best),
             }
         )
-    return without_empty(pd.DataFrame(rows))
+    return without_empty(without_empty(pd.DataFrame(rows)), "measured apart from it")
 
 
 def _quality_text(trial: Trial, results: Results) -> str:

@@ -23,7 +23,7 @@ class Rates:
     found: stats.Estimate
 
     def words(self, what: str) -> str:
-        told = [f"{100 * one.value:.1f} [{100 * one.low:.1f}, {100 * one.high:.1f}] %" for one in (self.silent, self.found)]
+        told = [_share(one) for one in (self.silent, self.found)]
         held = "holds" if self.silent.value >= _LIMIT else "DOES NOT HOLD"
         return (
             f"{what}: no difference declared in {told[0]} of {self.silent.n} A/A comparisons (at least {_LIMIT:.0%}: {held}); "
@@ -41,17 +41,27 @@ def run(twins: int = _TWINS, write=print) -> dict[str, Rates]:
     study.bench.measure(same, study.results.newest_campaign() + 1)
     medians = np.array([[one.median_ns for one in study.results.measurements(twin.id)] for twin in same])
     pairs = [(medians[first], medians[second]) for first, second in combinations(range(twins), 2)]
-    found = {"real noise": rates(pairs), "replayed noise": rates(replayed(pairs, _REPLAYS, SEED))}
+    found = {"real noise": rates(pairs, independent=False), "replayed noise": rates(replayed(pairs, _REPLAYS, SEED))}
     for what, one in found.items():
         write(one.words(what))
     return found
 
 
-def rates(pairs: list[tuple[np.ndarray, np.ndarray]]) -> Rates:
-    """The rates over ``pairs`` of rounds (ns, one number a round) that were measured of the same thing."""
+def rates(pairs: list[tuple[np.ndarray, np.ndarray]], independent: bool = True) -> Rates:
+    """The rates over ``pairs`` of rounds (ns, one number a round) that were measured of the same thing.
+
+    Pairs that share their twins are not ``independent`` of each other: their shares carry no interval.
+    """
     silent = sum(stats.compare(first, second).verdict == "cannot tell" for first, second in pairs)
     found = sum(stats.compare(first, second * _SLOWER).verdict == "slower" for first, second in pairs)
-    return Rates(stats.binomial_interval(silent, len(pairs)), stats.binomial_interval(found, len(pairs)))
+    shares = [stats.binomial_interval(count, len(pairs)) for count in (silent, found)]
+    return Rates(*(share if independent else replace(share, low=None, high=None) for share in shares))
+
+
+def _share(share: stats.Estimate) -> str:
+    """``96.7 [95.4, 97.7] %``, or ``96.7 %`` where there is no interval."""
+    interval = "" if share.low is None else f" [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+    return f"{100 * share.value:.1f}{interval} %"
 
 
 def replayed(pairs: list, count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -12,6 +12,7 @@ from studylib.compression import Variant, speed_text
 from studylib.contenders import at_smallest_batch, contenders, fastest, for_one_sample, lost_words, models, sample_ns, why_none
 from studylib.records import Trial
 from studylib.results import Results
+from studylib.wording import some
 
 GOALS = ("latency", "throughput")
 # Choosing by three quarters of the rounds; docs/decisions/0018 says what two or as many as rounds would do.
@@ -179,7 +180,7 @@ def _row(one: Winner, target: str, results: Results) -> dict:
         "rounds": one.against.comparison.n if one.against else len(results.measurements(trial.id)),
         "baseline": one.baseline.label if one.baseline else "",
         "lost": lost_words(lost(one.variant)),
-        "cannot be told from it": ", ".join(variant.trial.label for variant in one.ties),
-        "faster, but over the budget": ", ".join(f"{v.trial.label} (lost {lost(v).words})" for v in one.over_budget),
+        "cannot be told from it": some([variant.trial.label for variant in one.ties]),
+        "faster, but over the budget": some([f"{v.trial.label} (lost {lost(v).words})" for v in one.over_budget]),
         "LoadGen": tables.loadgen(results, trial, *([one.baseline] if one.baseline else [])),
     }

@@ -48,6 +48,12 @@ def estimated(estimate: Estimate | None, unit: float) -> str:
     return text if estimate.low is None else f"{text} [{digits(estimate.low / unit)}, {digits(estimate.high / unit)}]"
 
 
+def some(names: list[str], most: int = 5) -> str:
+    """The first ``most`` names, and how many more there are: ``a, b and 62 more``."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
 def plain(text: str) -> str:
     """Text that stays text in Markdown."""
     return " ".join(text.split()).replace("<", "&lt;").replace("[", "\\[").replace("`", "'")

@@ -20,8 +20,19 @@ sys.path.insert(0, str(ROOT))
 
 
 def pytest_collection_modifyitems(items):
-    """Notebooks last: they find the artifacts that the tests made."""
-    items.sort(key=lambda item: str(item.path).endswith(".ipynb"))
+    """Notebooks last: they find the artifacts that the tests made.
+
+    With several processes (`make test JOBS=2`), all that needs the smoke study stays in one of them, so that it runs once;
+    other files stay whole, for the sake of what their tests share.
+    """
+    items.sort(key=_is_notebook)
+    for item in items:
+        shares_study = _is_notebook(item) or "smoke_study" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("smoke-study" if shares_study else str(item.path.relative_to(ROOT))))
+
+
+def _is_notebook(item) -> bool:
+    return item.path.suffix == ".ipynb"
 
 
 def cli(*arguments: str, outputs: Path | None = None, **environment: str) -> subprocess.CompletedProcess:

@@ -22,6 +22,8 @@ LAYERS = (
         "arrays",
         "rows",
         "records",
+        "peak_record",
+        "roof",
         "results",
         "recording",
     ),

@@ -4,11 +4,12 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, run_facts, trial
+from conftest import ROOT, measurement, run_facts, trial
 
 from studylib import figures, machines, report, tables
 from studylib.errors import InputError
 from studylib.results import Results
+from studylib.wording import some
 
 
 @pytest.fixture
@@ -80,6 +81,7 @@ for name in ("tensorflow", "keras", "tf_keras", "onnx", "onnxruntime", "ai_edge_
 from pathlib import Path
 from studylib import report
 from studylib.results import Results
+from studylib.wording import some
 print(report.build(Results(Path(sys.argv[1]))))
 """
     done = subprocess.run([sys.executable, "-c", code, str(results.folder)], capture_output=True, text=True, cwd=ROOT, timeout=120)
@@ -100,6 +102,24 @@ def test_the_fastest_lists_every_rival_it_does_not_beat(recorded):
     results = recorded()
     (row,) = tables.winners(results).to_dict("records")
     assert (row["fastest"], row["cannot be told from it"]) == ("onnxruntime fp32", "")
+
+
+def test_what_was_measured_apart_is_not_said_to_be_as_fast(tmp_path):
+    results, trials = Results(tmp_path), [trial(recipe=name, artifact_key=name[-1] * 64) for name in ("fp32", "fp16")]
+    results.save_plan(trials, run_facts(), [])
+    for repetition in range(8):
+        results.record(measurement(trials[0], repetition))
+        later = {"session": "another", "started_at": "2026-02-02T00:00:00+00:00", "ended_at": "2026-02-02T01:00:00+00:00"}
+        results.record(measurement(trials[1], repetition, [90_000] * 200, **later))
+    (row,) = tables.winners(results).to_dict("records")
+    assert (row["cannot be told from it"], row["measured apart from it"]) == ("", "onnxruntime fp32")
+    assert "; measured apart from it: onnxruntime fp32." in report.summary(results)[0]
+
+
+def test_long_lists_of_names_are_counted():
+    assert some(["a", "b"]) == "a, b"
+    assert some(list("abcdefg")) == "a, b, c, d, e and 2 more"
+    assert some([]) == ""
 
 
 def test_findings_are_computed_from_results(recorded):

@@ -75,6 +75,24 @@ def test_the_interval_is_the_latencys_turned_round(timed):
     assert point.achieved.high == pytest.approx(2e6 / table.loc["latency_p50", "ci_low"] * 1e9)
 
 
+def test_the_long_table_has_the_operations_and_the_share_of_the_peak(timed):
+    results = timed(({}, {}, 100_000), ({"recipe": "fp16"}, {"macs": None, "macs_why": "a loop"}, 100_000))
+    table, point = results.table(), roofline.points(results)[0]
+    found = table[table.recipe == "fp32"].set_index("metric")
+    assert (found.loc["flops", "value"], found.loc["flops", "unit"]) == (2e6, "op/sample")
+    told = found.loc["fraction_of_peak"]
+    assert (told.value, told.ci_low, told.ci_high) == (point.fraction.value, point.fraction.low, point.fraction.high)
+    assert (told.unit, told.n) == ("1", 160)
+    assert not {"flops", "fraction_of_peak"} & set(table[table.recipe == "fp16"].metric)
+
+
+def test_new_peaks_are_heeded_by_the_long_table(timed):
+    results = timed(({}, {}, 100_000))
+    before = results.table().set_index("metric").value["fraction_of_peak"]
+    results.save_peaks({2: _peaks(float32=200e9)})
+    assert results.table().set_index("metric").value["fraction_of_peak"] == pytest.approx(before / 2)
+
+
 def test_few_operations_for_each_byte_are_bound_by_memory(timed):
     large = {"macs": 10**8, "weight_bytes": {"float32": 4 * 10**8}}
     point = _only(timed(({}, large, 100_000_000)))

@@ -33,3 +33,10 @@ def test_a_real_difference_does_not_pass_for_silence():
 def test_noise_as_large_as_the_difference_hides_it():
     found = verdict_rates.rates(verdict_rates.replayed(_pairs(60, 0.5), 200, 1))
     assert found.found.value < 0.5
+
+
+def test_pairs_that_share_their_twins_carry_no_interval():
+    found = verdict_rates.rates(_pairs(40, 0.02), independent=False)
+    assert (found.silent.low, found.found.high) == (None, None)
+    assert " [" not in found.words("real noise").split("comparisons")[0]
+    assert " [" in verdict_rates.rates(_pairs(40, 0.02)).words("replayed noise")

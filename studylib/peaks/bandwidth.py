@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from studylib.peaks.record import FAR_BEYOND
+from studylib.peak_record import FAR_BEYOND
 
 # At least 64 MiB where the cache is not known; at most what is quickly had.
 _LEAST_BYTES, _MOST_BYTES = 64 * 2**20, 2**30
