@@ -130,28 +130,47 @@ def test_a_corrupted_artifact_is_rebuilt_and_said(copy):
     assert _raw(copy) == before
 
 
-def test_killed_and_started_again_it_repeats_nothing_that_had_finished(copy):
-    """Killed with SIGKILL while it measures, the study goes on; what had finished stays to the byte."""
+def _started(outputs) -> subprocess.Popen:
+    environment = os.environ | {"STUDYLIB_OUTPUTS": str(outputs), "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "studylib", *CPU], env=environment, cwd=tempfile.gettempdir(), start_new_session=True, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def _stopped_by(number: signal.Signals, outputs, more: int) -> tuple[int, str]:
+    """Start the study, send it a signal as a terminal does when ``more`` files of raw values have come; exit status and last words."""
+    process, before = _started(outputs), len(_raw(outputs))
+    deadline = time.monotonic() + 240
+    while len(_raw(outputs)) < before + more:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    os.killpg(process.pid, number)
+    words = process.communicate(timeout=60)[1]
+    time.sleep(1)
+    return process.returncode, words
+
+
+def test_interrupted_and_killed_it_repeats_nothing_that_had_finished(copy):
+    """Stopped by Ctrl-C and then by SIGKILL while it measures, the study goes on; what had finished stays to the byte."""
     trials = sorted(folder for folder in (copy / "cpu" / "raw").iterdir() if (folder / "c0001-r001-a0.json").exists())[:3]
     removed = [path for folder in trials for path in sorted(folder.glob("c*.json")) if path.name != "c0001-r000-a0.json"]
     for path in removed:
         path.unlink()
-    environment = os.environ | {"STUDYLIB_OUTPUTS": str(copy), "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "studylib", *CPU], env=environment, cwd=tempfile.gettempdir(), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
     kept = _raw(copy)
-    deadline = time.monotonic() + 240
-    while len(_raw(copy)) < len(kept) + 5:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    time.sleep(1)
+    status, words = _stopped_by(signal.SIGINT, copy, 3)
+    assert (status, words.strip().splitlines()[-1]) == (
+        130,
+        "Interrupted. What was measured is kept; run the same command again to go on.",
+    )
+    assert "Traceback" not in words
+    assert "latency_p50" in set(Results(copy / "cpu").table().metric)
+    interrupted = _raw(copy)
+    assert _stopped_by(signal.SIGKILL, copy, 3)[0] == -signal.SIGKILL
     finished = _raw(copy)
-    assert len(kept) < len(finished) < len(kept) + len(removed)
+    assert len(kept) < len(interrupted) < len(finished) < len(kept) + len(removed)
+    assert kept.items() <= interrupted.items() <= finished.items()
     done = cli(*CPU, outputs=copy)
     assert done.returncode == 0, done.stdout + done.stderr
     after = _raw(copy)
