@@ -55,6 +55,10 @@ class Session(ABC):
         """How many nodes of each kind each provider runs, by the runtime's own names; empty where it does not tell."""
         return {}
 
+    def disturbances(self) -> dict[str, float]:
+        """What this session did that a measurement of it must not contain, by the names of `studylib.limits.Limits`."""
+        return {}
+
 
 def why_fallen_back(provider: str, session: Session) -> str | None:
     """Why a session that was asked for an accelerator is none, as far as the runtime tells; None when it is.

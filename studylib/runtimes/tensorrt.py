@@ -23,8 +23,9 @@ class TensorRT(Runtime):
     """An ``.onnx`` file on an NVIDIA GPU (``cuda``) or on the DLA of a Jetson board. Source: ``tensorrt.Builder``.
 
     An engine is built for exactly the shapes that are asked for, when a file of fixed shapes is opened, or by the first query
-    of its shapes; the cold start shows the build, unless an engine was kept (`studylib.runtimes.engine_cache`). Precision is the
-    file's: float32 without TF32, float16, int8 where it has quantize and dequantize nodes. Threads have no part in it.
+    of its shapes, and kept (`studylib.runtimes.engine_cache`). A repetition that built one is measured again: the cold start of its
+    first attempt shows the build apart. Precision is the file's: float32 without TF32, float16, int8 where it has quantize and
+    dequantize nodes. Threads have no part in it.
 
     Settings: ``workspace_mb`` (the most GPU memory that a layer may work in, in MiB; by default all there is),
     ``optimization`` (how long the builder tries out kernels, 0 to 5; 3 is TensorRT's own).
@@ -84,6 +85,9 @@ class _Session(Session):
 
     def placement(self) -> str:
         return self._gpu.name if self._provider == "cuda" else f"DLA core 0 of {self._gpu.name}"
+
+    def disturbances(self) -> dict[str, float]:
+        return {"engines_built": self._engines.built}
 
     def _open(self, shapes: Shapes) -> "_Engine":
         opened = _Engine(self._runtime, self._engines.engine(shapes), shapes, self._stream)

@@ -16,14 +16,14 @@ class Engines:
     """Engines of the file at ``path`` for a ``provider`` (cuda, dla) and a GPU, built where none is kept.
 
     ``settings``: every setting of the runtime by name. The file is only read by TensorRT when something has to be built:
-    a process that finds its engine needs neither the time nor the memory for that.
+    a process that finds its engine needs neither the time nor the memory for that. ``built`` counts engines.
     """
 
     def __init__(self, path: Path, provider: str, settings: dict[str, str], gpu: Gpu):
         # Weights of over 2 GB lie beside the graph, so such an artifact is a folder.
         self._file = path / "model.onnx" if path.is_dir() else path
         self._provider, self._settings, self._gpu = provider, settings, gpu
-        self._content = content_hash(path)
+        self._content, self.built = content_hash(path), 0
 
     @functools.cached_property
     def inputs(self) -> Shapes:
@@ -92,6 +92,7 @@ class Engines:
         del parser  # it owns the weights, so it had to live until here
         if made is None:
             raise RefusedError(f"TensorRT builds no engine of this file for {self._provider}: {logger().words()}")
+        self.built += 1
         return bytes(made)
 
 
