@@ -208,7 +208,7 @@ def test_whatever_makes_an_engine_is_in_its_name(nvidia, tmp_path):
 
 def test_where_nothing_can_be_kept_it_is_said(nvidia, tmp_path):
     (tmp_path / "outputs").write_text("a file where a folder belongs")
-    with pytest.raises(OutputError, match="cannot write to .*set STUDYLIB_OUTPUTS to another folder"):
+    with pytest.raises(OutputError, match=r"cannot write to .*set STUDYLIB_OUTPUTS to another folder"):
         _open(_file(tmp_path / "m.onnx"))
 
 
@@ -219,7 +219,7 @@ def test_what_the_parser_says_is_the_reason(nvidia, tmp_path):
     with pytest.raises(RefusedError, match="TensorRT does not read this file: In node 0 with operator: NonZero: No importer registered"):
         _open(_file(tmp_path / "m.onnx", nodes=[("NonZero", ["x"], ["y"])]))
     (tmp_path / "none.onnx").write_bytes(b"not a model")
-    with pytest.raises(RefusedError, match="TensorRT does not read this file: ."):
+    with pytest.raises(RefusedError, match=r"TensorRT does not read this file: ."):
         _open(tmp_path / "none.onnx")
     assert not engine_cache.folder().exists()
 
@@ -243,7 +243,7 @@ def test_an_engine_that_does_not_open_is_an_error_with_its_reason(nvidia, tmp_pa
     path = _file(tmp_path / "m.onnx")
     monkeypatch.setattr(engine_cache, "kept", lambda key: None)
     monkeypatch.setattr(tensorrt_engines.Engines, "_built", lambda self, shapes: b"from another machine")
-    with pytest.raises(TrialError, match="does not open the engine that it built: magicTag != .*The GPU's memory may be used up"):
+    with pytest.raises(TrialError, match=r"does not open the engine that it built: magicTag != .*The GPU's memory may be used up"):
         _open(path)
 
 
