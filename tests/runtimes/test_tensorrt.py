@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 from stand_in_nvidia import Nvidia, cudaError_t
 
-from studylib import artifact, hardware
+from studylib import artifact, hardware, worker
 from studylib.errors import ArtifactError, InputError, OutputError, RefusedError, TrialError
+from studylib.limits import Limits, why_invalid
 from studylib.runtimes import Options, base, engine_cache, tensorrt, tensorrt_engines
 from studylib.runtimes.cuda_memory import DeviceArray, Stream
+from studylib.scenarios import Budget, asking
 
 RUNTIME = tensorrt.TensorRT()
 HOST = hardware.Host("Linux", "x86_64", "A processor", ("avx2",), 8, 8, 16 * 2**30, "", "NVIDIA L4", (), "6.1")
 JETSON = replace(HOST, machine="aarch64", device_tree="NVIDIA Jetson AGX Orin Developer Kit", nvidia_gpu="")
+# What this machine itself may do to a short measurement, out of the way.
+STILL = dict.fromkeys(("steal_share", "throttle_events", "cgroup_throttled_share", "frequency_drop_share"), 0)
 
 
 @pytest.fixture
@@ -210,6 +214,16 @@ def test_where_nothing_can_be_kept_it_is_said(nvidia, tmp_path):
     (tmp_path / "outputs").write_text("a file where a folder belongs")
     with pytest.raises(OutputError, match=r"cannot write to .*set STUDYLIB_OUTPUTS to another folder"):
         _open(_file(tmp_path / "m.onnx"))
+
+
+def test_a_repetition_that_built_an_engine_does_not_count_and_the_next_one_does(nvidia, tiny, tmp_path):
+    job = {
+        "runtime": "tensorrt", "provider": "cuda", "threads": 1, "options": "", "artifact": str(tiny.path), "spawned_ns": 0,
+        "batch_size": 4, "samples": str(tiny.samples.save(tmp_path / "samples")), "driver": "loop", "settings": {"warmup_s": 0.0},
+    } | asking.asked("offline", 4, Budget(3, 0.0, 5.0))  # fmt: skip
+    reasons = [why_invalid(worker.measure(job)["disturbances"] | STILL, Limits()) for _ in range(2)]
+    assert reasons[0].startswith("disturbed: an engine was built in this process, whose start and memory show it (1 engines;")
+    assert reasons[1] == ""
 
 
 # --- refusals ----------------------------------------------------------------------------------------------------------
