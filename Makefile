@@ -25,7 +25,7 @@ help:  ## what can be typed
 	@echo '  EFFORT=name   smoke (minutes), quick (default) or full (publication)'
 	@echo '  MODEL= RECIPE= RUNTIME= BATCH=   names or sizes, separated by commas, instead of the hardware set'"'"'s'
 	@echo '  MODEL=path [DATA=file.npz|folder] [TASK=classification] [TRUST=1]   your own model: SavedModel folder, .keras, .h5, .onnx, .tflite, .pt2'
-	@echo '  SWEEP=names   what to vary, one at a time: batch, threads, graph, execution, memory, spinning, xnnpack, hint, xla; all or none'
+	@echo '  SWEEP=names   what to vary, one at a time: batch, threads, graph, execution, memory, spinning, xnnpack, hint, xla, engine; all or none'
 	@echo '  SEARCH=1      look for the fastest by successive halving, and measure only the last few in full'
 	@echo '  RECIPE=all    every technique      LOSS=0.01  share of right answers that an adaptive recipe may lose'
 	@echo '  ASSIGNMENT=path   apply the precisions that an earlier search saved (outputs/<HW>/adaptive/), instead of searching'

@@ -68,6 +68,7 @@ def derived_key(made_by: str, config: dict, parents: tuple[str, ...], sources: t
 _BUILDS = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
     "tensorflow": ("tensorflow", "tensorflow-cpu"),
+    "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
 }
 
 

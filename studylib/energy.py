@@ -12,6 +12,9 @@ from pathlib import Path
 
 from studylib import sysfs
 
+# Providers that compute on an NVIDIA GPU. Its DLA is no part of NVML: there a board's sensor tells, or nothing does.
+_NVIDIA = ("cuda", "tensorrt")
+
 
 class Meter(ABC):
     """Something that can be read. ``how`` says in words what it is; readings are by domain (package-0, dram, VDD_IN …)."""
@@ -109,13 +112,13 @@ class Reading:
 def find_meters(provider: str = "cpu", root: Path = sysfs.ROOT) -> tuple[tuple[Meter, ...], tuple[str, ...]]:
     """The meters that can be read here, and why the others cannot.
 
-    A board's sensor tells everything by itself; a GPU is metered beside the processor when the ``provider`` is not ``cpu``.
+    A board's sensor tells everything by itself; an NVIDIA GPU is metered beside the processor when the ``provider`` computes there.
     """
     board, why_no_board = _jetson(root)
     if board:
         return (board,), ()
     meters, reasons = [], []
-    for meter, reason in (_rapl(root), *([_nvml()] if provider != "cpu" else [])):
+    for meter, reason in (_rapl(root), *([_nvml()] if provider in _NVIDIA else [])):
         meters += [meter] if meter else []
         reasons += [reason] if reason else []
     return tuple(meters), (*reasons, why_no_board)

@@ -10,6 +10,7 @@ class Limits:
     ``steal_share``: of the busy processor time, taken by other virtual machines. ``throttle_events``: times that heat slowed a
     core or its package, per repetition. ``cgroup_throttled_share``: of the scheduling periods, those in which a container's quota
     stopped the process. ``frequency_drop_share``: by how much the clock was slower after the values than before them.
+    ``engines_built``: by a runtime that keeps them (TensorRT), in the process that is measured.
     ``repeated_share``: of a run's repetitions, how many attempts more may be made at disturbed ones.
     """
 
@@ -17,6 +18,7 @@ class Limits:
     throttle_events: int = 0
     cgroup_throttled_share: float = 0.05
     frequency_drop_share: float = 0.2
+    engines_built: int = 0
     repeated_share: float = 0.5
 
 
@@ -37,6 +39,10 @@ _WORDS = {
     "frequency_drop_share": (
         "the clock fell by {found:.0%} while it was measured; the limit is {limit:.0%}",
         "use the governor 'performance', cool the machine, or fix a lower clock",
+    ),
+    "engines_built": (
+        "an engine was built in this process, whose start and memory show it ({found:.0f} engines; the limit is {limit:.0f})",
+        "nothing to do: the engine is kept, and the next attempt opens it",
     ),
 }
 REMEDIES = {name: remedy for name, (_, remedy) in _WORDS.items()}

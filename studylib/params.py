@@ -264,8 +264,8 @@ def check_names(
     for name in choice.runtimes:
         runtime, _, provider = name.partition("/")
         wanted.append(("runtimes", "runtime", runtime, providers))
-        if provider and runtime in providers:
-            wanted.append(("runtimes", f"provider of {runtime}", provider, providers[runtime]))
+        if runtime in providers:
+            wanted.append(("runtimes", f"provider of {runtime}", provider or "cpu", providers[runtime]))
     for field, kind, name, known in wanted:
         try:
             lookup(dict.fromkeys(known), kind, name)

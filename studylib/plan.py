@@ -39,6 +39,7 @@ _HARNESS = (
 )
 # What opens each format when a conversion is checked.
 OPENERS = {"saved_model": "tensorflow", "serving": "tensorflow", "tflite": "litert", "onnx": "onnxruntime", "openvino": "openvino"}
+OPENERS |= {"coreml": "coreml"}
 # Formats that models are deployed in: the columns of the matrix.
 TARGETS = tuple(RECIPES["fp32"])
 # Formats that something else can be made of.

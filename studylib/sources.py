@@ -130,7 +130,7 @@ def open_source(source: Artifact, trust: bool = False) -> Run:
         from studylib.recipes.from_torch import load_program
 
         return load_program(source.path)
-    runtime = next(runtime for runtime in RUNTIMES.values() if runtime.format == source.format)
+    runtime = next(runtime for runtime in RUNTIMES.values() if runtime.format == source.format and "cpu" in runtime.providers)
     # Not activated: how many threads answer changes no answer, and this process may have set its own already.
     return runtime.load(source.path, Options()).run
 

@@ -20,6 +20,7 @@ SWEEPS = {
     "xnnpack": "LiteRT with XNNPACK's kernels, or its own",
     "hint": "OpenVINO's performance hint and number of streams",
     "xla": "TensorFlow with the whole signature compiled",
+    "engine": "TensorRT's workspace, and how long its builder tries out kernels",
 }
 ALL = "all"
 _SETTINGS: dict[str, dict[str, tuple[dict[str, str], ...]]] = {
@@ -33,6 +34,7 @@ _SETTINGS: dict[str, dict[str, tuple[dict[str, str], ...]]] = {
     "xnnpack": {"litert": ({"xnnpack": "off"},)},
     "hint": {"openvino": ({"hint": "throughput", "streams": "auto"}, {"streams": "2"})},
     "xla": {"tensorflow": ({"xla": "on"},)},
+    "engine": {"tensorrt": ({"workspace_mb": "256"}, {"workspace_mb": "1024"}, {"optimization": "0"}, {"optimization": "5"})},
 }
 
 
@@ -60,7 +62,8 @@ def points(name: str, runtime: "Runtime", threads: int, batch_sizes: tuple[int, 
     if name == "batch":
         return [Point(batch_size=size) for size in BATCH_SIZES if size not in batch_sizes]
     if name == "threads":
-        return [Point(threads=count) for count in _powers(threads)]
+        # A runtime that never computes on the CPU has nothing to share out among threads.
+        return [Point(threads=count) for count in _powers(threads)] if "cpu" in runtime.providers else []
     return [Point(own) for own in settings(name, runtime.name)]
 
 

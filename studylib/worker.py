@@ -159,7 +159,7 @@ def measure(job: dict) -> dict:
         "values_ns": driven.values_ns.tolist(),
         "warmup_ns": warmup.values_ns.tolist(),
         "placement": session.placement(),
-        "disturbances": counters.disturbances(before, ended),
+        "disturbances": counters.disturbances(before, ended) | session.disturbances(),
         "energy": spent,
         "scenario_facts": asdict(driven.facts),
     }

@@ -81,6 +81,12 @@ def reference_of(study, model: str = "mnist_cnn") -> np.ndarray:
     return only(outputs)[:, 0]
 
 
+def artifact_of(study, runtime) -> Path:
+    """The path of a study's float artifact in the format that a runtime opens."""
+    cells = [cell for cell in study.plan.conversions if not cell.reason and cell.target == runtime.format]
+    return study.artifact(cells[0].keys[-1]).path
+
+
 def path_of(written) -> Path:
     """The path of what a recipe's ``write`` gave back, with notes or without."""
     return written[0] if isinstance(written, tuple) else written

@@ -92,6 +92,13 @@ def test_a_gpu_is_metered_beside_the_processor(tmp_path, monkeypatch):
     assert "gpu0" not in _spent(root, lambda: None)["joules"]
 
 
+@pytest.mark.parametrize("provider", ["gpu", "ane", "dla", "xnnpack"])
+def test_nvidias_meter_tells_nothing_of_other_accelerators(tmp_path, monkeypatch, provider):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert "NVML" not in _spent(tmp_path, lambda: None, provider=provider)["absent"]
+    assert "nvidia" not in _spent(tmp_path, lambda: None, provider=provider)["absent"]
+
+
 def test_a_gpu_without_the_package_says_so(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert "needs the package nvidia-ml-py" in _spent(tmp_path, lambda: None, provider="cuda")["absent"]

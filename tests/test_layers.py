@@ -108,6 +108,8 @@ HEAVY = {
     "ai_edge_quantizer",
     "torch",
     "coremltools",
+    "tensorrt",
+    "cuda",
     "tensorflow_model_optimization",
     "mlperf_loadgen",
 }

@@ -134,6 +134,9 @@ def test_a_provider_is_checked_too():
     resolved = params.resolve("cpu", "smoke", runtimes=("onnxruntime/cudaa",))
     with pytest.raises(ParameterError, match=r"Unknown provider of onnxruntime 'cudaa'\. Known: cpu, cuda\. Did you mean 'cuda'\?"):
         params.check_names(resolved, resolved.choice.models, resolved.choice.recipes, {"onnxruntime": ("cpu", "cuda")})
+    resolved = params.resolve("cpu", "smoke", runtimes=("tensorrt",))
+    with pytest.raises(ParameterError, match=r"Unknown provider of tensorrt 'cpu'\. Known: cuda, dla\. Did you mean 'cuda'\?"):
+        params.check_names(resolved, resolved.choice.models, resolved.choice.recipes, {"tensorrt": ("cuda", "dla")})
 
 
 @pytest.mark.parametrize(

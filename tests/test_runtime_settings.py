@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from conftest import only, reference_of, samples_of
+from conftest import artifact_of, only, reference_of, samples_of
 
+from studylib import hardware
 from studylib.errors import StudyError
 from studylib.runtimes import RUNTIMES, Options
 
@@ -18,13 +19,16 @@ CASES = [
 
 
 def _path(mnist, runtime):
-    cell = next(c for c in mnist.plan.conversions if c.trial and c.trial.runtime == runtime)
-    return mnist.artifact(cell.trial.artifact_key).path
+    return artifact_of(mnist, RUNTIMES[runtime])
 
 
 @pytest.mark.parametrize(("name", "setting", "value"), CASES)
 def test_every_allowed_value_opens_and_answers_as_the_source_does(mnist, name, setting, value):
-    session = RUNTIMES[name].load(_path(mnist, name), Options(threads=8, settings={setting: value}))
+    runtime, provider = RUNTIMES[name], RUNTIMES[name].providers[0]
+    reason = runtime.why_not(provider, hardware.probe())
+    if reason and provider != "cpu":
+        pytest.skip(f"{name}: {reason}")
+    session = runtime.load(_path(mnist, name), Options(provider, threads=8, settings={setting: value}))
     samples = samples_of(mnist)
     found = np.concatenate([only(session.run(samples.batch(index, 1))) for index in range(4)])
     assert np.allclose(found, reference_of(mnist)[:4], atol=1e-4)

@@ -25,6 +25,10 @@ def test_what_a_study_measures_anyway_is_no_point():
     assert sweeps.points("graph", RUNTIMES["litert"], 2, (1,)) == []
 
 
+def test_threads_are_not_varied_where_nothing_computes_on_the_cpu():
+    assert sweeps.points("threads", RUNTIMES["tensorrt"], 8, (1,)) == []
+
+
 def test_all_stands_for_every_sweep_and_an_unknown_one_is_refused():
     assert sweeps.chosen(("all",)) == list(sweeps.SWEEPS)
     assert sweeps.chosen(()) == []

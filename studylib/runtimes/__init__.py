@@ -5,13 +5,16 @@ from studylib.runtimes.base import Options as Options
 from studylib.runtimes.base import Runtime as Runtime
 from studylib.runtimes.base import Session as Session
 from studylib.runtimes.base import why_fallen_back as why_fallen_back
+from studylib.runtimes.coreml import CoreML
 from studylib.runtimes.litert import LiteRT
 from studylib.runtimes.onnxruntime import OnnxRuntime
 from studylib.runtimes.openvino import OpenVino
 from studylib.runtimes.replay import Replay
 from studylib.runtimes.tensorflow import TensorFlow
+from studylib.runtimes.tensorrt import TensorRT
 
-RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in (TensorFlow(), LiteRT(), OnnxRuntime(), OpenVino(), Replay())}
+_ALL = (TensorFlow(), LiteRT(), OnnxRuntime(), TensorRT(), OpenVino(), CoreML(), Replay())
+RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in _ALL}
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -18,8 +18,9 @@ from studylib.hardware import Host
 # The setting that opens a file several times, so that parts of a query are answered beside each other.
 SESSIONS = "sessions"
 
-# Parts of the names of operators that carry the arithmetic of a model.
+# Parts of the names of operators that carry the arithmetic of a model; and Core ML's names, of which parts would mean others too.
 _COMPUTING = ("Conv", "MatMul", "Gemm", "Attention", "LSTM", "GRU", "RNN", "Einsum")
+_COMPUTING_COREML = ("conv", "conv_transpose", "linear", "matmul", "einsum", "scaled_dot_product_attention", "lstm", "gru", "rnn")
 
 Inputs = dict[str, np.ndarray]
 Outputs = dict[str, np.ndarray]
@@ -54,6 +55,10 @@ class Session(ABC):
         """How many nodes of each kind each provider runs, by the runtime's own names; empty where it does not tell."""
         return {}
 
+    def disturbances(self) -> dict[str, float]:
+        """What this session did that a measurement of it must not contain, by the names of `studylib.limits.Limits`."""
+        return {}
+
 
 def why_fallen_back(provider: str, session: Session) -> str | None:
     """Why a session that was asked for an accelerator is none, as far as the runtime tells; None when it is.
@@ -66,7 +71,7 @@ def why_fallen_back(provider: str, session: Session) -> str | None:
     wanted, kinds = session.placement(), {}
     for where, counts in told.items():
         for kind, count in counts.items():
-            if any(part in kind for part in _COMPUTING):
+            if kind in _COMPUTING_COREML or any(part in kind for part in _COMPUTING):
                 kinds.setdefault(where == wanted, {})[kind] = kinds.get(where == wanted, {}).get(kind, 0) + count
     elsewhere, here = kinds.get(False, {}), kinds.get(True, {})
     if told.get(wanted) and not elsewhere:
@@ -125,7 +130,7 @@ class Runtime(ABC):
         try:
             package_version(self.package)
         except importlib.metadata.PackageNotFoundError:
-            return f"the package {self.package} is not installed"
+            return f"the package {self.package} is not installed (pip install {self.package})"
         return None
 
     def setting(self, options: Options, name: str) -> str:
