@@ -141,7 +141,7 @@ def techniques(results: Results) -> pd.DataFrame:
                 "gzip_kb": facts.get("gzip_bytes", np.nan) / 1000,
                 "quality": quality_text(variant),
                 "change": change_text(variant),
-                "p50_ms": tables.interval(table[table.trial_id == trial.id].set_index("metric"), "latency_p50", 1e6),
+                "p50_ms": tables.typical_ms(table[table.trial_id == trial.id].set_index("metric")),
                 "against fp32": speed_text(variant.speed_up, results),
                 "front": "●" if trial.id in best else "",
                 "status": _same_file(variant) if status == "ok" else f"{status}: {reason}",

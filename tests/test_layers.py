@@ -41,6 +41,7 @@ LAYERS = (
         "adaptive",
         "searching",
         "peaks",
+        "parity",
     ),
     ("worker", "measure", "compare"),
     ("executors",),
