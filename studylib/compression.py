@@ -60,9 +60,9 @@ class Variant:
     @cached_property
     def change(self) -> stats.PairedDifference | None:
         """Right answers (or answers that agree with the source model) lost and gained against fp32 on the same samples."""
-        if self.float32 is None or self.float32.id == self.trial.id:
-            return None
         name = self.measure
+        if self.float32 is None or self.float32.id == self.trial.id or name == "sqnr":
+            return None
         before = (self.results.evaluation(self.float32.evaluation_id) or {}).get(name)
         after = self.evaluation.get(name)
         return stats.paired_accuracy(np.array(before), np.array(after)) if before and after else None

@@ -3,4 +3,4 @@
 from studylib.executors.local import LocalExecutor as LocalExecutor
 from studylib.executors.on_phone import PhoneExecutor as PhoneExecutor
 from studylib.executors.phone import Phone as Phone
-from studylib.executors.phone import find as find_phone
+from studylib.executors.phone import find_phone as find_phone

@@ -135,7 +135,6 @@ def placed(provider: str, lines: Sequence[str]) -> tuple[str, str]:
     return "CPU", f"fell back: benchmark_model does not say that the {name} delegate took the graph"
 
 
-
 def _counted(line: str) -> dict[str, float]:
     """``count=50 first=119 … avg=1.24e+06`` as numbers by name; newer tools add p5, median and p95."""
     found = {name: _number(text) for name, text in re.findall(rf"(\w+)={_NUMBER}", line)}

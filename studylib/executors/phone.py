@@ -86,7 +86,7 @@ def disturbances(before: dict, after: dict) -> dict:
     return found
 
 
-def find(environment: Mapping[str, str] = os.environ) -> tuple[Phone | None, str]:
+def find_phone(environment: Mapping[str, str] = os.environ) -> tuple[Phone | None, str]:
     """The phone that adb reaches, with its facts and its tool; or None and in words why there is none and what to do."""
     adb, why = attached(environment)
     if adb is None:
