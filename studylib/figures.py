@@ -77,7 +77,8 @@ def distributions(results: Results):
     count = sum(len(m.values_ns) for _, found in measured for m in found)
     of_means = any(m.is_of_means for _, found in measured for m in found)
     caption = f"{drawing.BOXES} {_MEANS}" if of_means else drawing.BOXES
-    alt = f"Box plots of {count} measured values of {len(measured)} trials; the latency table gives their percentiles."
+    told = "means" if of_means else "percentiles"
+    alt = f"Box plots of {count} measured values of {len(measured)} trials; the latency table gives their {told}."
     return figure, "latency", title, caption, alt
 
 

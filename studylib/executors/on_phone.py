@@ -40,7 +40,8 @@ class PhoneExecutor:
         if job.get("runtime") != RUNTIME or on_phone is None:
             found = self.local.run(job, timeout_s, on_line)
             # The search for the layer that differs cannot look into the phone.
-            return found | {"text": f"on this computer: {found['text']}"} if job["kind"] == "locate" else found
+            looked = job["kind"] == "locate" and job["runtime"] == RUNTIME
+            return found | {"text": f"on this computer: {found['text']}"} if looked else found
         deadline = time.monotonic() + timeout_s
         return on_phone(job, lambda: max(0.0, deadline - time.monotonic()))
 
