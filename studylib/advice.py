@@ -10,7 +10,7 @@ import pandas as pd
 from studylib import tables
 from studylib.adaptive_verdicts import budget_of
 from studylib.compression import judged
-from studylib.constraints import Candidate, Limit, candidates, limits
+from studylib.constraints import Candidate, Limit, candidates, limits, typical
 from studylib.contenders import fastest, for_one_sample, models, sample_ns, why_none
 from studylib.errors import InputError, lookup
 from studylib.projects import Project, projects
@@ -23,7 +23,6 @@ _SHOWN = 5
 _EQUAL = 1.05
 _HELD = "a limit is kept only if the unfavourable end of the 95 % interval keeps it"
 _READINGS = (
-    ("latency_p50", "median {} ms", 1e6),
     ("throughput", "{} samples/s", 1),
     ("rss_peak", "peak memory {} MB", 1e6),
     ("size", "file {} MB", 1e6),
@@ -203,7 +202,8 @@ def _keeps(candidate: Candidate, asked: list[Limit]) -> bool:
 def _why(chosen: Candidate, fit: list[Candidate], asked: list[Limit]) -> tuple[str, ...]:
     """What the chosen one reads, and whom it cannot be told from."""
     ties = fastest([candidate.variant for candidate in fit])[1]
-    told = [text.format(chosen.readings[metric].words(unit)) for metric, text, unit in _READINGS if metric in chosen.readings]
+    shown = [(metric, text, unit) for metric, text, unit in (typical(chosen.readings), *_READINGS) if metric in chosen.readings]
+    told = [text.format(chosen.readings[metric].words(unit)) for metric, text, unit in shown]
     alone = "It is the only one that keeps every limit" if len(fit) == 1 else f"It is the fastest of {len(fit)} that keep every limit"
     close = f"; it cannot be told from {', '.join(tie.trial.label for tie in ties)}" if ties else ""
     held = "; ".join(limit.hold(chosen).words for limit in asked)

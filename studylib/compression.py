@@ -60,9 +60,9 @@ class Variant:
     @cached_property
     def change(self) -> stats.PairedDifference | None:
         """Right answers (or answers that agree with the source model) lost and gained against fp32 on the same samples."""
-        if self.float32 is None or self.float32.id == self.trial.id:
-            return None
         name = self.measure
+        if self.float32 is None or self.float32.id == self.trial.id or name == "sqnr":
+            return None
         before = (self.results.evaluation(self.float32.evaluation_id) or {}).get(name)
         after = self.evaluation.get(name)
         return stats.paired_accuracy(np.array(before), np.array(after)) if before and after else None
@@ -141,7 +141,7 @@ def techniques(results: Results) -> pd.DataFrame:
                 "gzip_kb": facts.get("gzip_bytes", np.nan) / 1000,
                 "quality": quality_text(variant),
                 "change": change_text(variant),
-                "p50_ms": tables.interval(table[table.trial_id == trial.id].set_index("metric"), "latency_p50", 1e6),
+                "p50_ms": tables.typical_ms(table[table.trial_id == trial.id].set_index("metric")),
                 "against fp32": speed_text(variant.speed_up, results),
                 "front": "●" if trial.id in best else "",
                 "status": _same_file(variant) if status == "ok" else f"{status}: {reason}",

@@ -93,7 +93,10 @@ class Limit:
         wanted = {"latency": _LATENCIES, "memory": ("rss_peak",), "size": ("size",)}[self.kind]
         reading = next((candidate.readings[metric] for metric in wanted if metric in candidate.readings), None)
         if reading is None:
-            return Held(False, math.inf, f"{name} is not known", f"{name} is not known: too few values")
+            variant = candidate.variant
+            of_means = any(measurement.is_of_means for measurement in variant.results.measurements(variant.trial.id))
+            why = "only means of queries are known" if of_means and self.kind == "latency" else "too few values"
+            return Held(False, math.inf, f"{name} is not known", f"{name} is not known: {why}")
         named = reading.metric.replace("latency_", "") if self.kind == "latency" else name
         words = f"{named} {reading.words(unit)} {unit_words}"
         if reading.high is None and self.kind != "size":
@@ -109,6 +112,11 @@ _MEASURED = {
     "memory": ("peak resident memory", 1e6, "MB"),
     "size": ("file", 1e6, "MB"),
 }
+
+
+def typical(readings: dict[str, Reading]) -> tuple[str, str, float]:
+    """What tells the usual time of a query: its metric, the words around it, its unit. Means alone are known of some."""
+    return ("latency_mean", "mean {} ms", 1e6) if "latency_p50" not in readings else ("latency_p50", "median {} ms", 1e6)
 
 
 def candidates(results: Results, model: str) -> list[Candidate]:

@@ -14,6 +14,7 @@ from studylib.scenario_figures import scenarios
 from studylib.swept import batches
 
 _VERDICT_COLOURS = {"faster": "#0173b2", "slower": "#d55e00", "cannot tell": "#767676"}
+_MEANS = "LiteRT's tool for phones tells no single times: each of its values is a mean of many queries."
 
 
 def draw_all(results: Results) -> list[drawing.Drawn]:
@@ -74,8 +75,11 @@ def distributions(results: Results):
             axes.grid(axis="y", visible=False)
         axes_list[-1].set_xlabel("latency of one query, ms (log)")
     count = sum(len(m.values_ns) for _, found in measured for m in found)
-    alt = f"Box plots of {count} measured values of {len(measured)} trials; the latency table gives their percentiles."
-    return figure, "latency", title, drawing.BOXES, alt
+    of_means = any(m.is_of_means for _, found in measured for m in found)
+    caption = f"{drawing.BOXES} {_MEANS}" if of_means else drawing.BOXES
+    told = "means" if of_means else "percentiles"
+    alt = f"Box plots of {count} measured values of {len(measured)} trials; the latency table gives their {told}."
+    return figure, "latency", title, caption, alt
 
 
 def sizes(results: Results):

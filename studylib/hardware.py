@@ -20,9 +20,10 @@ _TELLING_FLAGS = {
 
 @dataclass(frozen=True)
 class Host:
-    """Facts read from the running machine.
+    """Facts read from the machine that is measured.
 
     ``threads``: what affinity and container quota grant. ``nvidia_gpu``: models of the visible GPUs, empty without one.
+    ``unreached``: why this is not the device that was to be reached from here, and what to do; empty where none was.
     """
 
     system: str
@@ -36,11 +37,12 @@ class Host:
     nvidia_gpu: str
     usb_vendors: tuple[str, ...]
     kernel: str
+    unreached: str = ""
 
     @property
     def id(self) -> str:
         """Twelve hexadecimal digits that name this kind of machine, as far as it changes measurements."""
-        facts = {key: value for key, value in asdict(self).items() if key not in ("usb_vendors", "kernel")}
+        facts = {key: value for key, value in asdict(self).items() if key not in ("usb_vendors", "kernel", "unreached")}
         facts["memory_bytes"] = round(self.memory_bytes / 2**30)  # the kernel's own share varies from boot to boot
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -54,20 +56,24 @@ def probe() -> Host:
     import psutil
 
     cpuinfo = _text("/proc/cpuinfo")
-    flags = set(_field(cpuinfo, "flags", "Features").split())
     return Host(
         system="Android" if hasattr(sys, "getandroidapilevel") else platform.system(),
         machine=platform.machine(),
-        processor=_field(cpuinfo, "model name", "Model") or platform.processor() or platform.machine(),
-        isa=tuple(sorted(flags & _TELLING_FLAGS)),
+        processor=field(cpuinfo, "model name", "Model") or platform.processor() or platform.machine(),
+        isa=instruction_sets(cpuinfo),
         cpus=os.cpu_count() or 1,
         threads=granted_threads(),
         memory_bytes=_granted_memory(psutil.virtual_memory().total),
         device_tree=_text("/proc/device-tree/model").strip("\0\n"),
-        nvidia_gpu=", ".join(_field(_text(path), "Model") for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))),
+        nvidia_gpu=", ".join(field(_text(path), "Model") for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))),
         usb_vendors=tuple(sorted({_text(path).strip() for path in Path("/sys/bus/usb/devices").glob("*/idVendor")})),
         kernel=platform.release(),
     )
+
+
+def instruction_sets(cpuinfo: str) -> tuple[str, ...]:
+    """The telling instruction sets in the text of ``/proc/cpuinfo``, in order."""
+    return tuple(sorted(set(field(cpuinfo, "flags", "Features").split()) & _TELLING_FLAGS))
 
 
 def granted_threads() -> int:
@@ -82,7 +88,7 @@ def granted_threads() -> int:
 
 def mismatches(profile: HardwareProfile, host: Host) -> list[str]:
     """Why this host is not the declared hardware, in words; empty when it is (``native``)."""
-    wanted, reasons = profile.host, []
+    wanted, reasons = profile.host, [host.unreached] if profile.reached_by and host.unreached else []
     if wanted.systems and host.system not in wanted.systems:
         reasons.append(f"the system is {host.system}, not {' or '.join(wanted.systems)}")
     if wanted.machines and host.machine not in wanted.machines:
@@ -123,7 +129,8 @@ def _text(path: str | Path) -> str:
         return ""
 
 
-def _field(text: str, *names: str) -> str:
+def field(text: str, *names: str) -> str:
+    """The value behind the first ``name:`` of these in a text of the kernel; empty without one."""
     for line in text.splitlines():
         key, _, value = line.partition(":")
         if key.strip() in names:

@@ -152,7 +152,9 @@ def _remarks(one: Machine, trial: Trial, other: Machine, its: Trial) -> str:
     """What the reader must know of the two: other threads; or one host, whose hardware sets differ in settings and not in hardware."""
     threads = f"; {its.threads} threads against {trial.threads}" if its.threads != trial.threads else ""
     alike = "; the same host: this compares settings, not hardware" if one.run["host_id"] == other.run["host_id"] else ""
-    return threads + alike
+    means = [any(m.is_of_means for m in side.results.measurements(t.id)) for side, t in ((one, trial), (other, its))]
+    unlike = "; means of queries against medians" if means[0] != means[1] else ""
+    return threads + unlike + alike
 
 
 def _measured(one: Machine) -> list[Trial]:
@@ -170,5 +172,5 @@ def _digest(one: Machine, trial: Trial) -> str:
 def _p50(one: Machine, trial: Trial) -> tuple[str, int]:
     table = one.results.table()
     values = table[table.trial_id == trial.id].set_index("metric")
-    n = int(values.loc["latency_p50", "n"]) if "latency_p50" in values.index else 0
-    return tables.interval(values, "latency_p50", 1e6), n
+    n = int(values.loc["latency_mean", "n"]) if "latency_mean" in values.index else 0
+    return tables.typical_ms(values), n

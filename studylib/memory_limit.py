@@ -40,8 +40,7 @@ def run_within(limit_bytes: int | None, execute: Callable[[dict, float], dict], 
 
 def why_too_large(found: dict, limit_bytes: int | None) -> str:
     """Why what was measured would not run in ``limit_bytes``, in words; empty when it fits."""
-    peak = found["memory_bytes"]["rss_peak"]
-    if limit_bytes is None or peak <= limit_bytes:
+    if limit_bytes is None or (peak := found["memory_bytes"]["rss_peak"]) <= limit_bytes:
         return ""
     return f"needs more than the declared {limit_bytes / 1e6:.0f} MB of memory: {peak / 1e6:.0f} MB at its peak"
 

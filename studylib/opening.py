@@ -7,6 +7,7 @@ from pathlib import Path
 
 from studylib import hardware, params, sweeps
 from studylib.errors import InputError
+from studylib.executors import Phone, find_phone
 from studylib.own import OwnModel, is_own
 from studylib.plan import Plan
 from studylib.processes import die_with_parent
@@ -17,9 +18,14 @@ from studylib.study import Study
 from studylib.zoo import MODELS, Model
 from studylib.zoo.downloads import fetch
 
+# Set for the notebooks of a study that began on a phone: without it, they must not go on with a rehearsal.
+ON_PHONE = "STUDYLIB_ON_PHONE"
+
 
 def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str], None] = print, **choice) -> Study:
-    """A study of ``params/<hardware_set>.yaml`` on this host, its parameters checked. Runs nothing, writes nothing.
+    """A study of ``params/<hardware_set>.yaml`` on this host or on the phone that it reaches, its parameters checked.
+
+    Runs nothing, writes nothing.
 
     ``choice``: fields of `studylib.params.Choice` that replace the file's (models, recipes, runtimes, batch_sizes, sweeps, seed).
     """
@@ -32,8 +38,22 @@ def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str
         raise InputError(f"ASSIGNMENT is '{resolved.choice.assignment}'; it must be the assignment.json that a search wrote.")
     sweeps.chosen(resolved.choice.sweeps)
     params.check_names(resolved, [*MODELS, *own], [*names(), params.ALL], providers, SCENARIOS)
-    plan = Plan(resolved, hardware.probe(), chosen_models(resolved.choice, own))
+    host, phone = where(resolved.hardware)
+    plan = Plan(resolved, host, chosen_models(resolved.choice, own), phone=phone)
     return Study(plan, params.outputs_root() / resolved.hardware.name, write)
+
+
+def where(profile: params.HardwareProfile) -> tuple[hardware.Host, Phone | None]:
+    """What a study measures: the phone that the hardware set is reached by, where one is attached; otherwise this machine."""
+    host = hardware.probe()
+    if profile.reached_by is None or host.system in profile.host.systems:
+        return host, None
+    phone, why = find_phone()
+    if phone:
+        return phone.host, phone
+    if os.environ.get(ON_PHONE):
+        raise InputError(f"the phone that this study began on is not reached any more: {why}. Then run the same command again.")
+    return replace(host, unreached=f"no phone is reached: {why}"), None
 
 
 def fetch_weights(study: Study, write: Callable[[str], None]) -> None:

@@ -184,7 +184,7 @@ def _row(results, one: Path, step: Step, before: Trial | None) -> dict:
     values = table[table.trial_id == step.trial.id].set_index("metric")
     return shared | {
         "setting": setting,
-        "p50_ms": tables.interval(values, "latency_p50", 1e6),
+        "p50_ms": tables.typical_ms(values),
         "samples_per_s": tables.interval(values, "throughput", 1),
         "over the step before": _over(before, step.trial, results),
         "over the start": _over(one.start if before else None, step.trial, results),

@@ -78,13 +78,17 @@ class HostMatch(Section):
 
 
 class HardwareProfile(Section):
-    """A machine as declared in ``params/<name>.yaml``. ``threads`` None means all that the host grants."""
+    """A machine as declared in ``params/<name>.yaml``. ``threads`` None means all that the host grants.
+
+    ``reached_by``: it is no machine that a study runs on, but one that is measured from here, over adb.
+    """
 
     name: Name
     title: Text
     host: HostMatch
     threads: Annotated[StrictInt, Field(ge=1, le=4096)] | None = None
     memory_bytes: Annotated[StrictInt, Field(ge=1, le=2**50)] | None = None
+    reached_by: Literal["adb"] | None = None
 
 
 class Choice(Section):

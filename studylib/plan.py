@@ -10,6 +10,7 @@ from pathlib import Path
 
 from studylib import hardware, sweeps
 from studylib.adaptive import Assignment
+from studylib.executors.phone import RUNTIME, Phone
 from studylib.params import ALL, RANDOM_SQNR_DB, StudyParams
 from studylib.recipes import RECIPES, names, split_recipe, why_no_chain
 from studylib.records import Conversion, Trial
@@ -26,8 +27,9 @@ _HARNESS = (
     "measure.py",
     "scenarios",
     "quality.py",
+    "parity.py",
     "stats.py",
-    "executors/local.py",
+    "executors",
     "counters.py",
     "energy.py",
     "limits.py",
@@ -50,13 +52,14 @@ _STARTING_POINTS = ("saved_model", "onnx", "tflite")
 class Plan:
     """Everything that follows from parameters, models and host. ``models``: by the name that tables show.
 
-    ``chosen``: these trials instead of every combination.
+    ``chosen``: these trials instead of every combination. ``phone``: the attached one that ``host`` is, whose LiteRT is measured.
     """
 
     params: StudyParams
     host: hardware.Host
     models: dict[str, Model]
     chosen: tuple[Trial, ...] | None = None
+    phone: Phone | None = None
 
     @property
     def mismatches(self) -> list[str]:
@@ -85,6 +88,8 @@ class Plan:
                 trials += of_model
                 # The A/A control repeats a fast float trial: there a given noise is largest in proportion.
                 floats = [trial for trial in of_model if trial.recipe == "fp32" and not trial.reason]
+                # A delegate of a phone may fall back, and the control with it.
+                floats = [trial for trial in floats if trial.provider == "cpu"] if self.phone else floats
                 if floats and usual and batch_size == min(choice.batch_sizes):
                     trials.append(replace(floats[-1], control=True))
             trials += self._swept(model)
@@ -144,7 +149,8 @@ class Plan:
         runtime, origin = RUNTIMES[name], self.models[model].source_format
         reason = (
             why_no_chain(recipe, runtime.format, origin)
-            or runtime.why_not(provider, self.host)
+            or self._why_not(name, provider, scenario or scenario_for(batch_size), point)
+            or self._why_no_search(recipe)
             or _why_not_here(recipe, name, self.models[model])
             or _why_no_stream(scenario, self.models[model])
         )
@@ -152,10 +158,26 @@ class Plan:
         trial = self._trial(model, name, provider, recipe, runtime.format, keys, batch_size, reason, sweep, point)
         return replace(trial, **self._driven(scenario or scenario_for(batch_size)))
 
+    def _why_not(self, runtime: str, provider: str, scenario: str = "single_stream", point: Point = USUAL) -> str | None:
+        """Why a runtime cannot use a provider on this host, or on the phone, or None."""
+        if self.phone is None:
+            return RUNTIMES[runtime].why_not(provider, self.host)
+        # Here its package makes the phone's queries and reads its answers.
+        return self.phone.why_not(runtime, provider, scenario, point.settings) or RUNTIMES[runtime].why_not("cpu", self.host)
+
+    def _why_no_search(self, recipe: str) -> str | None:
+        """Why the layers of an adaptive recipe cannot be chosen for a phone, or None."""
+        if self.phone is None or self.params.choice.assignment or not recipe.startswith("adaptive_"):
+            return None
+        return f"{recipe} is searched by times of this computer, not of the phone; give an ASSIGNMENT that was found elsewhere"
+
+    def _version(self, runtime: str) -> str:
+        return self.phone.version if self.phone and runtime == RUNTIME else RUNTIMES[runtime].version
+
     def _trial(
         self, model, runtime, provider, recipe, format, keys, batch_size=1, reason=None, sweep: str = "", point: Point = USUAL
     ) -> Trial:
-        version = "" if reason else RUNTIMES[runtime].version
+        version = "" if reason else self._version(runtime)
         artifact = keys[-1] if keys else ""
         answering = {name: value for name, value in point.settings.items() if name in RUNTIMES[runtime].answering}
         facts = (artifact, self.origins[model]["reference"], runtime, version, provider, self.threads, self._conditions)
@@ -197,7 +219,8 @@ class Plan:
         keys = self._keys(model, [("fp32", source), ("fp32", target)])
         own = tuple(keys[len(before) :])
         opener = RUNTIMES.get(OPENERS.get(target, ""))
-        if opener is None or opener.why_not("cpu", self.host):
+        # What a phone does not open is opened on this computer.
+        if opener is None or (self._why_not(opener.name, "cpu") if opener.name == RUNTIME else opener.why_not("cpu", self.host)):
             return Conversion(model, source, target, own)
         trial = self._trial(model, opener.name, "cpu", "fp32", target, keys)
         return Conversion(model, source, target, own, trial)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from studylib.adaptive_verdicts import Lost, lost
-from studylib.constraints import Candidate, Reading
+from studylib.constraints import Candidate, Reading, typical
 from studylib.contenders import fastest, lost_words, sample_ns
 from studylib.quality import tolerance
 
@@ -30,8 +30,8 @@ def projects(fit: list[Candidate]) -> tuple[Project, ...]:
     smallest = min(candidate.variant.trial.batch_size for candidate in fit)
     single = [candidate for candidate in fit if candidate.variant.trial.batch_size == smallest]
     found = [
-        _quickest("a service that people wait for, or an app", "the time of one answer", single, "latency_p50", "median {} ms", 1e6),
-        _quickest("work in bulk", "throughput", fit, "throughput", "{} samples/s", 1),
+        _quickest("a service that people wait for, or an app", "the time of one answer", single),
+        _quickest("work in bulk", "throughput", fit, ("throughput", "{} samples/s", 1)),
         _least("a small device, or many models side by side", "memory", single, "rss_peak", "peak memory {} MB", 1e6),
         _least("downloads and flash memory", "the size of the file", single, "size", "{} kB", 1e3),
         _least("functions started on demand", "the time from start to first answer", single, "cold_start", "cold start {} ms", 1e6),
@@ -40,10 +40,11 @@ def projects(fit: list[Candidate]) -> tuple[Project, ...]:
     return tuple(filter(None, found))
 
 
-def _quickest(kind: str, counts: str, fit: list[Candidate], metric: str, text: str, unit: float) -> Project | None:
-    """The one with the least time for a sample, by interleaved comparison."""
+def _quickest(kind: str, counts: str, fit: list[Candidate], told: tuple[str, str, float] | None = None) -> Project | None:
+    """The one with the least time for a sample, by interleaved comparison, with what is ``told`` of it: its usual time unless said."""
     best, ties = fastest([candidate.variant for candidate in fit])
     chosen = next(candidate for candidate in fit if candidate.variant is best)
+    metric, text, unit = told or typical(chosen.readings)
     if metric not in chosen.readings:
         return None
     return Project(kind, counts, chosen.label, _numbers(chosen, metric, text, unit) + _close([tie.trial.label for tie in ties]))

@@ -81,7 +81,8 @@ class Measurement:
 
     ``session`` names the uninterrupted run that interleaved it with others: only inside one are rounds paired.
     ``cold_start_ns``: process, activate, load, first_inference, and the total from spawn to answer.
-    ``memory_bytes``: rss and vms before, after_load, after_first, and their peak (older records lack some of vms).
+    ``memory_bytes``: rss and vms before, after_load, after_first, and their peak (older records lack some of vms); of a
+    phone only ``rss_added``.
     ``disturbances``: what went on beside it; ``energy``: joules by domain and how they were measured, or why not.
     ``scenario_facts``: how the values came about (`studylib.scenarios.Facts`); empty in records of older versions.
     ``status``: ok, invalid or failed.
@@ -112,6 +113,11 @@ class Measurement:
         return statistics.median(self.values_ns)
 
     @property
+    def is_of_means(self) -> bool:
+        """Whether each value is a mean of many queries, because its driver tells no single times."""
+        return bool(self.scenario_facts.get("values_are"))
+
+    @property
     def file_name(self) -> str:
         return f"c{self.campaign:04d}-r{self.repetition:03d}-a{self.attempt}.json"
 
@@ -140,7 +146,8 @@ def read_measurement(path: Path) -> Measurement | None:
         measurement = Measurement(**record | {"values_ns": tuple(record["values_ns"]), "warmup_ns": tuple(record["warmup_ns"])})
         datetime.fromisoformat(measurement.started_at), datetime.fromisoformat(measurement.ended_at)
         if measurement.status == "ok":
-            needed = [measurement.memory_bytes[name] for name in _MEMORY] + [measurement.cold_start_ns[name] for name in _COLD_START]
+            memory, cold_start = _NEEDED.get(measurement.scenario_facts.get("driver"), (_MEMORY, _COLD_START))
+            needed = [measurement.memory_bytes[name] for name in memory] + [measurement.cold_start_ns[name] for name in cold_start]
             numbers = [*measurement.values_ns, *needed]
             if not measurement.values_ns or not all(isinstance(number, int) and number > 0 for number in numbers):
                 raise ValueError("times and sizes must be positive whole numbers")
@@ -151,6 +158,8 @@ def read_measurement(path: Path) -> Measurement | None:
 
 _MEMORY = ("rss_before", "rss_after_first", "rss_peak", "vms_peak")
 _COLD_START = ("load", "first_inference", "total")
+# What only some drivers cannot tell: LiteRT's tool on a phone knows neither its process's memory nor when it was started.
+_NEEDED = {"benchmark_model": ((), _COLD_START[:2])}
 
 
 def read_evaluation(path: Path) -> dict | None:

@@ -90,7 +90,8 @@ def summary(results: Results) -> list[str]:
     timed = contenders.contenders(results)
     over = {(one.trial.model, one.trial.label) for one in timed if adaptive_verdicts.lost(one).within(most) is False}
     for row in tables.winners(results).to_dict("records"):
-        sentence = f"{row['model']}, batch {row['batch']}: the fastest is {row['fastest']}, median {row['p50_ms']} ms, {row['quality']}"
+        typical = row["p50_ms"] if row["p50_ms"].startswith("mean") else f"median {row['p50_ms']}"
+        sentence = f"{row['model']}, batch {row['batch']}: the fastest is {row['fastest']}, {typical} ms, {row['quality']}"
         sentence += ", which is over the accuracy budget" if (row["model"], row["fastest"]) in over else ""
         told = {"it cannot be told from": row["cannot be told from it"], "measured apart from it:": row.get("measured apart from it")}
         sentences.append("; ".join([sentence, *(f"{words} {names}" for words, names in told.items() if names)]) + ".")

@@ -74,15 +74,22 @@ def _time_rows(trial, measurements: list) -> list[dict]:
     groups = [np.array(measurement.values_ns, float) for measurement in measurements]
     mean = stats.pooled_mean(groups)
     rows = [_estimate_row("latency_mean", mean, "ns")]
-    values = np.concatenate(groups)
+    if not any(measurement.is_of_means for measurement in measurements):
+        rows += _spread_rows(groups)
+    rows.append(_throughput_row(trial, measurements, mean))
+    return rows + _scenario_rows(measurements) + _process_rows(measurements) + _energy_rows(measurements)
+
+
+def _spread_rows(groups: list[np.ndarray]) -> list[dict]:
+    """How single queries differ: absent where values are means of many, which tell nothing of one."""
+    values, rows = np.concatenate(groups), []
     if len(values) > 1:
         rows.append(row("latency_stdev", float(values.std(ddof=1)), "ns", n=len(values)))
     for percentile in PERCENTILES:
         estimate = stats.pooled_percentile(groups, percentile)
         if estimate is not None:
             rows.append(_estimate_row(f"latency_p{percentile}", estimate, "ns"))
-    rows.append(_throughput_row(trial, measurements, mean))
-    return rows + _scenario_rows(measurements) + _process_rows(measurements) + _energy_rows(measurements)
+    return rows
 
 
 def _throughput_row(trial, measurements: list, mean: stats.Estimate) -> dict:
@@ -131,7 +138,10 @@ def loadgen_verdict(measurements: list) -> str:
 
 
 def _process_rows(measurements: list) -> list[dict]:
-    """Memory and cold start: one value a process, so n is the number of repetitions. Older records lack some; those rows are absent."""
+    """Memory and cold start: one value a process, so n is the number of repetitions.
+
+    Older records lack some, and so does what a phone told; those rows are absent.
+    """
     memory = [measurement.memory_bytes for measurement in measurements]
     cold = [measurement.cold_start_ns for measurement in measurements]
     columns = {
@@ -140,7 +150,7 @@ def _process_rows(measurements: list) -> list[dict]:
         ("vms_model", "byte"): _added(memory, "vms"),
         ("load_time", "ns"): [c["load"] for c in cold],
         ("first_inference", "ns"): [c["first_inference"] for c in cold],
-        ("cold_start", "ns"): [c["total"] for c in cold],
+        ("cold_start", "ns"): [c["total"] for c in cold if "total" in c],
     }
     return [
         _estimate_row(metric, stats.pooled_mean([np.array([value]) for value in values]), unit)
@@ -150,9 +160,13 @@ def _process_rows(measurements: list) -> list[dict]:
 
 
 def _added(memory: list[dict], kind: str) -> list[int]:
-    """What the model added to a process in which the framework was there already: after the first answer, minus before loading."""
+    """What the model added to a process in which the framework was there already: after the first answer, minus before loading.
+
+    A phone's tool tells it itself: by how much its peak grew.
+    """
     names = f"{kind}_after_first", f"{kind}_before"
-    return [m[names[0]] - m[names[1]] for m in memory if names[0] in m and names[1] in m]
+    told = f"{kind}_added"
+    return [m[told] if told in m else m[names[0]] - m[names[1]] for m in memory if told in m or (names[0] in m and names[1] in m)]
 
 
 def _energy_rows(measurements: list) -> list[dict]:

@@ -37,7 +37,7 @@ def _row(trial: Trial, values: pd.DataFrame, results: Results) -> dict:
         "scenario": trial.scenario,
         "samples a query": facts.get("samples_per_query", trial.batch_size),
         "driver": facts.get("driver", "loop"),
-        "p50_ms": tables.interval(values, "latency_p50", 1e6),
+        "p50_ms": tables.typical_ms(values),
         "p90_ms": tables.interval(values, "latency_p90", 1e6),
         "p99_ms": tables.interval(values, "latency_p99", 1e6),
         "p90 early-stopping": tables.interval(values, "latency_p90_early_stopping", 1e6),

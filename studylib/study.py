@@ -11,7 +11,7 @@ from pathlib import Path
 from studylib import hardware, params, peaks
 from studylib.artifact import Artifact, output_error
 from studylib.errors import InputError
-from studylib.executors import LocalExecutor
+from studylib.executors import LocalExecutor, PhoneExecutor
 from studylib.fitness import Advice, fitness
 from studylib.halving import Search
 from studylib.limits import Limits
@@ -24,6 +24,12 @@ from studylib.records import Trial
 from studylib.results import Results
 from studylib.stock import Stock
 from studylib.worker import now
+
+# Of a phone, its heat alone is seen from here, beside each repetition.
+_UNSEEN = Advice(
+    "what else a phone does is not seen from here, only how warm it says it is",
+    "plug it in, keep its screen on and other apps closed, let it cool; trust interleaved comparisons and the A/A control",
+)
 
 
 @dataclass(frozen=True)
@@ -193,8 +199,10 @@ class Study:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def executor(self) -> LocalExecutor:
-        return LocalExecutor(self.threads)
+    def executor(self) -> LocalExecutor | PhoneExecutor:
+        if self.plan.phone is None:
+            return LocalExecutor(self.threads)
+        return PhoneExecutor(self.plan.phone, LocalExecutor(min(self.threads, hardware.granted_threads())))
 
     @property
     def limits(self) -> Limits:
@@ -203,6 +211,8 @@ class Study:
 
     def fitness(self) -> list[Advice]:
         """What speaks against measuring on this machine, as it is now."""
+        if self.plan.phone:
+            return [_UNSEEN]
         return fitness(self.host, self.threads)
 
     @cached_property
@@ -223,7 +233,8 @@ class Study:
             seed=choice.seed,
             host_id=self.host.id,
             limits=self.limits,
-            memory_bytes=self.params.hardware.memory_bytes,
+            # A phone has its own memory: nothing needs to be held to what is declared.
+            memory_bytes=None if self.plan.phone else self.params.hardware.memory_bytes,
             target_qps=choice.target_qps,
             latency_bound_ns=round(1e6 * choice.latency_bound_ms),
             write=self.write,
@@ -232,6 +243,9 @@ class Study:
     def _look_at_the_machine(self, again: bool) -> None:
         """Before anything is timed: what speaks against this machine, and what it can do at most (kept; measured ``again`` if wished)."""
         self.results.save_fitness([asdict(advice) for advice in self.fitness()], again)
+        if self.plan.phone:
+            self.results.save_peaks({})  # those of this computer would be another host's
+            return
         where, limit = params.outputs_root() / ".peaks", self.params.settings.timeout_s
         found = peaks.of_host(self.host.id, self.threads, where, self.executor.run, limit, self.write, again=again)
         self.results.save_peaks({self.threads: found})

@@ -25,7 +25,7 @@ def settings(results: Results) -> pd.DataFrame:
                     "runtime": trial.where,
                     "sweep": name,
                     "value": _value(trial, name),
-                    "p50_ms": tables.interval(values, "latency_p50", 1e6),
+                    "p50_ms": tables.typical_ms(values),
                     "samples_per_s": tables.interval(values, "throughput", 1),
                     "against the usual": "" if trial is usual else _against(usual, trial, results),
                     "status": "" if status == "ok" else f"{status}: {reason}",

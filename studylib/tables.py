@@ -13,6 +13,7 @@ from studylib.stats import pooled_mean, pooled_percentile
 from studylib.wording import digits as digits
 from studylib.wording import estimated, interval, percent, ratio_text, some
 from studylib.wording import markdown as markdown
+from studylib.wording import typical_ms as typical_ms
 
 # Notebooks show these tables as they are, and pandas would cut every reason after fifty characters.
 pd.set_option("display.max_colwidth", None)
@@ -107,16 +108,16 @@ def latency(results: Results) -> pd.DataFrame:
     rows = []
     for trial in results.compared():
         values = table[(table.trial_id == trial.id) & (table.status == "ok")].set_index("metric")
-        if "latency_p50" not in values.index:
+        if "latency_mean" not in values.index:
             continue
         rows.append(
             key(trial)
             | {
-                "p50_ms": interval(values, "latency_p50", 1e6),
+                "p50_ms": typical_ms(values),
                 "p95_ms": interval(values, "latency_p95", 1e6),
                 "p99_ms": interval(values, "latency_p99", 1e6),
                 "samples_per_s": interval(values, "throughput", 1),
-                "n": int(values.loc["latency_p50", "n"]),
+                "n": int(values.loc["latency_mean", "n"]),
                 "rss_peak_mb": interval(values, "rss_peak", 1e6, interval=False),
                 "rss_model_mb": interval(values, "rss_model", 1e6, interval=False),
                 "load_ms": interval(values, "load_time", 1e6, interval=False),
@@ -215,7 +216,6 @@ def winners(results: Results) -> pd.DataFrame:
     measured = [t for t in results.compared() if results.status(t)[0] == "ok" and not t.control]
     typical = {t.id: compare.typical_ns(results.measurements(t.id)) for t in measured}
     table = results.table()
-    medians = table[table.metric == "latency_p50"].set_index("trial_id")
     for model, batch in dict.fromkeys((trial.model, trial.batch_size) for trial in measured):
         rivals = sorted((t for t in measured if (t.model, t.batch_size) == (model, batch)), key=lambda t: typical[t.id])
         best = rivals[0]
@@ -227,7 +227,7 @@ def winners(results: Results) -> pd.DataFrame:
                 "model": model,
                 "batch": batch,
                 "fastest": best.label,
-                "p50_ms": interval(medians.loc[[best.id]].set_index("metric"), "latency_p50", 1e6) if best.id in medians.index else "–",
+                "p50_ms": typical_ms(table[table.trial_id == best.id].set_index("metric")),
                 "quality": _quality_text(best, results),
                 "cannot be told from it": some(close),
                 "measured apart from it": some(apart),

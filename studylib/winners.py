@@ -174,7 +174,7 @@ def _row(one: Winner, target: str, results: Results) -> dict:
     values = table[table.trial_id == trial.id].set_index("metric")
     return shared | {
         "winner": trial.label,
-        "p50_ms": tables.interval(values, "latency_p50", 1e6),
+        "p50_ms": tables.typical_ms(values),
         "samples_per_s": tables.interval(values, "throughput", 1),
         "over the baseline": one.words,
         "rounds": one.against.comparison.n if one.against else len(results.measurements(trial.id)),

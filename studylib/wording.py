@@ -40,6 +40,13 @@ def interval(values: pd.DataFrame, metric: str, unit: float, interval: bool = Tr
     return text
 
 
+def typical_ms(values: pd.DataFrame) -> str:
+    """The median time of a query in ms with its interval; ``mean 1.23 [1.20, 1.26]`` where nothing but means is known of it."""
+    if "latency_p50" in values.index or "latency_mean" not in values.index:
+        return interval(values, "latency_p50", 1e6)
+    return f"mean {interval(values, 'latency_mean', 1e6)}"
+
+
 def estimated(estimate: Estimate | None, unit: float) -> str:
     """A value with its interval where it has one; a dash where there are too few values."""
     if not estimate:

@@ -1,9 +1,9 @@
 """One job in one process: ``python -m studylib.worker job.json result.json``.
 
 The job and its result are plain JSON. The result file appears whole or not at all. Kinds of job: ``build`` (make
-artifacts), ``evaluate`` (quality of one artifact in one runtime), ``locate`` (where an artifact that is not the same model
-begins to differ), ``find_rate`` (the rate of the server scenario), ``measure`` (one repetition of one trial), ``peaks`` (what
-this host can do at most).
+artifacts), ``evaluate`` (quality of one artifact in one runtime), ``pack`` and ``judge`` (what of that stays here when a phone
+answers), ``locate`` (where an artifact that is not the same model begins to differ), ``find_rate`` (the rate of the server
+scenario), ``measure`` (one repetition of one trial), ``peaks`` (what this host can do at most).
 """
 
 import json
@@ -87,23 +87,28 @@ def _lessons(recipe, sources, target: dict, store: Store):
 
 def evaluate(job: dict) -> dict:
     """Run every test sample through the runtime, one at a time as it will be deployed, and hold it against the source."""
-    from studylib import arrays, quality
+    from studylib import parity
     from studylib.runtimes import why_fallen_back
     from studylib.sources import stacked
 
     session, samples, _ = open_session(job)
     outputs = stacked(session.run, samples)
-    common = {name: job[name] for name in ("independent", "task", "data")} | {"placement": session.placement(), "nodes": session.nodes()}
-    try:
-        found = quality.metrics(outputs, arrays.load(job["reference"])[0], samples.labels, job["task"])
-    except ValueError as error:
-        return common | {"status": "failed", "reason": f"parity: {error}"}
-    # A retrained model may answer otherwise than the source model: that is its quality. Its own conversions may not.
-    same = found if job["version"] == job["reference"] else quality.metrics(outputs, arrays.load(job["version"])[0], None, job["task"])
-    reason = quality.why_not_same(same, job["precision"])
     elsewhere = why_fallen_back(job["provider"], session)
-    status = "failed" if reason else "invalid" if elsewhere else "ok"
-    return found | common | {"status": status, "reason": reason or elsewhere or ""}
+    return parity.judged(job, outputs, samples.labels, session.placement(), session.nodes(), elsewhere)
+
+
+def pack(job: dict) -> dict:
+    """The queries of a phone, as raw bytes."""
+    from studylib import parity
+
+    return parity.pack(job)
+
+
+def judge(job: dict) -> dict:
+    """The evaluation of what a phone answered."""
+    from studylib import parity
+
+    return parity.judge(job)
 
 
 def locate(job: dict) -> dict:
@@ -229,7 +234,16 @@ def first_line(error: BaseException) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
 
 
-JOBS = {"build": build, "evaluate": evaluate, "locate": locate, "find_rate": find_rate, "measure": measure, "peaks": peaks}
+JOBS = {
+    "build": build,
+    "evaluate": evaluate,
+    "pack": pack,
+    "judge": judge,
+    "locate": locate,
+    "find_rate": find_rate,
+    "measure": measure,
+    "peaks": peaks,
+}
 
 
 def main(job_path: str, result_path: str) -> None:

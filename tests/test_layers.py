@@ -43,6 +43,7 @@ LAYERS = (
         "adaptive",
         "searching",
         "peaks",
+        "parity",
     ),
     ("worker", "measure", "compare"),
     ("executors",),

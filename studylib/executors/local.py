@@ -29,7 +29,7 @@ class LocalExecutor:
 
     def run(self, job: dict, timeout_s: float, on_line: Callable[[str], None] = lambda line: None) -> dict:
         """The job's result. Raises `TrialError` in words when the process crashes, hangs or reports an error."""
-        with _job_folder() as folder, _memory_group(job) as group:
+        with job_folder() as folder, _memory_group(job) as group:
             job_path, result_path = Path(folder) / "job.json", Path(folder) / "result.json"
             write_text(job_path, json.dumps(job | group | {"cpus": self.cpus, "spawned_ns": time.perf_counter_ns()}))
             process = subprocess.Popen(
@@ -42,11 +42,11 @@ class LocalExecutor:
                 start_new_session=True,
             )
             try:
-                tail = _follow(process, timeout_s, on_line)
+                tail = follow(process, timeout_s, on_line)
             except subprocess.TimeoutExpired:
                 raise TrialError(f"timeout: no answer within {timeout_s:g} s; the process was killed") from None
             finally:
-                _end(process)
+                end(process)
             if process.returncode != 0 or not result_path.exists():
                 raise _failure(process.returncode, tail)
             return json.loads(result_path.read_text(encoding="utf-8"))
@@ -58,7 +58,7 @@ class LocalExecutor:
         return os.environ | counts | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
 
 
-def _job_folder() -> tempfile.TemporaryDirectory:
+def job_folder() -> tempfile.TemporaryDirectory:
     try:
         return tempfile.TemporaryDirectory(prefix="studylib-")
     except OSError as error:
@@ -73,7 +73,7 @@ def _memory_group(job: dict) -> Iterator[dict]:
         yield {"memory_group": str(folder)} if folder else {}
 
 
-def _follow(process: subprocess.Popen, timeout_s: float, on_line: Callable[[str], None]) -> deque[str]:
+def follow(process: subprocess.Popen, timeout_s: float, on_line: Callable[[str], None]) -> deque[str]:
     """Sleep until the process closes its output, hand each line on, keep the last. Raises TimeoutExpired."""
     deadline, tail = time.monotonic() + timeout_s, deque(maxlen=40)
     rest = b""
@@ -94,8 +94,8 @@ def _follow(process: subprocess.Popen, timeout_s: float, on_line: Callable[[str]
     return tail
 
 
-def _end(process: subprocess.Popen) -> None:
-    """Kill the job's whole process group, whatever made us leave, and collect it."""
+def end(process: subprocess.Popen) -> None:
+    """Kill a process that leads a session with all of its group, whatever made us leave, and collect it."""
     with contextlib.suppress(ProcessLookupError):  # it ended by itself, as it should
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

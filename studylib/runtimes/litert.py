@@ -54,7 +54,7 @@ class _Session(Session):
             self._resize(inputs)
         for name, values in inputs.items():
             tensor = self._inputs[name]
-            interpreter.set_tensor(tensor["index"], values if values.dtype == tensor["dtype"] else _quantized(values, tensor))
+            interpreter.set_tensor(tensor["index"], _given(values, tensor))
         interpreter.invoke()
         return {name: _real(interpreter.get_tensor(tensor["index"]), tensor) for name, tensor in self._outputs.items()}
 
@@ -74,6 +74,39 @@ class _Session(Session):
         self._interpreter.allocate_tensors()
 
 
+class RawTensors:
+    """A file's queries and answers as LiteRT's own tools read and write them: bytes, tensor by tensor in the file's own order.
+
+    ``query``: one query, to whose shapes the file's inputs are resized; raises `RefusedError` where the file fixes others.
+    """
+
+    def __init__(self, path: Path, query: Inputs):
+        self._session = _Session(path, 1, True)
+        self._session.run(query)  # some outputs have their shape only then
+
+    @property
+    def shapes(self) -> list[list[int]]:
+        """The shape of each input, in the file's order."""
+        return [[int(size) for size in tensor["shape"]] for tensor in self._session._interpreter.get_input_details()]
+
+    def packed(self, query: Inputs) -> list[bytes]:
+        """The bytes of each input, in the file's order, quantized where the file wants it so."""
+        given = {tensor["index"]: _given(query[name], tensor) for name, tensor in self._session._inputs.items()}
+        return [np.ascontiguousarray(given[tensor["index"]]).tobytes() for tensor in self._session._interpreter.get_input_details()]
+
+    def answer(self, content: bytes) -> Outputs:
+        """The outputs in an answer. Raises `ArtifactError` when it has another length than the file's outputs."""
+        found, at = {}, 0
+        for tensor in self._session._interpreter.get_output_details():
+            like = self._session._interpreter.get_tensor(tensor["index"])
+            found[tensor["index"]] = like, content[at : at + like.nbytes]
+            at += like.nbytes
+        if at != len(content):
+            raise ArtifactError(f"an answer has {len(content)} bytes, and the file's outputs have {at}")
+        values = {index: np.frombuffer(raw, like.dtype).reshape(like.shape) for index, (like, raw) in found.items()}
+        return {name: _real(values[tensor["index"]], tensor) for name, tensor in self._session._outputs.items()}
+
+
 def _tensors(interpreter) -> tuple[dict, dict]:
     """Inputs and outputs by the names of the file's signature; without a signature, by their tensors' plain names."""
     if interpreter.get_signature_list():
@@ -86,6 +119,11 @@ def _tensors(interpreter) -> tuple[dict, dict]:
 def _plain(name: str) -> str:
     """``serving_default_image:0`` to ``image``."""
     return name.removeprefix("serving_default_").split(":")[0]
+
+
+def _given(values: np.ndarray, tensor: dict) -> np.ndarray:
+    """Values as the file's input takes them."""
+    return values if values.dtype == tensor["dtype"] else _quantized(values, tensor)
 
 
 def _quantized(values: np.ndarray, tensor: dict) -> np.ndarray:

@@ -44,10 +44,12 @@ class Load:
 class Facts:
     """How the values came about. The same fields from every driver; what a driver does not know stays empty.
 
-    ``driver``: ``loop`` or ``loadgen``; ``driver_reason``: why not the one that was asked for. ``completed_samples_per_s``: by the wall
-    clock of the whole test. ``valid``, ``invalid_reason``: LoadGen's rules, None without LoadGen. ``early_stopping_ns``: by percentile,
-    LoadGen's estimate that the true one is at most this with 99 % confidence. ``summary``: LoadGen's own numbers by LoadGen's names.
-    ``crosscheck``: LoadGen's clock beside ours; ``agrees`` says whether they tell the same story.
+    ``driver``: ``loop``, ``loadgen`` or ``benchmark_model``; ``driver_reason``: why not the one that was asked for.
+    ``completed_samples_per_s``: by the wall clock of the whole test. ``valid``, ``invalid_reason``: LoadGen's rules, None without LoadGen.
+    ``early_stopping_ns``: by percentile, LoadGen's estimate that the true one is at most this with 99 % confidence.
+    ``summary``: LoadGen's own numbers by LoadGen's names.
+    ``crosscheck``: LoadGen's clock beside ours; ``agrees`` says whether they tell the same story. ``values_are``: what a value is where it
+    is no single query, since the driver tells none: ``means of 140 queries``; the driver's other numbers are in ``summary``.
     """
 
     driver: str
@@ -66,6 +68,7 @@ class Facts:
     summary: dict[str, float] = field(default_factory=dict)
     crosscheck: dict = field(default_factory=dict)
     chunk_s: float | None = None
+    values_are: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,138 @@
+"""A device reached by adb: found, asked, given files. Every call is bounded in time; what is written there lies in `FOLDER`."""
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from studylib.errors import TrialError
+from studylib.executors.local import end, follow
+
+# The one place on the device that is written to: from here its shell may run programs.
+FOLDER = "/data/local/tmp/studylib"
+# How long a device may take to say who it is; adb's own server may have to start first.
+ANSWER_S = 8.0
+_KEPT_LINES = 2000
+# Says its process id, becomes the program, and says how that ended: old devices hand on no exit status.
+_WRAPPED = "sh -c 'echo pid $$; exec \"$@\"' sh {} 2>&1; printf '\\nexit %s\\n' $?"
+_STATES = {
+    "unauthorized": "the device has not authorised this computer (unlock it and accept the dialog on its screen)",
+    "offline": "adb calls the device offline (plug it in again, or `adb reconnect`)",
+}
+
+
+@dataclass(frozen=True)
+class Adb:
+    """One authorised device. ``program`` is adb itself; ``serial`` names the device and enters no result."""
+
+    program: str
+    serial: str
+
+    def shell(self, words: Sequence[str], timeout_s: float) -> tuple[int, list[str]]:
+        """The exit status of a program on the device, and the lines it wrote.
+
+        Raises `TrialError` when the time is over, and the program is killed there too; or when the device goes away.
+        """
+        lines, ids = deque(maxlen=_KEPT_LINES), []
+
+        def hear(line: str) -> None:
+            (lines if ids or not line.startswith("pid ") else ids).append(line.rstrip("\r"))
+
+        try:
+            self._call(["shell", _WRAPPED.format(shlex.join(words))], timeout_s, hear)
+        except TrialError:
+            self._kill(ids)
+            raise
+        told = [line for line in lines if line]
+        ended = re.fullmatch(r"exit (\d+)", told[-1]) if told else None
+        if not ended:
+            raise TrialError(f"the device went away: {_last(told)}; plug it in again, and FORCE=1 measures what failed")
+        return int(ended[1]), told[:-1]
+
+    def push(self, path: Path, remote: str, timeout_s: float) -> None:
+        """Copy a file to the device. Raises `TrialError` with adb's own words."""
+        self._copy(["push", str(path), remote], timeout_s)
+
+    def pull(self, remote: str, path: Path, timeout_s: float) -> None:
+        """Copy a file from the device. Raises `TrialError` with adb's own words."""
+        self._copy(["pull", remote, str(path)], timeout_s)
+
+    def _copy(self, words: list[str], timeout_s: float) -> None:
+        lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        if self._call(words, timeout_s, lines.append):
+            raise TrialError(f"adb {words[0]} failed: {_last(lines)}")
+
+    def _call(self, words: list[str], timeout_s: float, on_line: Callable[[str], None]) -> int:
+        try:
+            return _run([self.program, "-s", self.serial, *words], timeout_s, on_line)
+        except subprocess.TimeoutExpired:
+            raise TrialError(f"timeout: no answer from the device within {timeout_s:.0f} s; what ran there was killed") from None
+
+    def _kill(self, ids: list[str]) -> None:
+        """End what still runs on the device; it may be gone already, and so may the device."""
+        if ids and ids[0].removeprefix("pid ").isdigit():
+            with contextlib.suppress(TrialError):
+                self._call(["shell", f"kill -9 {ids[0].removeprefix('pid ')}"], ANSWER_S, lambda line: None)
+
+
+def attached(environment: Mapping[str, str] = os.environ) -> tuple[Adb | None, str]:
+    """The device to use (``ADB``, ``ANDROID_SERIAL``), or None and in words why there is none and what to do."""
+    name = environment.get("ADB") or "adb"
+    program = shutil.which(name, path=environment.get("PATH"))
+    if program is None:
+        return None, f"{name} cannot be found (install Android's platform tools, or name adb with ADB=path)"
+    try:
+        devices = _devices(program)
+    except TrialError as error:
+        return None, str(error)
+    wanted = environment.get("ANDROID_SERIAL")
+    if wanted and wanted not in devices:
+        return None, "adb lists no device with the serial number in ANDROID_SERIAL (`adb devices` names those it has)"
+    asked = {wanted: devices[wanted]} if wanted else devices
+    usable = [serial for serial, state in asked.items() if state == "device"]
+    if len(usable) > 1:
+        return None, f"adb lists {len(usable)} devices (set ANDROID_SERIAL to one that `adb devices` names)"
+    if usable:
+        return Adb(program, usable[0]), ""
+    if not asked:
+        return None, "adb lists no device (plug the phone in, and switch USB debugging on in its developer options)"
+    state = next(iter(asked.values()))
+    return None, _STATES.get(state, f"adb says '{state}' of the device (`adb devices` and the platform tools' help say more)")
+
+
+def _devices(program: str) -> dict[str, str]:
+    """Serial number to state, as ``adb devices`` prints them below its heading. Raises `TrialError`."""
+    lines: deque[str] = deque(maxlen=_KEPT_LINES)
+    try:
+        status = _run([program, "devices"], ANSWER_S, lines.append)
+    except subprocess.TimeoutExpired:
+        raise TrialError(f"adb gave no answer within {ANSWER_S:g} s (`adb kill-server`, then again)") from None
+    if status:
+        raise TrialError(f"adb failed: {_last(lines)} (`adb devices` must work first)")
+    rows = [line.split("\t") for line in lines if "\t" in line]
+    return {serial.strip(): state.strip() for serial, state, *_ in rows}
+
+
+def _run(command: list[str], timeout_s: float, on_line: Callable[[str], None]) -> int:
+    """The exit status of a program here. Raises TimeoutExpired, and `TrialError` when it cannot be started."""
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    except OSError as error:
+        raise TrialError(f"{command[0]} cannot be run: {error.strerror}") from None
+    try:
+        follow(process, timeout_s, on_line)
+    finally:
+        end(process)
+    return process.returncode
+
+
+def _last(lines: Sequence[str]) -> str:
+    return next((line.strip() for line in reversed(lines) if line.strip()), "adb said nothing")

@@ -1,0 +1,57 @@
+"""Whether an artifact is still the same model: its outputs held against the source's, wherever they were computed.
+
+A phone's tool reads and writes raw bytes: `pack` writes its queries and `judge` reads its answers, each as a job of the worker.
+"""
+
+from hashlib import sha256
+from pathlib import Path
+
+from studylib import arrays, quality
+from studylib.sources import stacked
+from studylib.zoo import Samples
+
+
+def judged(job: dict, outputs: quality.Outputs, labels, placement: str, nodes: dict, elsewhere: str | None) -> dict:
+    """The evaluation of ``outputs``, of the job's first ``n`` samples or of all: quality, and whether this is the same model.
+
+    ``elsewhere``: why the provider that was asked for did not compute them.
+    """
+    common = {name: job[name] for name in ("independent", "task", "data")} | {"placement": placement, "nodes": nodes}
+
+    def of(version: str) -> quality.Outputs:
+        return {name: values[: job.get("n")] for name, values in arrays.load(job[version])[0].items()}
+
+    try:
+        found = quality.metrics(outputs, of("reference"), labels, job["task"])
+    except ValueError as error:
+        return common | {"status": "failed", "reason": f"parity: {error}"}
+    # A retrained model may answer otherwise than the source model: that is its quality. Its own conversions may not.
+    same = found if job["version"] == job["reference"] else quality.metrics(outputs, of("version"), None, job["task"])
+    reason = quality.why_not_same(same, job["precision"])
+    status = "failed" if reason else "invalid" if elsewhere else "ok"
+    return found | common | {"status": status, "reason": reason or elsewhere or ""}
+
+
+def pack(job: dict) -> dict:
+    """Write the first ``n`` queries of LiteRT's artifact into ``folder``: a file of raw bytes for each input, named by its hash."""
+    from studylib.runtimes.litert import RawTensors
+
+    samples, size = Samples.load(Path(job["samples"])), job["batch_size"]
+    tensors, queries = RawTensors(Path(job["artifact"]), samples.batch(0, size)), []
+    for number in range(min(job["n"], len(samples))):
+        contents = tensors.packed(samples.batch(number * size, size))
+        queries.append([sha256(content).hexdigest() for content in contents])
+        for name, content in zip(queries[-1], contents, strict=True):
+            (Path(job["folder"]) / name).write_bytes(content)
+    return {"shapes": tensors.shapes, "queries": queries}
+
+
+def judge(job: dict) -> dict:
+    """Hold a phone's answers to the first ``n`` samples (raw bytes, in the files 0, 1 … of ``answers``) against the source."""
+    from studylib.runtimes.litert import RawTensors
+
+    samples = Samples.load(Path(job["samples"])).taken(range(job["n"]))
+    tensors = RawTensors(Path(job["artifact"]), samples.batch(0, 1))
+    answers = iter([tensors.answer((Path(job["answers"]) / str(number)).read_bytes()) for number in range(job["n"])])
+    outputs = stacked(lambda query: next(answers), samples)
+    return judged(job, outputs, samples.labels, job["placement"], {}, job["elsewhere"])

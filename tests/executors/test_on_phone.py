@@ -1,0 +1,250 @@
+"""Measuring and judging on a phone: a stand-in that really runs the file where outputs are asked for (see stand_in_phone)."""
+
+import os
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from stand_in_phone import THERMAL, attach
+
+from studylib import arrays
+from studylib.errors import TrialError
+from studylib.executors import LocalExecutor, PhoneExecutor, find_phone, on_phone
+from studylib.limits import Limits, why_invalid
+from studylib.records import Measurement
+from studylib.results import Results
+from studylib.scenarios import Budget
+from studylib.scenarios.asking import asked
+from studylib.sources import stacked
+from studylib.zoo import Samples
+
+SAMPLES = 5
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A file of two inputs and two outputs, samples for it, and its own outputs on this computer: artifact, samples, reference."""
+    import keras
+
+    from studylib.recipes.to_litert import convert
+    from studylib.runtimes import RUNTIMES, Options
+
+    folder = tmp_path_factory.mktemp("it's a $model")
+    keras.utils.set_random_seed(4)
+    wide, narrow = keras.Input((6,), name="wide"), keras.Input((3,), name="narrow")
+    joined = keras.layers.Concatenate()([keras.layers.Dense(4)(narrow), keras.layers.Dense(5)(wide)])
+    outputs = {"scores": keras.layers.Dense(7, name="scores")(joined), "other": keras.layers.Dense(2, name="other")(joined)}
+    keras.Model([wide, narrow], outputs).export(folder / "saved_model", verbose=False)
+    content, _ = convert(folder / "saved_model", folder)
+    artifact = folder / "odd name; $HOME.tflite"
+    artifact.write_bytes(content)
+    rng = np.random.default_rng(6)
+    inputs = {name: rng.normal(size=(SAMPLES, size)).astype(np.float32) for name, size in (("wide", 6), ("narrow", 3))}
+    samples = Samples(inputs, None)
+    session = RUNTIMES["litert"].open(artifact, Options(threads=1))
+    reference = arrays.save(folder / "reference", stacked(session.run, samples))
+    return artifact, samples.save(folder), reference
+
+
+@pytest.fixture
+def phone(tmp_path, monkeypatch):
+    monkeypatch.setattr(on_phone, "_JUDGED", 3)
+    return attach(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def executor(phone):
+    return PhoneExecutor(find_phone()[0], LocalExecutor(1))
+
+
+@pytest.fixture
+def job(files):
+    artifact, samples, reference = map(str, files)
+    facts = {
+        "model": "m", "recipe": "fp32", "precision": "fp32", "format": "tflite", "runtime": "litert", "provider": "cpu", "threads": 4,
+        "options": "", "batch_size": 1, "artifact": artifact, "samples": samples, "reference": reference, "version": reference,
+        "task": "other", "independent": True, "data": "synthetic", "driver": "loop", "settings": {"warmup_s": 0.1},
+    }  # fmt: skip
+    return facts | asked("single_stream", 1, Budget(140, 0.1, 5.0))
+
+
+def test_a_repetition_is_the_mean_that_the_tool_tells(executor, phone, job):
+    found = executor.run(job | {"kind": "measure"}, 120)
+    (value,) = found["values_ns"]
+    assert value == pytest.approx(1_200_000, rel=0.01)
+    assert found["cold_start_ns"] == {"load": 12_500_000, "first_inference": 2_500_000}
+    assert found["memory_bytes"] == {"rss_added": round(8.25 * 2**20)}
+    assert found["placement"] == "CPU"
+    assert found["disturbances"] == {"thermal_status": 0, "temperature_max_c": 41.25, "throttle_events": 0}
+    facts = found["scenario_facts"]
+    assert (facts["driver"], facts["values_are"], facts["summary"]["count"]) == ("benchmark_model", "means of 140 queries", 140)
+    (run,) = phone.runs()
+    assert (run["num_threads"], run["num_runs"], run["min_secs"]) == ("4", "140", "0.1")
+    assert run["input_layer_shape"] in ("1,6:1,3", "1,3:1,6")
+
+
+def test_files_are_pushed_once_under_their_hash_and_nowhere_else(executor, phone, job):
+    before = {path for path in phone.folder.rglob("*") if path.is_file()}
+    for _ in range(2):
+        executor.run(job | {"kind": "measure"}, 120)
+    # Another session finds what is there already.
+    PhoneExecutor(find_phone()[0], LocalExecutor(1)).run(job | {"kind": "measure"}, 120)
+    assert phone.asked().count("'push'") == 4  # the tool, the artifact, two inputs
+    new = {path for path in phone.folder.rglob("*") if path.is_file()} - before
+    places = {str(path.relative_to(phone.folder).parent) for path in new if path.name != "asked"}
+    assert places == {"data/local/tmp/studylib/files"}
+    assert all(re.fullmatch("[0-9a-f]{64}", path.name) for path in new if path.name != "asked")
+
+
+def test_a_file_that_arrives_damaged_is_not_measured(executor, phone, job):
+    (phone.folder / "damages").touch()
+    with pytest.raises(TrialError, match="did not arrive on the phone as it was sent; is there space left"):
+        executor.run(job | {"kind": "measure"}, 120)
+
+
+def test_parity_is_judged_on_what_the_phone_answers(executor, phone, job):
+    found = executor.run(job | {"kind": "evaluate"}, 300)
+    assert (found["status"], found["reason"], found["n"]) == ("ok", "", 3)
+    assert found["sqnr"] > 100
+    assert found["placement"] == "CPU"
+    assert {name["name"] for name in found["outputs"]} == {"scores", "other"}
+    assert [run["num_runs"] for run in phone.runs()] == ["1"] * 3
+
+
+def test_a_wrong_answer_and_a_cut_one_fail_parity(executor, phone, job):
+    phone.says(spoil=0.5)
+    found = executor.run(job | {"kind": "evaluate"}, 300)
+    assert found["status"] == "failed"
+    assert found["reason"].startswith("parity: SQNR ")
+    phone.says(cut=-4)
+    with pytest.raises(TrialError, match="an answer has 32 bytes, and the file's outputs have 36"):
+        executor.run(job | {"kind": "evaluate"}, 300)
+
+
+def test_a_tool_that_writes_no_answers_times_nothing(executor, phone, job):
+    phone.says(unknown=["output_filepath"])
+    with pytest.raises(TrialError, match=r"this benchmark_model does not know --output_filepath=.*; give a newer one in BENCHMARK_MODEL"):
+        executor.run(job | {"kind": "evaluate"}, 300)
+    # What an earlier one answered is never taken for this one's.
+    phone.says()
+    executor.run(job | {"kind": "evaluate"}, 300)
+    phone.says(event="forget")
+    with pytest.raises(TrialError, match="adb pull failed"):
+        executor.run(job | {"kind": "evaluate"}, 300)
+
+
+@pytest.mark.parametrize(
+    ("delegate", "words"),
+    [
+        ("partial", "fell back: the GPU delegate took only part of the graph (in 3 pieces); the rest ran on the CPU"),
+        ("none", "fell back: the GPU delegate took none of the graph"),
+        ("silent", "fell back: benchmark_model does not say that the GPU delegate took the graph"),
+    ],
+)
+def test_a_delegate_that_leaves_something_to_the_cpu_is_no_number(executor, phone, job, delegate, words):
+    phone.says(delegate=delegate)
+    found = executor.run(job | {"kind": "evaluate", "provider": "gpu"}, 300)
+    assert (found["status"], found["reason"]) == ("invalid", words)
+    assert "CPU" in found["placement"]
+    with pytest.raises(TrialError, match=re.escape(words)):
+        executor.run(job | {"kind": "measure", "provider": "gpu"}, 120)
+
+
+def test_a_delegate_that_takes_all_is_named(executor, phone, job):
+    assert executor.run(job | {"kind": "measure", "provider": "nnapi"}, 120)["placement"] == "NNAPI"
+    assert phone.runs()[-1]["use_nnapi"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        ("garbage", "error: benchmark_model told no times"),
+        ("refuse", "error: benchmark_model ended with 1: ERROR: Benchmarking failed."),
+        ("crash", "crash: benchmark_model was killed by SIGSEGV"),
+        ("unplug", r"the device went away: error: device '.*' not found"),
+    ],
+)
+def test_a_failure_becomes_words(executor, phone, job, event, words):
+    phone.says(event=event)
+    with pytest.raises(TrialError, match=words):
+        executor.run(job | {"kind": "measure"}, 120)
+
+
+def test_a_hang_costs_one_trial_and_leaves_nothing_running(executor, phone, job):
+    executor.run(job | {"kind": "measure"}, 120)
+    phone.says(event="hang")
+    begun = time.monotonic()
+    with pytest.raises(TrialError, match="timeout: no answer from the device"):
+        executor.run(job | {"kind": "measure"}, 6)
+    assert time.monotonic() - begun < 30
+    time.sleep(0.5)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((phone.folder / "hanging").read_text()), 0)
+    phone.says()
+    assert executor.run(job | {"kind": "measure"}, 120)["values_ns"]
+
+
+def test_throttling_makes_a_repetition_invalid_with_a_remedy(executor, phone, job):
+    phone.program("dumpsys", f"cat <<'END'\n{THERMAL.format(status=3)}END")
+    found = executor.run(job | {"kind": "measure"}, 120)
+    assert why_invalid(found["disturbances"], Limits()).startswith("disturbed: heat slowed the processor (1 throttle events")
+
+
+def test_other_jobs_stay_on_this_computer(executor, phone, job, recording):
+    artifact, samples = recording("here", values_ns=[500])
+    here = job | {"kind": "measure", "runtime": "replay", "artifact": str(artifact), "samples": str(samples), "threads": 1}
+    assert set(executor.run(here, 60)["values_ns"]) == {500}
+    assert phone.runs() == []
+    found = executor.run(job | {"kind": "locate", "source": job["artifact"], "source_format": "tflite"}, 120)
+    assert found["text"].startswith("on this computer: ")
+
+
+def test_what_was_measured_becomes_rows_and_tables_without_percentiles(executor, phone, job, tmp_path):
+    """From the executor's result through the record on disk to the tables: means labelled so, nothing invented."""
+    from conftest import run_facts, trial
+
+    from studylib import advice, compare, figures, machines, report, tables, winners
+
+    results = Results(tmp_path / "outputs" / "android")
+    facts = {"runtime": "litert", "format": "tflite", "threads": 4, "artifact_key": "a" * 64}
+    slow, fast = trial(**facts, evaluation_id="evaluation-slow"), trial(**facts, recipe="fp16", evaluation_id="evaluation-fast")
+    twin = trial(**facts, evaluation_id="evaluation-slow", control=True)
+    artifact = {
+        "path": "m", "model": "mnist_cnn", "sha256": "d" * 64, "lineage": [{"made_by": "source", "config": {}, "key": "k"}],
+        "format": "tflite", "precision": "fp32", "key": "a" * 64, "size_bytes": 1000,
+    }  # fmt: skip
+    results.save_plan([slow, fast, twin], run_facts(), [artifact])
+    judged = executor.run(job | {"kind": "evaluate"}, 300)
+    for of, mean_us in ((slow, 2000.0), (fast, 1000.0), (twin, 2000.0)):
+        results.record_evaluation(of.evaluation_id, judged)
+        phone.says(mean_us=mean_us)
+        for repetition in range(8):
+            found = executor.run(job | {"kind": "measure"}, 120)
+            identity = {"trial_id": of.id, "campaign": 1, "repetition": repetition, "attempt": 0, "session": "s", "host_id": "h"}
+            results.record(Measurement(**identity, **found, status="ok", reason=""))
+    assert len(results.measurements(slow.id)) == 8
+    table = results.table()
+    metrics = set(table[table.trial_id == slow.id].metric)
+    assert {"latency_mean", "throughput", "load_time", "first_inference", "rss_model"} <= metrics
+    assert not {"latency_p50", "latency_p90", "latency_stdev", "cold_start", "rss_peak", "rss_before", "vms_model", "energy"} & metrics
+    mean = table[(table.trial_id == slow.id) & (table.metric == "latency_mean")].iloc[0]
+    assert mean.ci_low < mean.value < mean.ci_high
+    assert mean.n == 8
+    shown = tables.latency(results).set_index("recipe")
+    assert re.fullmatch(r"mean 1\.0\d \[1\.\d+, 1\.\d+\]", shown.p50_ms["fp16"])
+    assert (shown.p95_ms["fp16"], shown.cold_start_ms["fp16"], shown.rss_peak_mb["fp16"], shown.n["fp16"]) == ("–", "–", "–", 8)
+    faster = compare.speed_up(slow, fast, results).comparison
+    assert faster.ratio == pytest.approx(2, rel=0.02)
+    assert faster.verdict == "faster"
+    assert tables.winners(results).fastest[0] == "litert fp16"
+    assert winners.table(results)["winner"].tolist()
+    assert any("the fastest is litert fp16, mean 1.0" in sentence for sentence in report.summary(results))
+    advised = str(advice.advise(results))
+    assert "mean 1.0" in advised
+    assert "median" not in advised
+    assert "p95 latency of a query is not known: only means of queries are known" in str(advice.advise(results, latency_ns=1e9))
+    assert "each of its values is a mean of many queries" in figures.distributions(results)[3]
+    machines.write(tmp_path / "outputs")
+    assert Path(report.build(results)).exists()
