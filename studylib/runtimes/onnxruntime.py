@@ -1,12 +1,14 @@
 """ONNX Runtime with one execution provider, and never a silent fall-back to the CPU."""
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import ClassVar
 
 from studylib.errors import RefusedError
 from studylib.hardware import Host
 from studylib.runtimes.base import SESSIONS, Inputs, Options, Outputs, Runtime, Session
+from studylib.runtimes.provider_engines import KeptEngines
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -64,10 +66,19 @@ class OnnxRuntime(Runtime):
         return any(folder.glob(f"*onnxruntime_providers_{provider}.*"))
 
     def activate(self, options: Options) -> None:
+        if options.provider == "tensorrt":
+            # TensorRT would take TF32 for float32; its provider has no option against it, NVIDIA's libraries heed this.
+            os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
         import onnxruntime  # noqa: F401
 
     def _load(self, path: Path, options: Options) -> Session:
-        return _Session(path, options, self._session_options(options))
+        # Weights of over 2 GB lie beside the graph, so such an artifact is a folder.
+        file = path / "model.onnx" if path.is_dir() else path
+        settings = self._session_options(options)
+        if options.provider == "tensorrt":
+            engines = KeptEngines(path)
+            return _WithEngines(file, options.provider, settings, engines.options(file), engines)
+        return _Session(file, options.provider, settings, _provider_options(options))
 
     def _session_options(self, options: Options):
         import onnxruntime
@@ -92,13 +103,11 @@ def _provider_options(options: Options) -> dict[str, str]:
 
 
 class _Session(Session):
-    def __init__(self, path: Path, options: Options, settings):
+    def __init__(self, file: Path, provider: str, settings, told: dict[str, str]):
         import onnxruntime
 
-        wanted = _PROVIDERS[options.provider]
-        # Weights of over 2 GB lie beside the graph, so such an artifact is a folder.
-        file = path / "model.onnx" if path.is_dir() else path
-        self._session = onnxruntime.InferenceSession(str(file), settings, providers=[(wanted, _provider_options(options))])
+        wanted = _PROVIDERS[provider]
+        self._session = onnxruntime.InferenceSession(str(file), settings, providers=[(wanted, told)])
         self._outputs = [output.name for output in self._session.get_outputs()]
         if self._session.get_providers()[0] != wanted:
             raise RefusedError(f"{wanted} was asked for and {self._session.get_providers()[0]} took the graph")
@@ -116,3 +125,21 @@ class _Session(Session):
             for node in part.get_nodes():
                 kinds[node.op_type] = kinds.get(node.op_type, 0) + 1
         return found
+
+
+class _WithEngines(_Session):
+    """With TensorRT's provider, which builds engines when it opens a file, and for shapes that it had not seen."""
+
+    def __init__(self, file: Path, provider: str, settings, told: dict[str, str], engines: KeptEngines):
+        super().__init__(file, provider, settings, told)
+        self._engines, self._seen = engines, set()
+
+    def run(self, inputs: Inputs) -> Outputs:
+        answered, shapes = super().run(inputs), tuple(sorted((name, values.shape) for name, values in inputs.items()))
+        if shapes not in self._seen:
+            self._seen.add(shapes)
+            self._engines.seal()
+        return answered
+
+    def disturbances(self) -> dict[str, float]:
+        return {"engines_built": self._engines.built}
