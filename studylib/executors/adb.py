@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from studylib.executors.local import end, follow
 FOLDER = "/data/local/tmp/studylib"
 # How long a device may take to say who it is; adb's own server may have to start first.
 ANSWER_S = 8.0
+_LOOK_AGAIN_S = 1.0
 _KEPT_LINES = 2000
 # Says its process id, becomes the program, and says how that ended: old devices hand on no exit status.
 _WRAPPED = "sh -c 'echo pid $$; exec \"$@\"' sh {} 2>&1; printf '\\nexit %s\\n' $?"
@@ -52,8 +54,21 @@ class Adb:
         told = [line for line in lines if line]
         ended = re.fullmatch(r"exit (\d+)", told[-1]) if told else None
         if not ended:
-            raise TrialError(f"the device went away: {_last(told)}; plug it in again, and FORCE=1 measures what failed")
+            raise TrialError(f"the device went away: {_last(told)}")
         return int(ended[1]), told[:-1]
+
+    def why_gone(self, wait_s: float) -> str:
+        """Why adb does not reach the device any more, in words, when it has not come back within ``wait_s``; empty when it is there."""
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                state = _devices(self.program).get(self.serial, "")
+                why = "adb lists it no more (plug it in again)" if not state else _STATES.get(state, f"adb says '{state}' of it")
+            except TrialError as error:
+                state, why = "", str(error)
+            if state == "device" or time.monotonic() >= deadline:
+                return "" if state == "device" else why
+            time.sleep(_LOOK_AGAIN_S)
 
     def push(self, path: Path, remote: str, timeout_s: float) -> None:
         """Copy a file to the device. Raises `TrialError` with adb's own words."""

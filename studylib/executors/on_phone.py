@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from studylib.artifact import content_hash
-from studylib.errors import TrialError
+from studylib.errors import InputError, TrialError
 from studylib.executors import benchmark_model
 from studylib.executors.adb import FOLDER
 from studylib.executors.benchmark_model import Query
@@ -17,6 +17,8 @@ from studylib.worker import now
 
 # Samples whose answers are held against the source model: each costs a process on the phone.
 _JUDGED = 20
+# How long a phone may take to come back, as after a restart.
+_RETURN_S = 90.0
 _FILES, _ANSWERS = f"{FOLDER}/files", f"{FOLDER}/answers"
 # What decides how a query looks in bytes.
 _OF_A_QUERY = ("artifact", "samples", "batch_size")
@@ -35,7 +37,7 @@ class PhoneExecutor:
         self._packed: dict[tuple, list[Query]] = {}
 
     def run(self, job: dict, timeout_s: float, on_line: Callable[[str], None] = lambda line: None) -> dict:
-        """The job's result, as `LocalExecutor.run`. Raises `TrialError` in words, also when the phone goes away."""
+        """The job's result, as `LocalExecutor.run`. Raises `TrialError` in words, and `InputError` when the phone stays away."""
         on_phone = {"measure": self._measure, "evaluate": self._evaluate}.get(job["kind"])
         if job.get("runtime") != RUNTIME or on_phone is None:
             found = self.local.run(job, timeout_s, on_line)
@@ -43,7 +45,16 @@ class PhoneExecutor:
             looked = job["kind"] == "locate" and job["runtime"] == RUNTIME
             return found | {"text": f"on this computer: {found['text']}"} if looked else found
         deadline = time.monotonic() + timeout_s
-        return on_phone(job, lambda: max(0.0, deadline - time.monotonic()))
+        try:
+            return on_phone(job, lambda: max(0.0, deadline - time.monotonic()))
+        except TrialError:
+            # A phone that a trial made restart comes back, and that trial has failed; one that was unplugged has measured nothing wrong.
+            why = self.phone.adb.why_gone(_RETURN_S)
+            if not why:
+                raise
+            raise InputError(
+                f"the phone that is measured is not reached any more: {why}. What was measured is kept; then run the same command again."
+            ) from None
 
     def _measure(self, job: dict, left_s: Callable[[], float]) -> dict:
         """One repetition, with all that the tool tells of it; what it cannot know is absent."""

@@ -40,7 +40,8 @@ with (PHONE / "asked").open("a") as file:
 if (PHONE / "slow").exists():
     time.sleep(60)
 if sys.argv[1:] == ["devices"]:
-    print((PHONE / "devices").read_text(), end="")
+    text = (PHONE / "devices").read_text()
+    print(text.split("\n")[0] if (PHONE / "unplugged").exists() else text, end="")
     sys.exit((PHONE / "broken").exists())
 dash, serial, verb, *words = sys.argv[1:]
 assert dash == "-s"
@@ -82,8 +83,9 @@ if event == "garbage":
 if event == "hang":
     (PHONE / "hanging").write_text(str(os.getpid()))
     time.sleep(60)
-if event == "unplug":
-    (PHONE / "unplugged").touch()
+if event in ("unplug", "restart"):
+    if event == "unplug":
+        (PHONE / "unplugged").touch()
     os.kill(os.getppid(), signal.SIGKILL)
     sys.exit(1)
 if event == "crash":

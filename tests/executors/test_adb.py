@@ -95,6 +95,8 @@ def test_what_hangs_is_killed_on_the_device_too(phone):
 
 def test_a_device_that_goes_away_is_said(phone):
     found, _ = attached()
+    assert found.why_gone(0) == ""
     (phone.folder / "unplugged").touch()
-    with pytest.raises(TrialError, match=r"the device went away: error: device '.*' not found; plug it in again, and FORCE=1"):
+    with pytest.raises(TrialError, match=r"the device went away: error: device '.*' not found"):
         found.shell(["true"], 20)
+    assert found.why_gone(0) == "adb lists it no more (plug it in again)"

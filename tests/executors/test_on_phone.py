@@ -10,7 +10,7 @@ import pytest
 from stand_in_phone import THERMAL, attach
 
 from studylib import arrays
-from studylib.errors import TrialError
+from studylib.errors import InputError, TrialError
 from studylib.executors import LocalExecutor, PhoneExecutor, find_phone, on_phone
 from studylib.limits import Limits, why_invalid
 from studylib.records import Measurement
@@ -163,12 +163,19 @@ def test_a_delegate_that_takes_all_is_named(executor, phone, job):
         ("garbage", "error: benchmark_model told no times"),
         ("refuse", "error: benchmark_model ended with 1: ERROR: Benchmarking failed."),
         ("crash", "crash: benchmark_model was killed by SIGSEGV"),
-        ("unplug", r"the device went away: error: device '.*' not found"),
+        ("restart", "the device went away"),
     ],
 )
 def test_a_failure_becomes_words(executor, phone, job, event, words):
     phone.says(event=event)
     with pytest.raises(TrialError, match=words):
+        executor.run(job | {"kind": "measure"}, 120)
+
+
+def test_an_unplugged_phone_stops_the_study_and_fails_no_trial(executor, phone, job, monkeypatch):
+    monkeypatch.setattr(on_phone, "_RETURN_S", 0.0)
+    phone.says(event="unplug")
+    with pytest.raises(InputError, match=r"not reached any more: adb lists it no more \(plug it in again\)\. .* run the same command again"):
         executor.run(job | {"kind": "measure"}, 120)
 
 
