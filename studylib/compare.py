@@ -88,8 +88,12 @@ def noise_floor(results: Results, model: str, batch_size: int) -> float | None:
     ]
     control = next((trial for trial in measured if trial.control), None)
     twin = control and twin_of(control, measured)
-    found = speed_up(twin, control, results).comparison if twin else None
-    return None if found is None or found.low is None else max(1 / found.low, found.high, 1.0)
+    return floor_of(speed_up(twin, control, results).comparison) if twin else None
+
+
+def floor_of(control: stats.Comparison) -> float | None:
+    """The noise floor that a trial against itself tells: the far end of its interval, as a ratio over 1; None without an interval."""
+    return None if control.low is None else max(1 / control.low, control.high, 1.0)
 
 
 def typical_ns(measurements: list[Measurement]) -> float:

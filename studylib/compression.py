@@ -190,11 +190,12 @@ def speed_text(found: compare.SpeedUp | None, results: Results) -> str:
 
 def judged(found: compare.SpeedUp, results: Results) -> str:
     """The verdict of a comparison, which a ratio within this run's noise floor does not carry."""
-    return _beyond(found, compare.noise_floor(results, found.contender.model, found.contender.batch_size))
+    return beyond(found.comparison, compare.noise_floor(results, found.contender.model, found.contender.batch_size))
 
 
-def _beyond(found: compare.SpeedUp, floor: float | None) -> str:
-    verdict, ratio = found.comparison.verdict, found.comparison.ratio
+def beyond(comparison: stats.Comparison, floor: float | None) -> str:
+    """The verdict that a study declares: the interval's, unless the ratio lies within the noise ``floor``."""
+    verdict, ratio = comparison.verdict, comparison.ratio
     if verdict == "cannot tell" or floor is None or max(ratio, 1 / ratio) > floor:
         return verdict
     return f"cannot tell: within this run's noise [{tables.digits(1 / floor)}, {tables.digits(floor)}]"
@@ -206,7 +207,7 @@ def _dominates(other: Variant, one: Variant, floors: dict) -> bool:
     if other.quality < one.quality or other.ms > one.ms:
         return False
     floor = floors[other.trial.model, other.trial.batch_size]
-    return _beyond(compare.speed_up(one.trial, other.trial, one.results), floor) == "faster" or _better(other, one)
+    return beyond(compare.speed_up(one.trial, other.trial, one.results).comparison, floor) == "faster" or _better(other, one)
 
 
 def _better(other: Variant, one: Variant) -> bool:

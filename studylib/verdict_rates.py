@@ -1,11 +1,12 @@
-"""How often a comparison claims a difference where there is none, and finds one that is there: on real noise, and on its replay."""
+"""How often a study declares a difference where there is none, and finds one that is there: on real noise, and on its replay."""
 
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import permutations
 
 import numpy as np
 
-from studylib import stats
+from studylib import compare, stats
+from studylib.compression import beyond
 from studylib.opening import open_study
 from studylib.params import SEED, outputs_root
 
@@ -13,26 +14,30 @@ _TWINS = 16
 _REPLAYS = 1000
 _SLOWER = 1.1
 _LIMIT = 0.95
+# What one study compares: a baseline, a contender, and the A/A control of the baseline.
+_ROLES = 3
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Shares of comparisons: ``silent`` where nothing differs, ``found`` where one side was made 10 % slower; each of ``n``."""
+    """Shares of A/A studies, each of ``n``: ``silent``, nothing declared; ``by_interval``, what the interval alone would be silent in;
+    ``found``, one side made 10 % slower and that declared."""
 
     silent: stats.Estimate
+    by_interval: stats.Estimate
     found: stats.Estimate
 
     def words(self, what: str) -> str:
-        told = [_share(one) for one in (self.silent, self.found)]
+        silent, by_interval, found = (_share(one) for one in (self.silent, self.by_interval, self.found))
         held = "holds" if self.silent.value >= _LIMIT else "DOES NOT HOLD"
         return (
-            f"{what}: no difference declared in {told[0]} of {self.silent.n} A/A comparisons (at least {_LIMIT:.0%}: {held}); "
-            f"a planted slow-down of {_SLOWER - 1:.0%} found in {told[1]}"
+            f"{what}: no difference declared in {silent} of {self.silent.n:,} A/A studies (at least {_LIMIT:.0%}: {held}; by the interval "
+            f"alone, without the noise floor of the A/A control: {by_interval}); a planted slow-down of {_SLOWER - 1:.0%} found in {found}"
         )
 
 
 def run(twins: int = _TWINS, write=print) -> dict[str, Rates]:
-    """Measure one trial as ``twins`` interleaved twins; print and return the rates of all their pairs, and of a replay."""
+    """Measure one trial as ``twins`` interleaved twins; print and return the rates of every three of them, and of a replay."""
     study = open_study("cpu", "smoke", models=("mnist_cnn",), runtimes=("onnxruntime",), recipes=("fp32",), sweeps=(), write=write)
     study = replace(study, folder=outputs_root() / ".bench" / "verdicts")
     study.evaluate(matrix=False)
@@ -40,34 +45,41 @@ def run(twins: int = _TWINS, write=print) -> dict[str, Rates]:
     same = [replace(trial, conditions=f"{trial.conditions}-{number}") for number in range(twins)]
     study.bench.measure(same, study.results.newest_campaign() + 1)
     medians = np.array([[one.median_ns for one in study.results.measurements(twin.id)] for twin in same])
-    pairs = [(medians[first], medians[second]) for first, second in combinations(range(twins), 2)]
-    found = {"real noise": rates(pairs, independent=False), "replayed noise": rates(replayed(pairs, _REPLAYS, SEED))}
+    every = medians[list(permutations(range(twins), _ROLES))]
+    found = {"real noise": rates(every, independent=False), "replayed noise": rates(replayed(medians, _REPLAYS, SEED))}
     for what, one in found.items():
         write(one.words(what))
     return found
 
 
-def rates(pairs: list[tuple[np.ndarray, np.ndarray]], independent: bool = True) -> Rates:
-    """The rates over ``pairs`` of rounds (ns, one number a round) that were measured of the same thing.
+def rates(studies: np.ndarray, independent: bool = True) -> Rates:
+    """The rates over ``studies``: shape (studies, 3, rounds), medians in ns of baseline, contender and control of the same thing.
 
-    Pairs that share their twins are not ``independent`` of each other: their shares carry no interval.
+    Studies that share their twins are not ``independent`` of each other: their shares carry no interval.
     """
-    silent = sum(stats.compare(first, second).verdict == "cannot tell" for first, second in pairs)
-    found = sum(stats.compare(first, second * _SLOWER).verdict == "slower" for first, second in pairs)
-    shares = [stats.binomial_interval(count, len(pairs)) for count in (silent, found)]
+    silent = by_interval = found = 0
+    for baseline, contender, control in studies:
+        floor, plain = compare.floor_of(stats.compare(baseline, control)), stats.compare(baseline, contender)
+        by_interval += plain.verdict == "cannot tell"
+        silent += beyond(plain, floor) not in ("faster", "slower")
+        found += beyond(stats.compare(baseline, contender * _SLOWER), floor) == "slower"
+    shares = [stats.binomial_interval(count, len(studies)) for count in (silent, by_interval, found)]
     return Rates(*(share if independent else replace(share, low=None, high=None) for share in shares))
+
+
+def replayed(medians: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """``count`` studies drawn from the recorded ``medians`` (twins, rounds): nothing differs by construction.
+
+    Each round of a study is one that was recorded, dealt out anew among baseline, contender and control, so that what hit all twins
+    of a round still hits all three. Shape (count, 3, rounds).
+    """
+    rng, (twins, rounds) = np.random.default_rng(seed), medians.shape
+    drawn = rng.integers(rounds, size=(count, rounds))
+    dealt = rng.permuted(np.broadcast_to(np.arange(twins), (count, rounds, twins)), axis=2)[..., :_ROLES]
+    return np.moveaxis(medians[dealt, drawn[..., None]], 2, 1)
 
 
 def _share(share: stats.Estimate) -> str:
     """``96.7 [95.4, 97.7] %``, or ``96.7 %`` where there is no interval."""
     interval = "" if share.low is None else f" [{100 * share.low:.1f}, {100 * share.high:.1f}]"
     return f"{100 * share.value:.1f}{interval} %"
-
-
-def replayed(pairs: list, count: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """``count`` studies whose rounds are drawn from all rounds of ``pairs``, either of both first: nothing differs by construction."""
-    rng, rounds = np.random.default_rng(seed), np.array([round_ for first, second in pairs for round_ in zip(first, second, strict=True)])
-    drawn = rounds[rng.integers(len(rounds), size=(count, len(pairs[0][0])))]
-    turned = rng.integers(2, size=drawn.shape[:2]).astype(bool)
-    drawn[turned] = drawn[turned][:, ::-1]
-    return [(study[:, 0], study[:, 1]) for study in drawn]
