@@ -175,9 +175,7 @@ def test_a_failure_becomes_words(executor, phone, job, event, words):
 def test_an_unplugged_phone_stops_the_study_and_fails_no_trial(executor, phone, job, monkeypatch):
     monkeypatch.setattr(on_phone, "_RETURN_S", 0.0)
     phone.says(event="unplug")
-    with pytest.raises(
-        InputError, match=r"any more: adb lists it no more \(plug it in again\)\. .* run the same command again"
-    ):
+    with pytest.raises(InputError, match=r"any more: adb lists it no more \(plug it in again\)\. .* run the same command again"):
         executor.run(job | {"kind": "measure"}, 120)
 
 
