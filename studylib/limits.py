@@ -41,7 +41,7 @@ _WORDS = {
         "use the governor 'performance', cool the machine, or fix a lower clock",
     ),
     "engines_built": (
-        "an engine was built in this process, whose start and memory show it ({found:.0f} engines; the limit is {limit:.0f})",
+        "an engine was built in this process, whose start and memory show it (built: {found:.0f}; the limit is {limit:.0f})",
         "nothing to do: the engine is kept, and the next attempt opens it",
     ),
 }

@@ -10,7 +10,7 @@ from studylib.limits import REMEDIES, Limits, why_invalid
         ("throttle_events", 0, 1, "heat slowed the processor (1 throttle events; the limit is 0) (cool it, or fix a lower clock)"),
         ("cgroup_throttled_share", 0.05, 0.5, "stopped the process in 50% of its periods; the limit is 5% (raise the quota"),
         ("frequency_drop_share", 0.2, 0.4, "the clock fell by 40% while it was measured; the limit is 20% (use the governor"),
-        ("engines_built", 0, 2, "built in this process, whose start and memory show it (2 engines; the limit is 0) (nothing to do"),
+        ("engines_built", 0, 2, "built in this process, whose start and memory show it (built: 2; the limit is 0) (nothing to do"),
     ],
 )
 def test_each_limit_says_cause_and_remedy(name, allowed, too_much, words):

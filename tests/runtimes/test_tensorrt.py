@@ -222,7 +222,9 @@ def test_a_repetition_that_built_an_engine_does_not_count_and_the_next_one_does(
         "batch_size": 4, "samples": str(tiny.samples.save(tmp_path / "samples")), "driver": "loop", "settings": {"warmup_s": 0.0},
     } | asking.asked("offline", 4, Budget(3, 0.0, 5.0))  # fmt: skip
     reasons = [why_invalid(worker.measure(job)["disturbances"] | STILL, Limits()) for _ in range(2)]
-    assert reasons[0].startswith("disturbed: an engine was built in this process, whose start and memory show it (1 engines;")
+    assert reasons[0].startswith(
+        "disturbed: an engine was built in this process, whose start and memory show it (built: 1; the limit is 0)"
+    )
     assert reasons[1] == ""
 
 
