@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from studylib import compare
-from studylib.compression import Variant, family, judged, share, speed_text, variants
+from studylib.compression import Variant, family, share, speed_text, variants
 from studylib.params import RANDOM_SQNR_DB, Choice
 from studylib.results import Results
 
@@ -84,7 +84,7 @@ def _row(model: str, where: str, ours: list[Variant], most: float, results: Resu
     uniform = [v for v in ours if family(v.trial.recipe) in ("float", "post-training quantization")]
     kept = [v for v in uniform if lost(v).within(most)]
     best = min(kept, key=lambda v: v.ms, default=None)
-    against = {v.trial.id: judged(compare.speed_up(v.trial, adaptive.trial, results), results) for v in uniform}
+    against = {v.trial.id: compare.judged(compare.speed_up(v.trial, adaptive.trial, results), results) for v in uniform}
     found = lost(adaptive)
     budget = f"at least {RANDOM_SQNR_DB:g} dB" if found.measure == "sqnr" else f"at most {100 * most:g} points"
     faster = sum(one == "faster" for one in against.values())

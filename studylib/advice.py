@@ -9,7 +9,7 @@ import pandas as pd
 
 from studylib import tables
 from studylib.adaptive_verdicts import budget_of
-from studylib.compression import judged
+from studylib.compare import judged
 from studylib.constraints import Candidate, Limit, candidates, limits, typical
 from studylib.contenders import fastest, for_one_sample, models, sample_ns, why_none
 from studylib.errors import InputError, lookup

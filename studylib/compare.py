@@ -8,6 +8,7 @@ import numpy as np
 from studylib import stats
 from studylib.records import Measurement, Trial
 from studylib.results import Results
+from studylib.wording import digits
 
 # A study that was stopped and went on within this time has lost no round.
 _TOGETHER_S = 600
@@ -16,12 +17,21 @@ _APART = "measured apart; FORCE=1 measures both together"
 
 @dataclass(frozen=True)
 class SpeedUp:
-    """A contender against the baseline of its model and batch size. ``caveat`` says why a verdict is withheld."""
+    """A contender against the baseline of its model and batch size. ``caveat`` says why a verdict is withheld.
+
+    ``floor``: this run's noise floor, where it is known (`noise_floor`); a ratio within it carries no verdict.
+    """
 
     baseline: Trial
     contender: Trial
     comparison: stats.Comparison
     caveat: str = ""
+    floor: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """What the study declares: ``faster``, ``slower``, or ``cannot tell`` with the noise floor where that is why."""
+        return beyond(self.comparison, self.floor)
 
     @property
     def comparable(self) -> bool:
@@ -43,11 +53,13 @@ def baseline_of(trials: list[Trial], model: str, batch_size: int) -> Trial | Non
 def speed_ups(results: Results) -> list[SpeedUp]:
     """Every measured trial against its baseline; the A/A control against its twin."""
     measured = [trial for trial in results.compared() if results.status(trial)[0] == "ok"]
+    floors = {panel: noise_floor(results, *panel) for panel in dict.fromkeys((trial.model, trial.batch_size) for trial in measured)}
     found = []
     for contender in measured:
         baseline = twin_of(contender, measured) if contender.control else baseline_of(measured, contender.model, contender.batch_size)
         if baseline is not None and baseline.id != contender.id:
-            found.append(speed_up(baseline, contender, results))
+            floor = None if contender.control else floors[contender.model, contender.batch_size]
+            found.append(replace(speed_up(baseline, contender, results), floor=floor))
     return found
 
 
@@ -94,6 +106,19 @@ def noise_floor(results: Results, model: str, batch_size: int) -> float | None:
 def floor_of(control: stats.Comparison) -> float | None:
     """The noise floor that a trial against itself tells: the far end of its interval, as a ratio over 1; None without an interval."""
     return None if control.low is None else max(1 / control.low, control.high, 1.0)
+
+
+def judged(found: SpeedUp, results: Results) -> str:
+    """The verdict of a comparison, which a ratio within this run's noise floor does not carry."""
+    return beyond(found.comparison, noise_floor(results, found.contender.model, found.contender.batch_size))
+
+
+def beyond(comparison: stats.Comparison, floor: float | None) -> str:
+    """The verdict that a study declares: the interval's, unless the ratio lies within the noise ``floor``."""
+    verdict, ratio = comparison.verdict, comparison.ratio
+    if verdict == "cannot tell" or floor is None or max(ratio, 1 / ratio) > floor:
+        return verdict
+    return f"cannot tell: within this run's noise [{digits(1 / floor)}, {digits(floor)}]"
 
 
 def typical_ns(measurements: list[Measurement]) -> float:

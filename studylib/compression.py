@@ -55,7 +55,7 @@ class Variant:
     @property
     def verdict(self) -> str:
         """faster or slower than fp32 in the same runtime, as far as the ratio leaves this run's noise; otherwise cannot tell."""
-        return "" if self.speed_up is None else judged(self.speed_up, self.results)
+        return "" if self.speed_up is None else compare.judged(self.speed_up, self.results)
 
     @cached_property
     def change(self) -> stats.PairedDifference | None:
@@ -185,20 +185,7 @@ def _same_file(variant: Variant) -> str:
 
 def speed_text(found: compare.SpeedUp | None, results: Results) -> str:
     """``1.36x [1.32, 1.39], faster``; a ratio that the A/A control of the same run reaches too is said to be within noise."""
-    return "" if found is None else f"{tables.ratio_text(found.comparison)}, {found.caveat or judged(found, results)}"
-
-
-def judged(found: compare.SpeedUp, results: Results) -> str:
-    """The verdict of a comparison, which a ratio within this run's noise floor does not carry."""
-    return beyond(found.comparison, compare.noise_floor(results, found.contender.model, found.contender.batch_size))
-
-
-def beyond(comparison: stats.Comparison, floor: float | None) -> str:
-    """The verdict that a study declares: the interval's, unless the ratio lies within the noise ``floor``."""
-    verdict, ratio = comparison.verdict, comparison.ratio
-    if verdict == "cannot tell" or floor is None or max(ratio, 1 / ratio) > floor:
-        return verdict
-    return f"cannot tell: within this run's noise [{tables.digits(1 / floor)}, {tables.digits(floor)}]"
+    return "" if found is None else f"{tables.ratio_text(found.comparison)}, {found.caveat or compare.judged(found, results)}"
 
 
 def _dominates(other: Variant, one: Variant, floors: dict) -> bool:
@@ -207,7 +194,7 @@ def _dominates(other: Variant, one: Variant, floors: dict) -> bool:
     if other.quality < one.quality or other.ms > one.ms:
         return False
     floor = floors[other.trial.model, other.trial.batch_size]
-    return beyond(compare.speed_up(one.trial, other.trial, one.results).comparison, floor) == "faster" or _better(other, one)
+    return compare.beyond(compare.speed_up(one.trial, other.trial, one.results).comparison, floor) == "faster" or _better(other, one)
 
 
 def _better(other: Variant, one: Variant) -> bool:

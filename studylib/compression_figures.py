@@ -124,7 +124,8 @@ def _height(variant) -> float:
 
 def _latency(variant) -> tuple[float | None, float | None]:
     groups = [np.array(measurement.values_ns, float) for measurement in variant.results.measurements(variant.trial.id)]
-    found = stats.pooled_percentile(groups, 50)
+    of_means = any(measurement.is_of_means for measurement in variant.results.measurements(variant.trial.id))
+    found = stats.pooled_mean(groups) if of_means else stats.pooled_percentile(groups, 50)
     return (None, None) if found is None or found.low is None else (found.low / 1e6, found.high / 1e6)
 
 

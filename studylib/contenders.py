@@ -4,7 +4,7 @@ import numpy as np
 
 from studylib import compare
 from studylib.adaptive_verdicts import Lost
-from studylib.compression import Variant, judged
+from studylib.compression import Variant
 from studylib.records import Trial
 from studylib.results import Results
 
@@ -57,7 +57,7 @@ def fastest(found: list[Variant]) -> tuple[Variant, list[Variant]]:
 
 def verdict(baseline: Variant, contender: Variant) -> str:
     """``faster``, ``slower``, or why neither can be said; a ratio that the A/A control reaches too is within noise."""
-    return judged(for_one_sample(baseline.trial, contender.trial, contender.results), contender.results)
+    return compare.judged(for_one_sample(baseline.trial, contender.trial, contender.results), contender.results)
 
 
 def lost_words(found: Lost) -> str:

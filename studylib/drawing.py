@@ -89,15 +89,22 @@ def beside(columns: int):
     return figure, np.atleast_1d(figure.subplots(1, columns))
 
 
-# What `box` draws, in words.
+# What `box` draws, in words, and what it draws where values are means of many queries.
 BOXES = (
     "Boxes are the middle half of all values, whiskers the 5th and 95th percentile, each repetition weighing the same; "
     "each dot is the median of one repetition (one fresh process)."
+)
+MEANS = (
+    "Where a tool tells no single times (LiteRT's for phones), each dot is one repetition's mean of many queries, the line their mean, "
+    "the band its 95 % interval."
 )
 
 
 def box(axes, position: int, found: list, colour) -> None:
     """All values of a trial's measurements ``found``, in ms, as one box at ``position``."""
+    if any(measurement.is_of_means for measurement in found):
+        _means(axes, position, found, colour)
+        return
     groups = [np.array(measurement.values_ns) / 1e6 for measurement in found]
     p5, p25, p50, p75, p95 = (stats.weighted_percentile(groups, percentile) for percentile in (5, 25, 50, 75, 95))
     box = {"whislo": p5, "q1": p25, "med": p50, "q3": p75, "whishi": p95, "fliers": []}
@@ -108,6 +115,16 @@ def box(axes, position: int, found: list, colour) -> None:
     )  # fmt: skip
     medians = [measurement.median_ns / 1e6 for measurement in found]
     axes.plot(medians, [position] * len(medians), "o", markersize=3, color="black", alpha=0.6, zorder=3)
+
+
+def _means(axes, position: int, found: list, colour) -> None:
+    """The mean of all repetitions with its interval, and each repetition's own as a dot: nothing is known of single queries."""
+    values = [np.array(measurement.values_ns, float) / 1e6 for measurement in found]
+    mean = stats.pooled_mean(values)
+    if mean.low is not None:
+        axes.plot([mean.low, mean.high], [position, position], color=colour, linewidth=6, alpha=0.35, solid_capstyle="butt")
+    axes.plot(mean.value, position, "|", color=colour, markersize=12, markeredgewidth=2)
+    axes.plot(np.concatenate(values), [position] * len(np.concatenate(values)), "o", markersize=3, color="black", alpha=0.6, zorder=3)
 
 
 def plain_log_ticks(axes, which: str = "x") -> None:

@@ -14,7 +14,6 @@ from studylib.scenario_figures import scenarios
 from studylib.swept import batches
 
 _VERDICT_COLOURS = {"faster": "#0173b2", "slower": "#d55e00", "cannot tell": "#767676"}
-_MEANS = "LiteRT's tool for phones tells no single times: each of its values is a mean of many queries."
 
 
 def draw_all(results: Results) -> list[drawing.Drawn]:
@@ -44,12 +43,12 @@ def speed_ups(results: Results):
         axes_list[-1].set_xlabel("speed-up = baseline / contender (log); right of 1 is faster")
     told = [item for item in found if not item.contender.control]
     alt = "Interval plot. " + " ".join(
-        f"{i.contender.model} {i.contender.label}: {tables.ratio_text(i.comparison)}, {i.comparison.verdict}." for i in told
+        f"{i.contender.model} {i.contender.label}: {tables.ratio_text(i.comparison)}, {i.verdict}." for i in told
     )
     caption = (
         "Geometric mean over paired, interleaved rounds with a 95 % interval (Student's t). The baseline is TensorFlow fp32 where "
         "it was measured, otherwise the first fp32 trial. "
-        "A/A is a trial against itself: the grey band is what noise alone looks like."
+        "A/A is a trial against itself: the grey band is what noise alone looks like, and a ratio within its far end carries no verdict."
     )
     return figure, "speed-up", title, caption, alt
 
@@ -76,7 +75,7 @@ def distributions(results: Results):
         axes_list[-1].set_xlabel("latency of one query, ms (log)")
     count = sum(len(m.values_ns) for _, found in measured for m in found)
     of_means = any(m.is_of_means for _, found in measured for m in found)
-    caption = f"{drawing.BOXES} {_MEANS}" if of_means else drawing.BOXES
+    caption = f"{drawing.BOXES} {drawing.MEANS}" if of_means else drawing.BOXES
     told = "means" if of_means else "percentiles"
     alt = f"Box plots of {count} measured values of {len(measured)} trials; the latency table gives their {told}."
     return figure, "latency", title, caption, alt
@@ -114,11 +113,12 @@ def _forest(axes, part: list) -> None:
     if control is not None:
         axes.axvspan(control.low, control.high, color="#bbbbbb", alpha=0.5, linewidth=0)
     for position, item in enumerate(reversed(part)):
-        comparison, colour = item.comparison, _VERDICT_COLOURS[item.comparison.verdict]
+        comparison, verdict = item.comparison, item.verdict.split(":")[0]
+        colour = _VERDICT_COLOURS[verdict]
         axes.plot([comparison.low, comparison.high], [position, position], color=colour, linewidth=2)
         axes.plot(comparison.ratio, position, "o", color=colour, markersize=5)
         axes.annotate(
-            f"{tables.digits(comparison.ratio)}x, {comparison.verdict}",
+            f"{tables.digits(comparison.ratio)}x, {verdict}",
             (comparison.high, position),
             xytext=(5, 0),
             textcoords="offset points",

@@ -16,7 +16,7 @@ from pathlib import Path
 from studylib import params
 from studylib.artifact import content_hash, is_disk_error, output_error, write_text
 from studylib.errors import OutputError, StudyError
-from studylib.opening import ON_PHONE
+from studylib.opening import NO_PHONE, ON_PHONE
 from studylib.plan import sources_hash
 from studylib.study import Study
 
@@ -87,7 +87,7 @@ class Runner:
         temporary = self.folder / f".{name}.running.ipynb"
         self._prepare(temporary)
         os.environ["STUDYLIB_HEADLESS"] = "1"  # inherited by the kernel
-        os.environ[ON_PHONE] = "1" if self.study.plan.phone else ""
+        os.environ[ON_PHONE] = self.study.plan.phone.adb.serial if self.study.plan.phone else NO_PHONE
         sockets = tempfile.TemporaryDirectory(prefix="studylib-")
         with sockets, _listening(self.write), _stderr_to(self.folder / "kernel.log"), warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -18,8 +18,8 @@ from studylib.study import Study
 from studylib.zoo import MODELS, Model
 from studylib.zoo.downloads import fetch
 
-# Set for the notebooks of a study that began on a phone: without it, they must not go on with a rehearsal.
-ON_PHONE = "STUDYLIB_ON_PHONE"
+# What the notebooks of a study measure, whatever is plugged in or out meanwhile: the phone of this serial number, or none.
+ON_PHONE, NO_PHONE = "STUDYLIB_ON_PHONE", "none"
 
 
 def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str], None] = print, **choice) -> Study:
@@ -48,10 +48,12 @@ def where(profile: params.HardwareProfile) -> tuple[hardware.Host, Phone | None]
     host = hardware.probe()
     if profile.reached_by is None or host.system in profile.host.systems:
         return host, None
-    phone, why = find_phone()
-    if phone:
+    began_on = os.environ.get(ON_PHONE, "")
+    phone, why = (None, "this study began without one") if began_on == NO_PHONE else find_phone()
+    if phone and began_on in ("", phone.adb.serial):
         return phone.host, phone
-    if os.environ.get(ON_PHONE):
+    if began_on not in ("", NO_PHONE):
+        why = why or "another one is attached"
         raise InputError(f"the phone that this study began on is not reached any more: {why}. Then run the same command again.")
     return replace(host, unreached=f"no phone is reached: {why}"), None
 

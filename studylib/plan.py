@@ -14,7 +14,7 @@ from studylib.executors.phone import RUNTIME, Phone
 from studylib.params import ALL, RANDOM_SQNR_DB, StudyParams
 from studylib.recipes import RECIPES, names, split_recipe, why_no_chain
 from studylib.records import Conversion, Trial
-from studylib.runtimes import RUNTIMES, split_name
+from studylib.runtimes import RUNTIMES, Runtime, split_name
 from studylib.scenarios import SCENARIOS, USUAL_SCENARIOS, planned, scenario_for
 from studylib.scenarios.loadgen import version as loadgen_version
 from studylib.sweeps import USUAL, Point
@@ -40,8 +40,16 @@ _HARNESS = (
     "arrays.py",
 )
 # What opens each format when a conversion is checked.
-OPENERS = {"saved_model": "tensorflow", "serving": "tensorflow", "tflite": "litert", "onnx": "onnxruntime", "openvino": "openvino"}
-OPENERS |= {"coreml": "coreml"}
+OPENERS = {
+    "saved_model": "tensorflow",
+    "serving": "tensorflow",
+    "tflite": "litert",
+    "onnx": "onnxruntime",
+    "openvino": "openvino",
+    "coreml": "coreml",
+}
+# Providers that compute in float32 whatever the graph.
+_SURE = ("cpu", "cuda")
 # Formats that models are deployed in: the columns of the matrix.
 TARGETS = tuple(RECIPES["fp32"])
 # Formats that something else can be made of.
@@ -87,9 +95,8 @@ class Plan:
                 ]
                 trials += of_model
                 # The A/A control repeats a fast float trial: there a given noise is largest in proportion.
-                floats = [trial for trial in of_model if trial.recipe == "fp32" and not trial.reason]
-                # A delegate of a phone may fall back, and the control with it.
-                floats = [trial for trial in floats if trial.provider == "cpu"] if self.phone else floats
+                # Other accelerators may refuse float32 or fall back, and the control with them.
+                floats = [t for t in of_model if t.recipe == "fp32" and t.provider in _SURE and not t.reason]
                 if floats and usual and batch_size == min(choice.batch_sizes):
                     trials.append(replace(floats[-1], control=True))
             trials += self._swept(model)
@@ -219,11 +226,16 @@ class Plan:
         keys = self._keys(model, [("fp32", source), ("fp32", target)])
         own = tuple(keys[len(before) :])
         opener = RUNTIMES.get(OPENERS.get(target, ""))
-        # What a phone does not open is opened on this computer.
-        if opener is None or (self._why_not(opener.name, "cpu") if opener.name == RUNTIME else opener.why_not("cpu", self.host)):
+        if opener is None or self._why_not_opened(opener):
             return Conversion(model, source, target, own)
         trial = self._trial(model, opener.name, "cpu", "fp32", target, keys)
         return Conversion(model, source, target, own, trial)
+
+    def _why_not_opened(self, opener: Runtime) -> str | None:
+        """Why a conversion cannot be opened: on the phone where that has the runtime, otherwise on this computer."""
+        if self.phone and opener.name != RUNTIME:
+            return opener.why_not("cpu", hardware.probe())
+        return self._why_not(opener.name, "cpu")
 
     def _keys(self, name: str, hops: Hops) -> list[str]:
         making = self._makings[name]

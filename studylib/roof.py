@@ -17,6 +17,8 @@ from studylib.stats import Estimate
 
 # The peaks are those of the processor.
 _PROCESSOR = ("cpu", "xnnpack", "dnnl")
+# They take as many threads as they like, and peaks are measured with a number of them.
+_FREE_THREADS = ("coreml",)
 # In these a query's latency is the time its samples were computed in; elsewhere it includes waiting.
 _WITHOUT_WAITING = ("single_stream", "multi_stream", "offline", "streaming")
 _USUAL = ("single_stream", "offline")
@@ -77,7 +79,7 @@ def found_peaks(records: dict[str, dict], trial: Trial, hosts: set[str]) -> tupl
     ``records``: what `studylib.peaks` measured, by number of threads.
     """
     record = records.get(str(trial.threads))
-    if record is None:
+    if not isinstance(record, dict):
         return None, f"no peaks were measured with {trial.threads} threads"
     read = Peaks.from_json(record)
     if read is None:
@@ -120,6 +122,8 @@ def _why_not(trial: Trial, inside: dict | None) -> str:
     """Why a trial has no place under the roof, in words."""
     if trial.provider not in _PROCESSOR:
         return f"it runs on {trial.provider}; the peaks are the processor's"
+    if trial.runtime in _FREE_THREADS:
+        return f"{trial.runtime} takes as many threads as it likes; the peaks are those of {trial.threads}"
     if trial.scenario not in _WITHOUT_WAITING:
         return f"the latency of a {trial.scenario} query includes waiting"
     if inside is None:
@@ -133,9 +137,9 @@ def _sample_bytes(tensor: dict) -> int:
     """Bytes of one sample of an input or output; the first axis is the batch. 0 for a type whose size numpy does not know."""
     try:
         size = np.dtype(tensor["dtype"]).itemsize
-    except TypeError:
+    except (TypeError, KeyError):
         return 0
-    return size * math.prod(axis or 1 for axis in (tensor["shape"] or ())[1:])
+    return size * math.prod(axis or 1 for axis in (tensor.get("shape") or ())[1:])
 
 
 def _achieved(operations: float, median: Estimate) -> Estimate:

@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from studylib import drawing, tables
 from studylib import roofline as model_of_roofs
-from studylib.peaks import Peaks
+from studylib.peak_record import Peaks
 from studylib.results import Results
 
 _MARKERS = {"float32": "o", "int8": "s"}

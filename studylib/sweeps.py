@@ -62,8 +62,7 @@ def points(name: str, runtime: "Runtime", threads: int, batch_sizes: tuple[int, 
     if name == "batch":
         return [Point(batch_size=size) for size in BATCH_SIZES if size not in batch_sizes]
     if name == "threads":
-        # A runtime that never computes on the CPU has nothing to share out among threads.
-        return [Point(threads=count) for count in _powers(threads)] if "cpu" in runtime.providers else []
+        return [Point(threads=count) for count in _powers(threads)] if runtime.heeds_threads else []
     return [Point(own) for own in settings(name, runtime.name)]
 
 

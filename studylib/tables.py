@@ -1,5 +1,7 @@
 """Tables for people: what the notebooks show and the report prints, computed from the results and nothing else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -141,7 +143,7 @@ def speed_ups(results: Results) -> pd.DataFrame:
             "baseline": found.baseline.label,
             "speed-up": ratio_text(found.comparison),
             "rounds": found.comparison.n,
-            "verdict": found.comparison.verdict,
+            "verdict": found.verdict,
             "caveat": found.caveat,
             "LoadGen": loadgen(results, found.baseline, found.contender),
         }
@@ -219,9 +221,10 @@ def winners(results: Results) -> pd.DataFrame:
     for model, batch in dict.fromkeys((trial.model, trial.batch_size) for trial in measured):
         rivals = sorted((t for t in measured if (t.model, t.batch_size) == (model, batch)), key=lambda t: typical[t.id])
         best = rivals[0]
-        against = {rival.label: compare.speed_up(rival, best, results) for rival in rivals[1:]}
+        floor = compare.noise_floor(results, model, batch)
+        against = {rival.label: replace(compare.speed_up(rival, best, results), floor=floor) for rival in rivals[1:]}
         apart = [label for label, found in against.items() if not found.comparable]
-        close = [label for label, found in against.items() if found.comparable and found.comparison.verdict != "faster"]
+        close = [label for label, found in against.items() if found.comparable and found.verdict != "faster"]
         rows.append(
             {
                 "model": model,

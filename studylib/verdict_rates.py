@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 
 from studylib import compare, stats
-from studylib.compression import beyond
+from studylib.errors import TrialError
 from studylib.opening import open_study
 from studylib.params import SEED, outputs_root
 
@@ -44,12 +44,23 @@ def run(twins: int = _TWINS, write=print) -> dict[str, Rates]:
     trial = study.timed[0]
     same = [replace(trial, conditions=f"{trial.conditions}-{number}") for number in range(twins)]
     study.bench.measure(same, study.results.newest_campaign() + 1)
-    medians = np.array([[one.median_ns for one in study.results.measurements(twin.id)] for twin in same])
+    medians = complete([{one.repetition: one.median_ns for one in study.results.measurements(twin.id)} for twin in same])
     every = medians[list(permutations(range(twins), _ROLES))]
     found = {"real noise": rates(every, independent=False), "replayed noise": rates(replayed(medians, _REPLAYS, SEED))}
     for what, one in found.items():
         write(one.words(what))
     return found
+
+
+def complete(twins: list[dict[int, float]]) -> np.ndarray:
+    """The medians of the rounds that every twin has, shape (twins, rounds). Raises `TrialError` when too few are left for a verdict."""
+    rounds = sorted(set.intersection(*(set(twin) for twin in twins)))
+    if len(rounds) < stats.MINIMUM_ROUNDS:
+        raise TrialError(
+            f"only {len(rounds)} rounds were measured of all {len(twins)} twins, and a verdict needs {stats.MINIMUM_ROUNDS}: something "
+            "disturbed this machine. Run it again at a quieter hour."
+        )
+    return np.array([[twin[number] for number in rounds] for twin in twins])
 
 
 def rates(studies: np.ndarray, independent: bool = True) -> Rates:
@@ -61,8 +72,8 @@ def rates(studies: np.ndarray, independent: bool = True) -> Rates:
     for baseline, contender, control in studies:
         floor, plain = compare.floor_of(stats.compare(baseline, control)), stats.compare(baseline, contender)
         by_interval += plain.verdict == "cannot tell"
-        silent += beyond(plain, floor) not in ("faster", "slower")
-        found += beyond(stats.compare(baseline, contender * _SLOWER), floor) == "slower"
+        silent += compare.beyond(plain, floor) not in ("faster", "slower")
+        found += compare.beyond(stats.compare(baseline, contender * _SLOWER), floor) == "slower"
     shares = [stats.binomial_interval(count, len(studies)) for count in (silent, by_interval, found)]
     return Rates(*(share if independent else replace(share, low=None, high=None) for share in shares))
 

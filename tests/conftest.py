@@ -22,8 +22,8 @@ sys.path.insert(0, str(ROOT))
 def pytest_collection_modifyitems(items):
     """Notebooks last: they find the artifacts that the tests made.
 
-    With several processes (`make test JOBS=2`), all that needs the smoke study stays in one of them, so that it runs once;
-    other files stay whole, for the sake of what their tests share.
+    With several processes (`make test JOBS=2`), all that needs the smoke study stays in one of them, so that it runs once; of the
+    rest, each file stays in one, for the sake of what its tests share. Each process has an outputs folder of its own.
     """
     items.sort(key=_is_notebook)
     for item in items:

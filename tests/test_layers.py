@@ -45,12 +45,11 @@ LAYERS = (
         "peaks",
         "parity",
     ),
-    ("worker", "measure", "compare"),
+    ("worker", "measure", "wording", "compare"),
     ("executors",),
     (
         "targets",
         "plan",
-        "wording",
         "tables",
         "resource_tables",
         "compression",

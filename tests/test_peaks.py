@@ -10,7 +10,8 @@ from studylib import peaks
 from studylib.errors import TrialError
 from studylib.executors import LocalExecutor
 from studylib.hardware import granted_threads
-from studylib.peaks import Peaks, bandwidth, measuring, products
+from studylib.peak_record import Peaks
+from studylib.peaks import bandwidth, measuring, products
 
 
 @pytest.fixture(scope="module")

@@ -81,7 +81,6 @@ for name in ("tensorflow", "keras", "tf_keras", "onnx", "onnxruntime", "ai_edge_
 from pathlib import Path
 from studylib import report
 from studylib.results import Results
-from studylib.wording import some
 print(report.build(Results(Path(sys.argv[1]))))
 """
     done = subprocess.run([sys.executable, "-c", code, str(results.folder)], capture_output=True, text=True, cwd=ROOT, timeout=120)

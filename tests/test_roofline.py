@@ -3,7 +3,7 @@ from conftest import measurement, run_facts, trial
 
 from studylib import figures, report, roofline
 from studylib.opening import open_study
-from studylib.peaks import Peaks
+from studylib.peak_record import Peaks
 from studylib.results import Results
 
 # 1 M multiply-accumulates, 40 kB of weights and 1 kB of inputs and outputs a sample.

@@ -1,8 +1,10 @@
 """How often studies are wrong, on noise that a test makes itself."""
 
 import numpy as np
+import pytest
 
 from studylib import verdict_rates
+from studylib.errors import TrialError
 
 
 def _medians(twins: int, spread: float, shift: float = 1.0, rounds: int = 8) -> np.ndarray:
@@ -59,3 +61,10 @@ def test_studies_that_share_their_twins_carry_no_interval():
     assert (found.silent.low, found.found.high) == (None, None)
     assert " [" not in found.words("real noise")
     assert " [" in verdict_rates.rates(_studies(40, 0.02)).words("replayed noise")
+
+
+def test_rounds_that_a_twin_has_lost_count_for_none():
+    twins = [{number: 10 * twin + number for number in range(9) if (twin, number) not in ((0, 3), (1, 5))} for twin in range(3)]
+    assert verdict_rates.complete(twins).tolist() == [[10 * twin + number for number in (0, 1, 2, 4, 6, 7, 8)] for twin in range(3)]
+    with pytest.raises(TrialError, match=r"only 6 rounds were measured of all 2 twins, and a verdict needs 7"):
+        verdict_rates.complete([dict.fromkeys(range(9), 1.0), dict.fromkeys(range(6), 1.0)])

@@ -48,7 +48,8 @@ class Adb:
 
         try:
             self._call(["shell", _WRAPPED.format(shlex.join(words))], timeout_s, hear)
-        except TrialError:
+        except BaseException:
+            # An interruption too must not leave a program running beside the next measurement.
             self._kill(ids)
             raise
         told = [line for line in lines if line]
@@ -87,7 +88,7 @@ class Adb:
         try:
             return _run([self.program, "-s", self.serial, *words], timeout_s, on_line)
         except subprocess.TimeoutExpired:
-            raise TrialError(f"timeout: no answer from the device within {timeout_s:.0f} s; what ran there was killed") from None
+            raise TrialError(f"timeout: no answer from the device within {timeout_s:.0f} s; what ran there is ended") from None
 
     def _kill(self, ids: list[str]) -> None:
         """End what still runs on the device; it may be gone already, and so may the device."""

@@ -114,7 +114,7 @@ def parsed(lines: Sequence[str]) -> Told:
         *(max(1, round(number * _NS_PER_US)) for number in numbers),
         count=int(summary["count"]),
         summary={f"{name}_us" if name != "count" else name: number for name, number in summary.items()},
-        added_bytes=round(grown * 2**20) if grown else None,
+        added_bytes=round(grown * 2**20) if grown and grown > 0 else None,
     )
 
 

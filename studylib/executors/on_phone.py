@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from uuid import uuid4
 
 from studylib.artifact import content_hash
 from studylib.errors import InputError, TrialError
@@ -19,7 +20,8 @@ from studylib.worker import now
 _JUDGED = 20
 # How long a phone may take to come back, as after a restart.
 _RETURN_S = 90.0
-_FILES, _ANSWERS = f"{FOLDER}/files", f"{FOLDER}/answers"
+# Answers of each process apart: two computers may reach one phone.
+_FILES, _ANSWERS = f"{FOLDER}/files", f"{FOLDER}/answers-{uuid4().hex[:12]}"
 # What decides how a query looks in bytes.
 _OF_A_QUERY = ("artifact", "samples", "batch_size")
 
@@ -97,6 +99,7 @@ class PhoneExecutor:
                 lines = self._ran(job, query, benchmark_model.answering(answer), left_s)
                 seen.append(benchmark_model.placed(job["provider"], lines))
                 self.phone.adb.pull(answer, Path(folder) / str(number), left_s())
+            self._asked(["rm", "-rf", _ANSWERS], left_s)
             placement, elsewhere = next((one for one in seen if one[1]), seen[0])
             found = {"kind": "judge", "answers": folder, "n": len(queries), "placement": placement, "elsewhere": elsewhere}
             return self.local.run(job | found, left_s())

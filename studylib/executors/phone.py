@@ -27,7 +27,7 @@ _FACTS = {
     "granted": "nproc",
     "memory": "cat /proc/meminfo",
     "processor": "cat /proc/cpuinfo",
-    "tool": f"sha256sum {_TOOL}",
+    "tool": f"test -x {_TOOL} && sha256sum {_TOOL}",
 }
 # Temperatures outside of these are those of sensors that are off; what is read is in thousandths of a degree.
 _SENSIBLE_C = (1.0, 150.0)
@@ -73,7 +73,7 @@ class Phone:
         _, lines = self.adb.shell(["sh", "-c", _THERMAL], timeout_s)
         status = next((int(found[1]) for line in lines if (found := re.search(r"Thermal Status: (\d+)", line))), None)
         told = [int(line) / 1000 for line in lines if re.fullmatch(r"\d{4,7}", line.strip())]
-        told += [float(found[1]) for line in lines if (found := re.search(r"mValue=(\d+\.?\d*),", line))]
+        told += [float(found[1]) for line in lines if (found := re.search(r"Temperature\{mValue=(\d+\.?\d*),", line))]
         warm = [degrees for degrees in told if _SENSIBLE_C[0] <= degrees <= _SENSIBLE_C[1]]
         return ({} if status is None else {"thermal_status": status}) | ({"temperature_max_c": max(warm)} if warm else {})
 
@@ -130,7 +130,7 @@ def _tool(given: str | None, on_phone: str) -> dict:
     digest = on_phone.split(" ")[0]
     if re.fullmatch(r"[0-9a-f]{64}", digest):
         return {"tool_sha256": digest}
-    return {"why_no_tool": f"no benchmark_model is here nor at {_TOOL} on the phone; {_GET_ONE}"}
+    return {"why_no_tool": f"no benchmark_model is here, nor one that may run (chmod 755) at {_TOOL} on the phone; {_GET_ONE}"}
 
 
 def _sections(lines: Sequence[str]) -> dict[str, str]:

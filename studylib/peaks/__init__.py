@@ -11,10 +11,7 @@ from pathlib import Path
 
 from studylib.artifact import derived_key, package_version
 from studylib.errors import TrialError
-from studylib.peak_record import FAR_BEYOND as FAR_BEYOND
-from studylib.peak_record import Level as Level
-from studylib.peak_record import Peak as Peak
-from studylib.peak_record import Peaks as Peaks
+from studylib.peak_record import Peaks
 from studylib.records import read_sealed, write_sealed
 
 # What computes the products: with another version, the peaks are measured again.

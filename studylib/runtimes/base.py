@@ -106,6 +106,13 @@ class Parallel(Session):
     def nodes(self) -> dict[str, dict[str, int]]:
         return self._sessions[0].nodes()
 
+    def disturbances(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for session in self._sessions:
+            for name, value in session.disturbances().items():
+                found[name] = found.get(name, 0) + value
+        return found
+
 
 class Runtime(ABC):
     """A way to run artifacts of one format. Imports nothing heavy before `activate`."""
@@ -116,6 +123,8 @@ class Runtime(ABC):
     providers: ClassVar[tuple[str, ...]] = ("cpu",)
     # What can be set when a file is opened: allowed values by name, the default first. Runtimes take unknown keys in silence.
     settings: ClassVar[dict[str, tuple[str, ...]]] = {}
+    # Whether it keeps to the threads that it is told; otherwise they are no setting of it.
+    heeds_threads: ClassVar[bool] = True
     # Those of them that may change answers: such a setting is held against the source model like a file of its own.
     answering: ClassVar[frozenset[str]] = frozenset()
 

@@ -27,6 +27,7 @@ class CoreML(Runtime):
     format: ClassVar[str] = "coreml"
     package: ClassVar[str] = "coremltools"
     providers: ClassVar[tuple[str, ...]] = tuple(_UNITS)
+    heeds_threads: ClassVar[bool] = False
 
     def why_not(self, provider: str, host: Host) -> str | None:
         if provider in self.providers and host.system != "Darwin":

@@ -8,7 +8,7 @@ from typing import ClassVar
 from studylib.errors import RefusedError
 from studylib.hardware import Host
 from studylib.runtimes.base import SESSIONS, Inputs, Options, Outputs, Runtime, Session
-from studylib.runtimes.provider_engines import KeptEngines
+from studylib.runtimes.provider_engines import KeptEngines, Shapes, fixed_shapes
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -76,8 +76,7 @@ class OnnxRuntime(Runtime):
         file = path / "model.onnx" if path.is_dir() else path
         settings = self._session_options(options)
         if options.provider == "tensorrt":
-            engines = KeptEngines(path)
-            return _WithEngines(file, options.provider, settings, engines.options(file), engines)
+            return _ByShapes(path, file, options, settings)
         return _Session(file, options.provider, settings, _provider_options(options))
 
     def _session_options(self, options: Options):
@@ -127,19 +126,45 @@ class _Session(Session):
         return found
 
 
-class _WithEngines(_Session):
-    """With TensorRT's provider, which builds engines when it opens a file, and for shapes that it had not seen."""
+class _ByShapes(Session):
+    """TensorRT's provider: a session, and with it an engine, for each set of shapes, opened by the first query that has them.
 
-    def __init__(self, file: Path, provider: str, settings, told: dict[str, str], engines: KeptEngines):
-        super().__init__(file, provider, settings, told)
-        self._engines, self._seen = engines, set()
+    One session for all would widen its engine to every shape, and its speed would depend on what was asked before.
+    """
+
+    def __init__(self, path: Path, file: Path, options: Options, settings):
+        self._path, self._file, self._options, self._settings = path, file, options, settings
+        self._opened: dict[tuple, tuple[_Session, KeptEngines]] = {}
+        shapes = fixed_shapes(file)
+        if shapes:
+            self._open(shapes)
 
     def run(self, inputs: Inputs) -> Outputs:
-        answered, shapes = super().run(inputs), tuple(sorted((name, values.shape) for name, values in inputs.items()))
-        if shapes not in self._seen:
-            self._seen.add(shapes)
-            self._engines.seal()
+        shapes = {name: values.shape for name, values in inputs.items()}
+        found = self._opened.get(_order(shapes))
+        if found:
+            return found[0].run(inputs)
+        session, engines = self._open(shapes)
+        answered = session.run(inputs)
+        engines.seal()
         return answered
 
+    def placement(self) -> str:
+        return next((session.placement() for session, _ in self._opened.values()), _PROVIDERS[self._options.provider])
+
+    def nodes(self) -> dict[str, dict[str, int]]:
+        return next((session.nodes() for session, _ in self._opened.values()), {})
+
     def disturbances(self) -> dict[str, float]:
-        return {"engines_built": self._engines.built}
+        return {"engines_built": sum(engines.built for _, engines in self._opened.values())}
+
+    def _open(self, shapes: Shapes) -> tuple[_Session, KeptEngines]:
+        engines = KeptEngines(self._path, shapes, self._options.settings)
+        session = _Session(self._file, self._options.provider, self._settings, engines.options(self._file))
+        engines.seal()  # of fixed shapes, the engine is there already
+        self._opened[_order(shapes)] = session, engines
+        return session, engines
+
+
+def _order(shapes: Shapes) -> tuple:
+    return tuple(sorted(shapes.items()))

@@ -35,6 +35,7 @@ class TensorRT(Runtime):
     format: ClassVar[str] = "onnx"
     package: ClassVar[str] = "tensorrt"
     providers: ClassVar[tuple[str, ...]] = ("cuda", "dla")
+    heeds_threads: ClassVar[bool] = False
     settings: ClassVar[dict[str, tuple[str, ...]]] = {
         "workspace_mb": ("default", "256", "1024", "4096"),
         "optimization": ("3", "0", "1", "2", "4", "5"),
@@ -115,7 +116,8 @@ class _Engine:
         self._engine = runtime.deserialize_cuda_engine(content)
         self._context = self._engine and self._engine.create_execution_context()
         if not self._context:
-            raise TrialError(f"TensorRT does not open the engine that it built: {logger().words()}. The GPU's memory may be used up")
+            remedy = "The GPU's memory may be used up; after a new driver, delete outputs/.engines"
+            raise TrialError(f"TensorRT does not open the engine that it built: {logger().words()}. {remedy}")
         names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
         inputs = [name for name in names if self._engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
         for name in inputs:

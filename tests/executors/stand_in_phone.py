@@ -26,6 +26,8 @@ Thermal Status: {status}
 Cached temperatures:
 \tTemperature{{mValue=0.0, mType=2, mName=SUBBAT, mStatus=0}}
 \tTemperature{{mValue=38.5, mType=0, mName=AP, mStatus=0}}
+Current cooling devices from HAL:
+\tCoolingDevice{{mValue=100, mType=2, mName=thermal-cpufreq-0}}
 """
 
 _ADB = r"""

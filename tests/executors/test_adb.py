@@ -80,7 +80,7 @@ def test_files_with_odd_names_are_copied_both_ways(phone, tmp_path):
 
 def test_what_hangs_is_killed_on_the_device_too(phone):
     found, _ = attached()
-    with pytest.raises(TrialError, match=r"timeout: no answer from the device within 2 s; what ran there was killed"):
+    with pytest.raises(TrialError, match=r"timeout: no answer from the device within 2 s; what ran there is ended"):
         found.shell(["sh", "-c", "echo $$ > /data/local/tmp/id; exec sleep 60"], 2)
     process = int((phone.folder / "data/local/tmp/id").read_text())
     deadline = time.monotonic() + 10

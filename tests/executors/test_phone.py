@@ -58,7 +58,7 @@ def test_the_tool_is_the_users_or_the_one_on_the_phone(attached, monkeypatch):
     monkeypatch.setenv("BENCHMARK_MODEL", "/no such file")
     assert find_phone()[0].why_no_tool.startswith("BENCHMARK_MODEL is '/no such file', which is no file here; give LiteRT's")
     monkeypatch.delenv("BENCHMARK_MODEL")
-    assert find_phone()[0].why_no_tool.startswith("no benchmark_model is here nor at /data/local/tmp/studylib/benchmark_model on the")
+    assert find_phone()[0].why_no_tool.startswith("no benchmark_model is here, nor one that may run (chmod 755) at /data/local")
     executable(attached.folder / "data/local/tmp/studylib/benchmark_model", "a tool")
     phone, _ = find_phone()
     assert (phone.tool, phone.tool_sha256, phone.why_no_tool) == (None, hashlib.sha256(b"a tool").hexdigest(), "")
@@ -141,7 +141,21 @@ def test_a_phone_with_python_on_it_needs_no_adb(attached, monkeypatch):
 
 
 def test_a_study_that_began_on_a_phone_does_not_go_on_without_it(attached, monkeypatch):
-    monkeypatch.setenv("STUDYLIB_ON_PHONE", "1")
+    monkeypatch.setenv("STUDYLIB_ON_PHONE", SERIAL)
+    assert open_study("android", "smoke").plan.phone.adb.serial == SERIAL
     (attached.folder / "devices").write_text("List of devices attached\n\n")
     with pytest.raises(InputError, match=r"the phone that this study began on is not reached any more: adb lists no device"):
         open_study("android", "smoke")
+
+
+def test_a_study_goes_on_with_the_phone_that_it_began_on_and_no_other(attached, monkeypatch):
+    monkeypatch.setenv("STUDYLIB_ON_PHONE", "another")
+    with pytest.raises(InputError, match=r"that this study began on is not reached any more: another one is attached\."):
+        open_study("android", "smoke")
+
+
+def test_a_rehearsal_stays_one_when_a_phone_is_plugged_in_meanwhile(attached, monkeypatch):
+    monkeypatch.setenv("STUDYLIB_ON_PHONE", "none")
+    study = open_study("android", "smoke")
+    assert study.plan.phone is None
+    assert "no phone is reached: this study began without one" in study.mismatches
