@@ -67,7 +67,8 @@ class Bench:
             except TrialError as error:
                 found = {"status": "failed", "reason": str(error)}
             if found["reason"].startswith("parity:"):
-                found["reason"] += f"; {self._first_difference(trial)}"
+                where = self._first_difference(trial, found.get("worst_sample", 0))
+                found["reason"] += f"; {where}"
             self.results.record_evaluation(evaluation_id, found)
             progress.end()
 
@@ -183,10 +184,11 @@ class Bench:
             self.results.record_rate(trial.id, campaign, found)
         return found["qps"]
 
-    def _first_difference(self, trial: Trial) -> str:
+    def _first_difference(self, trial: Trial, sample: int) -> str:
         """Where an artifact begins to differ from its source, in words; a search of its own, so that it can cost only itself."""
         try:
-            return self.execute(self._job(trial) | self._origin(trial) | {"kind": "locate"}, self.settings.timeout_s)["text"]
+            job = self._job(trial) | self._origin(trial) | {"kind": "locate", "sample": sample}
+            return self.execute(job, self.settings.timeout_s)["text"]
         except TrialError as error:
             return f"which layer is not known: {error}"
 

@@ -28,6 +28,9 @@ def judged(job: dict, outputs: quality.Outputs, labels, placement: str, nodes: d
     # A retrained model may answer otherwise than the source model: that is its quality. Its own conversions may not.
     same = found if job["version"] == job["reference"] else quality.metrics(outputs, of("version"), None, job["task"])
     reason = quality.why_not_same(same, job["precision"])
+    if reason:
+        # There a search for the layer can see the difference; on another sample it may lie in values that count for nothing.
+        common["worst_sample"] = quality.worst_sample(outputs, of("version"))
     status = "failed" if reason else "invalid" if elsewhere else "ok"
     return found | common | {"status": status, "reason": reason or elsewhere or ""}
 

@@ -56,6 +56,17 @@ def metrics(outputs: Outputs, reference: Outputs, labels: np.ndarray | None, tas
     return found
 
 
+def worst_sample(outputs: Outputs, reference: Outputs) -> int:
+    """The number of the sample whose outputs are farthest from the reference, relative to their size. Arguments as in `metrics`."""
+    worst = 0.0
+    for _, found, wanted in matched(outputs, reference):
+        found, wanted = (values.reshape(len(values), -1).astype(np.float64) for values in (found, wanted))
+        with np.errstate(invalid="ignore"):
+            apart = np.linalg.norm(found - wanted, axis=1) / (np.linalg.norm(wanted, axis=1) + np.finfo(np.float32).tiny)
+        worst = np.maximum(worst, np.where(np.isnan(apart), np.inf, apart))
+    return int(np.argmax(worst))
+
+
 def _share(outputs: np.ndarray, reference: np.ndarray, task: str) -> dict:
     """Top-1 agreement of one output along its last axis, where outputs are scores."""
     if task not in SCORED_TASKS:

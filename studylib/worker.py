@@ -112,7 +112,7 @@ def judge(job: dict) -> dict:
 
 
 def locate(job: dict) -> dict:
-    """The first layer at which an artifact differs from its source by more than its precision allows, in words."""
+    """The first layer at which an artifact differs from its source, on one ``sample``, by more than its precision allows, in words."""
     from studylib.divergence import FORMATS, first_divergence
     from studylib.quality import tolerance
     from studylib.zoo import Samples
@@ -124,10 +124,10 @@ def locate(job: dict) -> dict:
     samples = Samples.load(Path(job["samples"]))
     source, suspect = (Path(job["source"]), job["source_format"]), (Path(job["artifact"]), job["format"])
     try:
-        found = first_divergence(source, suspect, samples.batch(0, 1), tolerance(job["precision"]).sqnr_db)
+        found = first_divergence(source, suspect, samples.batch(job["sample"], 1), tolerance(job["precision"]).sqnr_db)
     except StudyError as error:
         return {"text": f"which layer is not known: {error}"}
-    return {"text": found.text if found else "every layer that can be compared agrees on the first sample"}
+    return {"text": found.text if found else f"every layer that can be compared agrees on sample {job['sample']}"}
 
 
 def measure(job: dict) -> dict:

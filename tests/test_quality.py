@@ -107,3 +107,11 @@ def test_classes_may_be_followed_by_axes_of_one():
     scores[0, 0, 3], scores[1, 0, 4] = 1, 1
     assert quality.answers(scores).tolist() == [3, 4]
     assert quality.classes_of(scores) == 5
+
+
+def test_the_worst_sample_is_farthest_from_the_reference_for_its_size():
+    wanted = {"a": np.array([[10.0, 0.0], [1.0, 0.0], [100.0, 0.0]]), "b": np.ones((3, 1))}
+    off = {"a": wanted["a"] + np.array([[1.0], [0.5], [5.0]]) * [1, 0], "b": np.ones((3, 1))}
+    assert quality.worst_sample(off, wanted) == 1
+    assert quality.worst_sample(off | {"b": np.array([[1.0], [1.0], [9.0]])}, wanted) == 2
+    assert quality.worst_sample(off | {"b": np.array([[np.nan], [1.0], [9.0]])}, wanted) == 0

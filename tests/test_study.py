@@ -135,6 +135,8 @@ def _started(outputs) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "studylib", *CPU], env=environment, cwd=tempfile.gettempdir(), start_new_session=True, text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        # Who runs tests in the background of a shell ignores Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 

@@ -204,7 +204,7 @@ def test_other_jobs_stay_on_this_computer(executor, phone, job, recording):
     here = job | {"kind": "measure", "runtime": "replay", "artifact": str(artifact), "samples": str(samples), "threads": 1}
     assert set(executor.run(here, 60)["values_ns"]) == {500}
     assert phone.runs() == []
-    found = executor.run(job | {"kind": "locate", "source": job["artifact"], "source_format": "tflite"}, 120)
+    found = executor.run(job | {"kind": "locate", "sample": 0, "source": job["artifact"], "source_format": "tflite"}, 120)
     assert found["text"].startswith("on this computer: ")
 
 

@@ -100,7 +100,7 @@ def test_fisher_information_predicts_how_far_the_answers_move():
 def test_a_trained_model_keeps_its_accuracy_at_half_the_multiply_accumulates(job):
     train, test = digits("train", 2000), digits("test", 500)
     model = trained(plain(), train)
-    pruned = job(model, train, epochs=8, batch=32, learning_rate=5e-3)
+    pruned = job(model, train, epochs=20, batch=32, learning_rate=5e-3)
     structured.run(pruned)
     smaller = keras.models.load_model(pruned.target / "model.keras", compile=False)
     right = [(one.predict(test.inputs["image"], verbose=0).argmax(1) == test.labels).mean() for one in (model, smaller)]
