@@ -17,7 +17,7 @@ from studylib import params
 from studylib.artifact import content_hash, is_disk_error, output_error, write_text
 from studylib.errors import OutputError, StudyError
 from studylib.opening import NO_PHONE, ON_PHONE
-from studylib.plan import sources_hash
+from studylib.provenance import sources_hash
 from studylib.study import Study
 
 NOTEBOOKS = ("01-conversion", "02-quantization-tradeoffs", "03-cross-platform-benchmarks", "09-findings")

@@ -1,8 +1,6 @@
 """What a study will do, computed before anything runs: trials, the matrix of formats, and the artifacts they need."""
 
-import hashlib
 import importlib.metadata
-import json
 import platform
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -12,6 +10,7 @@ from studylib import hardware, sweeps
 from studylib.adaptive import Assignment
 from studylib.executors.phone import RUNTIME, Phone
 from studylib.params import ALL, RANDOM_SQNR_DB, StudyParams
+from studylib.provenance import digest, sources_hash
 from studylib.recipes import RECIPES, names, split_recipe, why_no_chain
 from studylib.records import Conversion, Trial
 from studylib.runtimes import RUNTIMES, Runtime, split_name
@@ -295,18 +294,3 @@ def _why_no_stream(scenario: str, model: Model) -> str | None:
     if scenario == "streaming" and not model.stream:
         return f"{model.name} carries no state from query to query; the scenario 'streaming' is for models that do"
     return None
-
-
-def sources_hash(names: tuple[str, ...]) -> str:
-    """Hash of files and folders of studylib, by name and content."""
-    base, found = Path(__file__).parent, hashlib.sha256()
-    for name in names:
-        files = sorted((base / name).rglob("*.py")) if (base / name).is_dir() else [base / name]
-        for file in files:
-            found.update(file.relative_to(base).as_posix().encode() + b"\0" + file.read_bytes())
-    return found.hexdigest()
-
-
-def digest(facts) -> str:
-    """SHA-256 of plain JSON."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -1,7 +1,10 @@
-"""What software a study ran: the commit and the versions of the packages that decide its results."""
+"""What software a study ran: the commit, the versions of the packages that decide its results, hashes of our own sources."""
 
+import hashlib
 import importlib.metadata
+import json
 import subprocess
+from pathlib import Path
 
 from studylib.params import root
 
@@ -33,3 +36,18 @@ def package_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return installed
+
+
+def sources_hash(names: tuple[str, ...]) -> str:
+    """Hash of files and folders of studylib, by name and content."""
+    base, found = Path(__file__).parent, hashlib.sha256()
+    for name in names:
+        files = sorted((base / name).rglob("*.py")) if (base / name).is_dir() else [base / name]
+        for file in files:
+            found.update(file.relative_to(base).as_posix().encode() + b"\0" + file.read_bytes())
+    return found.hexdigest()
+
+
+def digest(facts) -> str:
+    """SHA-256 of plain JSON."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -5,23 +5,16 @@ repetition 3, attempt 0. Every later number is computed from these files.
 """
 
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from studylib import roof, rows, stats
+from studylib import long_table, roof, stats
 from studylib.artifact import write_bytes, write_text
 from studylib.errors import InputError
 from studylib.peak_record import Peaks
 from studylib.records import Conversion, Measurement, Trial, read_evaluation, read_measurement, read_sealed, write_sealed
 
-SCHEMA_VERSION = 1
-COLUMNS = (
-    "schema_version", "study", "hardware", "native", "host_id", "model", "weights", "recipe", "format", "runtime",
-    "runtime_version", "provider", "threads", "scenario", "batch_size", "metric", "value", "unit", "ci_low", "ci_high",
-    "level", "n", "status", "reason", "artifact_sha256", "trial_id", "measured_at",
-)  # fmt: skip
 _RUN_KEYS = {
     "study": str, "hardware": str, "title": str, "native": bool, "mismatches": list, "host": dict, "host_id": str, "threads": int,
     "parameters": dict, "failures": dict, "command": str,
@@ -221,25 +214,11 @@ class Results:
 
     def table(self) -> "pandas.DataFrame":  # noqa: F821
         """The long table of the latest study, computed from the raw files."""
-        import pandas as pd
-
         # Its intervals take seconds to compute, and tables, figures and sentences all begin with it.
-        state = self._state()
-        if self._table is not None and self._table[0] == state:
-            return self._table[1].copy()
-        run, artifacts = self.run(), self.artifacts()
-        frames = [pd.DataFrame(self._rows(trial, run, artifacts), columns=COLUMNS) for trial in self.plan()]
-        table = pd.concat(frames, ignore_index=True).astype({"value": float, "ci_low": float, "ci_high": float, "n": "Int64"})
-        self._table = state, table
-        return table.copy()
-
-    def _state(self) -> list[tuple]:
-        """What the table is computed from, as far as a change would show: names, sizes and times of files."""
-        files = [self.folder / name for name in ("plan.json", "run.json", "artifacts.json", "inside.json", "peaks.json")]
-        for trial in self.plan():
-            files += sorted((self.raw / trial.id).glob("*.json"))
-            files += [self.raw / trial.evaluation_id / "evaluation.json"] if trial.evaluation_id else []
-        return [(file.name, facts.st_mtime_ns, facts.st_size, facts.st_ino) for file in files if file.exists() for facts in [file.stat()]]
+        state = long_table.state(self)
+        if self._table is None or self._table[0] != state:
+            self._table = state, long_table.build(self)
+        return self._table[1].copy()
 
     def peaks_of(self, trial: Trial) -> tuple[Peaks | None, str]:
         """The peaks of the host that a trial was timed on, with its threads; or None and why there are none."""
@@ -257,29 +236,6 @@ class Results:
         table.to_parquet(buffer, index=False)
         write_bytes(self.folder / "results.parquet", buffer.getvalue())
         return table
-
-    def _rows(self, trial: Trial, run: dict, artifacts: dict) -> list[dict]:
-        status, reason = self.status(trial)
-        measurements = self.measurements(trial.id) if status == "ok" else []
-        artifact = artifacts.get(trial.artifact_key, {})
-        common = {
-            "schema_version": SCHEMA_VERSION,
-            "study": run["study"],
-            "hardware": run["hardware"],
-            "native": run["native"],
-            "host_id": run["host_id"],
-            **{key: getattr(trial, key) for key in COLUMNS if hasattr(trial, key)},
-            "status": status,
-            "reason": reason or rows.loadgen_verdict(measurements),
-            "level": stats.LEVEL,
-            "artifact_sha256": artifact.get("sha256"),
-            "trial_id": trial.id,
-            "measured_at": max((measurement.ended_at for measurement in measurements), default=None),
-        }
-        found = rows.of_trial(artifact, self.evaluation(trial.evaluation_id), trial, measurements)
-        median = next((rows.estimate(row) for row in found if row["metric"] == rows.MEDIAN), None)
-        found += rows.of_roof(roof.flops(self.inside().get(trial.artifact_key)), median and self.roof_of(trial, median))
-        return [common | row for row in found] or [common | rows.row("none", math.nan, "")]
 
     def _read(self, name: str, kind: type):
         path = self.folder / name

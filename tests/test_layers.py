@@ -24,6 +24,7 @@ LAYERS = (
         "records",
         "peak_record",
         "roof",
+        "long_table",
         "results",
         "recording",
     ),

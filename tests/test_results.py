@@ -5,7 +5,8 @@ import pytest
 from conftest import measurement, run_facts, trial
 
 from studylib.errors import InputError
-from studylib.results import COLUMNS, Results
+from studylib.long_table import COLUMNS
+from studylib.results import Results
 
 
 def test_a_measurement_is_read_back_as_it_was_recorded(tmp_path):
