@@ -56,7 +56,7 @@ explore: install  ## JupyterLab on the notebooks
 	@$(VENV)/bin/jupyter lab notebooks
 
 test: install lint  ## unit tests, contract tests, nbval; JOBS=2 processes beside each other
-	@$(VENV)/bin/python -m pytest -n '$(JOBS)' --dist loadgroup
+	@$(VENV)/bin/python -m pytest -n '$(JOBS)' --dist loadscope
 
 lint: install  ## ruff and the notebook rules
 	@$(VENV)/bin/ruff check .

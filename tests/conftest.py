@@ -1,7 +1,9 @@
 """Shared fixtures. All results of one pytest run, the notebooks' too, go to one temporary outputs folder."""
 
+import functools
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -12,6 +14,8 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
+# An argument that names the smoke study, its store or its `Study` object.
+_STUDY = re.compile(r"^def \w+\([^)]*\b(?:smoke_study|store|mnist)\b", re.MULTILINE)
 # Set before studylib is imported and before any kernel starts, so that notebooks under nbval write here as well.
 _OUTPUTS = tempfile.TemporaryDirectory(prefix="studylib-tests-")
 os.environ["STUDYLIB_OUTPUTS"] = _OUTPUTS.name
@@ -19,21 +23,31 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(ROOT))
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Notebooks last: they find the artifacts that the tests made.
+    """Notebooks last: they find the artifacts that the tests made."""
+    items.sort(key=lambda item: item.path.suffix == ".ipynb")
 
-    With several processes (`make test JOBS=2`), all that needs the smoke study stays in one of them, so that it runs once; of the
-    rest, each file stays in one, for the sake of what its tests share. Each process has an outputs folder of its own.
+
+def pytest_xdist_make_scheduler(config, log):
+    """Which process runs what (`make test JOBS=2`): all that needs the smoke study stays in one, so that it runs once.
+
+    Other files stay whole, for the sake of what their tests share. Each process has an outputs folder of its own.
+    (xdist's own groups do not reach pytest 9: they are written into a name that it no longer keeps.)
     """
-    items.sort(key=_is_notebook)
-    for item in items:
-        shares_study = _is_notebook(item) or "smoke_study" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("smoke-study" if shares_study else str(item.path.relative_to(ROOT))))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class BySharing(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            name = nodeid.split("::")[0]
+            return "smoke study" if _needs_study(ROOT / name) else name
+
+    return BySharing(config, log)
 
 
-def _is_notebook(item) -> bool:
-    return item.path.suffix == ".ipynb"
+@functools.cache
+def _needs_study(path: Path) -> bool:
+    """Whether a notebook, or any function of a test file that asks for the smoke study or what comes from it."""
+    return path.suffix == ".ipynb" or bool(_STUDY.search(path.read_text(encoding="utf-8")))
 
 
 def cli(*arguments: str, outputs: Path | None = None, **environment: str) -> subprocess.CompletedProcess:
