@@ -28,6 +28,7 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.suffix == ".ipynb")
 
 
+@pytest.hookimpl(optionalhook=True)  # a single process needs no xdist
 def pytest_xdist_make_scheduler(config, log):
     """Which process runs what (`make test JOBS=2`): all that needs the smoke study stays in one, so that it runs once.
 
