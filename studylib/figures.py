@@ -75,9 +75,10 @@ def distributions(results: Results):
         axes_list[-1].set_xlabel("latency of one query, ms (log)")
     count = sum(len(m.values_ns) for _, found in measured for m in found)
     of_means = any(m.is_of_means for _, found in measured for m in found)
-    caption = f"{drawing.BOXES} {drawing.MEANS}" if of_means else drawing.BOXES
-    told = "means" if of_means else "percentiles"
-    alt = f"Box plots of {count} measured values of {len(measured)} trials; the latency table gives their {told}."
+    single = any(not m.is_of_means for _, found in measured for m in found)
+    caption = " ".join([*([drawing.BOXES] if single else []), *([drawing.MEANS] if of_means else [])])
+    told, drawn = ("means", "Dots and means") if of_means else ("percentiles", "Box plots")
+    alt = f"{drawn} of {count} measured values of {len(measured)} trials; the latency table gives their {told}."
     return figure, "latency", title, caption, alt
 
 
