@@ -3,17 +3,13 @@
 Meters tell of the whole package, board or GPU, and not of one process: what else runs is in the number.
 """
 
-import importlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from studylib import sysfs
-
-# Providers that compute on an NVIDIA GPU. Its DLA is no part of NVML: there a board's sensor tells, or nothing does.
-_NVIDIA = ("cuda", "tensorrt")
+from studylib import nvml, sysfs
 
 
 class Meter(ABC):
@@ -69,14 +65,14 @@ class Jetson(Meter):
 
 @dataclass(frozen=True)
 class Nvml(Meter):
-    """NVIDIA's energy counter, one for each GPU, in mJ since the driver was loaded. ``handles`` by name."""
+    """NVIDIA's energy counter of the GPU that computes, in mJ since the driver was loaded."""
 
-    library: object
-    handles: dict[str, object]
+    gpu: nvml.Device
     how: str = "the GPU's own energy counter (NVML)"
 
     def read(self) -> dict[str, float]:
-        return {name: float(self.library.nvmlDeviceGetTotalEnergyConsumption(handle)) for name, handle in self.handles.items()}
+        told = self.gpu.ask("TotalEnergyConsumption")
+        return {} if told is None else {self.gpu.name: float(told)}
 
     def joules(self, before, after, seconds):
         return {name: (after[name] - before[name]) / 1e3 for name in before.keys() & after.keys()}
@@ -118,7 +114,7 @@ def find_meters(provider: str = "cpu", root: Path = sysfs.ROOT) -> tuple[tuple[M
     if board:
         return (board,), ()
     meters, reasons = [], []
-    for meter, reason in (_rapl(root), *([_nvml()] if provider in _NVIDIA else [])):
+    for meter, reason in (_rapl(root), *([_nvml()] if provider in nvml.PROVIDERS else [])):
         meters += [meter] if meter else []
         reasons += [reason] if reason else []
     return tuple(meters), (*reasons, why_no_board)
@@ -151,15 +147,7 @@ def _jetson(root: Path) -> tuple[Meter | None, str]:
 
 
 def _nvml() -> tuple[Meter | None, str]:
-    try:
-        pynvml = importlib.import_module("pynvml")
-    except ImportError:
-        return None, "the GPU's energy counter needs the package nvidia-ml-py"
-    try:
-        pynvml.nvmlInit()
-        handles = {f"gpu{index}": pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())}
-        for handle in handles.values():
-            pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-    except pynvml.NVMLError as error:
-        return None, f"the GPU's energy counter cannot be read: {error}"
-    return (Nvml(pynvml, handles), "") if handles else (None, "NVML sees no GPU")
+    found, reason = nvml.device()
+    if found and found.ask("TotalEnergyConsumption") is None:
+        return None, "this GPU counts no energy"
+    return (Nvml(found), "") if found else (None, reason)

@@ -8,6 +8,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from studylib import nvml
 from studylib.errors import NotOnThisHostError
 from studylib.params import HardwareProfile
 
@@ -16,6 +17,11 @@ _TELLING_FLAGS = {
     "avx", "avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16",
     "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2",
 }  # fmt: skip
+# How a Jetson shows its GPU, which the driver of plug-in cards does not list; in a container the board's name may be hidden.
+_JETSON_NAMES = ("Jetson", "Orin")
+_JETSON_DEVICES = (Path("/dev/nvhost-gpu"), Path("/dev/nvgpu"))
+# Where the driver lists its GPUs; not in every container, nor under Windows' own Linux.
+_GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def probe() -> Host:
         threads=granted_threads(),
         memory_bytes=_granted_memory(psutil.virtual_memory().total),
         device_tree=_text("/proc/device-tree/model").strip("\0\n"),
-        nvidia_gpu=", ".join(field(_text(path), "Model") for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))),
+        nvidia_gpu=", ".join(field(_text(path), "Model") for path in sorted(_GPUS.glob("*/information"))) or nvml.models(),
         usb_vendors=tuple(sorted({_text(path).strip() for path in Path("/sys/bus/usb/devices").glob("*/idVendor")})),
         kernel=platform.release(),
     )
@@ -105,6 +111,16 @@ def mismatches(profile: HardwareProfile, host: Host) -> list[str]:
     if profile.threads and host.threads < profile.threads:
         reasons.append(f"{host.threads} threads are granted, not {profile.threads}")
     return reasons
+
+
+def is_jetson(host: Host) -> bool:
+    """Whether the host is one of NVIDIA's Jetson boards."""
+    return any(name in host.device_tree for name in _JETSON_NAMES) or any(path.exists() for path in _JETSON_DEVICES)
+
+
+def why_no_nvidia_gpu(host: Host) -> str | None:
+    """Why nothing can compute on an NVIDIA GPU here, or None as far as files tell."""
+    return None if host.nvidia_gpu or is_jetson(host) else "no NVIDIA GPU is visible; its driver must be installed"
 
 
 def require_native(profile: HardwareProfile, host: Host) -> None:

@@ -10,6 +10,7 @@ class Limits:
     ``steal_share``: of the busy processor time, taken by other virtual machines. ``throttle_events``: times that heat slowed a
     core or its package, per repetition. ``cgroup_throttled_share``: of the scheduling periods, those in which a container's quota
     stopped the process. ``frequency_drop_share``: by how much the clock was slower after the values than before them.
+    ``gpu_heat_share``: of the time, that in which heat held the clock of the GPU down; its power limit does so in ordinary work.
     ``engines_built``: by a runtime that keeps them (TensorRT), in the process that is measured.
     ``repeated_share``: of a run's repetitions, how many attempts more may be made at disturbed ones.
     """
@@ -18,6 +19,7 @@ class Limits:
     throttle_events: int = 0
     cgroup_throttled_share: float = 0.05
     frequency_drop_share: float = 0.2
+    gpu_heat_share: float = 0.05
     engines_built: int = 0
     repeated_share: float = 0.5
 
@@ -39,6 +41,10 @@ _WORDS = {
     "frequency_drop_share": (
         "the clock fell by {found:.0%} while it was measured; the limit is {limit:.0%}",
         "use the governor 'performance', cool the machine, or fix a lower clock",
+    ),
+    "gpu_heat_share": (
+        "heat held the clock of the GPU down for {found:.0%} of the time; the limit is {limit:.0%}",
+        "let it cool, and see to its fans and to what else computes on it (nvidia-smi)",
     ),
     "engines_built": (
         "an engine was built in this process, whose start and memory show it (built: {found:.0f}; the limit is {limit:.0f})",

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from studylib import compare
+from studylib import compare, nvml
 from studylib.limits import REMEDIES, Limits
 from studylib.records import Measurement
 from studylib.results import Results
@@ -20,6 +20,9 @@ _SHOWN = {
     "temperature_max_c": ("hottest sensor", "{:.0f} °C"),
     "frequency_drop_share": ("clock slower after the values than before", "{:.1%}"),
     "cgroup_throttled_share": ("stopped by a CPU quota, share of periods", "{:.1%}"),
+    "gpu_heat_share": ("GPU slowed down by heat, share of the time", "{:.1%}"),
+    "gpu_power_share": ("GPU held at its power limit, share of the time", "{:.1%}"),
+    "gpu_temperature_max_c": ("hottest moment of the GPU", "{:.0f} °C"),
     "load_1min": ("load of the minute before", "{:.1f}"),
     "involuntary_switches": ("involuntary context switches", "{:.0f}"),
     "voluntary_switches": ("voluntary context switches", "{:.0f}"),
@@ -34,7 +37,7 @@ def table(results: Results) -> pd.DataFrame:
     run, attempts = results.run(), _attempts(results)
     limits = asdict(Limits()) | run.get("limits", {})
     advice = [_row("before the run: " + told["cause"], "", "", told["remedy"]) for told in results.fitness()]
-    happened = [*_worst(attempts, limits), *_settings(attempts), *_counts(attempts, limits)]
+    happened = [*_worst(attempts, limits, _shown(results)), *_settings(attempts), *_counts(attempts, limits)]
     rows = [_answer(results), *advice, *happened, *_floors(results)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -85,9 +88,15 @@ def _answer(results: Results) -> dict:
     return _row("is this machine fit to measure?", f"{word}: {why}")
 
 
-def _worst(attempts: list[Measurement], limits: dict) -> list[dict]:
+def _shown(results: Results) -> dict[str, tuple[str, str]]:
+    """What is looked at: a GPU only where one was asked for."""
+    with_gpu = any(trial.provider in nvml.PROVIDERS for trial in results.plan())
+    return {name: told for name, told in _SHOWN.items() if with_gpu or not name.startswith("gpu_")}
+
+
+def _worst(attempts: list[Measurement], limits: dict, shown: dict[str, tuple[str, str]]) -> list[dict]:
     rows, silent = [], []
-    for name, (label, form) in _SHOWN.items():
+    for name, (label, form) in shown.items():
         values = [attempt.disturbances[name] for attempt in attempts if name in attempt.disturbances]
         limit = form.format(limits[name]) if name in limits else ""
         if values:
@@ -106,11 +115,16 @@ def _settings(attempts: list[Measurement]) -> list[dict]:
     for name, label in (("governor", "frequency governor"), ("affinity", "processors allowed"), ("quota_cpus", "CPU quota")):
         values = sorted({str(attempt.disturbances[name]) for attempt in attempts if name in attempt.disturbances})
         rows += [_row(label, "; ".join(values), "", "it changed between repetitions" if len(values) > 1 else "")] if values else []
-    clocks = [attempt.disturbances[end] for attempt in attempts for end in _ENDS if end in attempt.disturbances]
-    return rows + ([_row("clock seen", f"{min(clocks) / 1e9:.2f} to {max(clocks) / 1e9:.2f} GHz")] if clocks else [])
+    for label, names in _CLOCKS.items():
+        seen = [attempt.disturbances[name] for attempt in attempts for name in names if name in attempt.disturbances]
+        rows += [_row(label, f"{min(seen) / 1e9:.2f} to {max(seen) / 1e9:.2f} GHz")] if seen else []
+    return rows
 
 
-_ENDS = ("frequency_min_hz", "frequency_max_hz")
+_CLOCKS = {
+    "clock seen": ("frequency_min_hz", "frequency_max_hz"),
+    "clock of the GPU seen, before and after the values": ("gpu_clock_min_hz", "gpu_clock_max_hz"),
+}
 
 
 def _counts(attempts: list[Measurement], limits: dict) -> list[dict]:

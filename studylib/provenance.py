@@ -6,11 +6,13 @@ import json
 import subprocess
 from pathlib import Path
 
+from studylib import nvml
+from studylib.artifact import package_version
 from studylib.params import root
 
 _PACKAGES = (
     "tensorflow", "keras", "ai-edge-litert", "onnxruntime", "onnx", "tf2onnx", "openvino", "numpy", "scipy", "pandas", "papermill", "nbval",
-    "jupyterlab", "seaborn", "tensorflow-model-optimization", "tf-keras", "mlcommons-loadgen",
+    "jupyterlab", "seaborn", "tensorflow-model-optimization", "tf-keras", "mlcommons-loadgen", "tensorrt",
 )  # fmt: skip
 
 
@@ -28,14 +30,14 @@ def git_state() -> dict:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that decide results."""
+    """Versions of the packages that decide results, and of the driver of an NVIDIA GPU."""
     installed = {}
     for name in _PACKAGES:
         try:
-            installed[name] = importlib.metadata.version(name)
+            installed[name] = package_version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return installed
+    return installed | ({"NVIDIA driver": nvml.driver()} if nvml.driver() else {})
 
 
 def sources_hash(names: tuple[str, ...]) -> str:

@@ -134,7 +134,7 @@ def measure(job: dict) -> dict:
     """One repetition: open, first inference, warm-up, then the values."""
     from dataclasses import asdict
 
-    from studylib import counters, energy
+    from studylib import counters, energy, nvml
     from studylib.scenarios import asking, drive
 
     started_at = now()
@@ -149,13 +149,13 @@ def measure(job: dict) -> dict:
     warmup = asking.warm_up(session, samples, job)
     load = asking.load_of(job, asking.typical_ns(warmup))
     # Files first, quick counters last, and the other way round afterwards: the values stand between the quick ones.
-    before = counters.sensors()
+    before = counters.sensors() | nvml.sensors(job["provider"])
     meter = energy.Reading(meters, why_no_meter)
     before |= counters.usage()
     driven = drive(session, samples, load, job["driver"])
     ended = counters.usage()
     spent = meter.until_now()
-    ended |= counters.sensors()
+    ended |= counters.sensors() | nvml.sensors(job["provider"])
     after = memory()
     facts["memory_bytes"] |= {"rss_peak": after["rss_peak"], "vms_peak": after["vms_peak"]}
     return facts | {
@@ -164,7 +164,7 @@ def measure(job: dict) -> dict:
         "values_ns": driven.values_ns.tolist(),
         "warmup_ns": warmup.values_ns.tolist(),
         "placement": session.placement(),
-        "disturbances": counters.disturbances(before, ended) | session.disturbances(),
+        "disturbances": counters.disturbances(before, ended) | nvml.disturbances(before, ended) | session.disturbances(),
         "energy": spent,
         "scenario_facts": asdict(driven.facts),
     }

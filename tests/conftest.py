@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -114,6 +115,53 @@ def plant(root: Path, files: dict[str, str]) -> Path:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(f"{content}\n")
     return root
+
+
+@pytest.fixture
+def no_nvml(monkeypatch):
+    """The package nvidia-ml-py is not there."""
+    from studylib import nvml
+
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    nvml.device.cache_clear()
+    yield
+    nvml.device.cache_clear()
+
+
+@pytest.fixture
+def gpu_tells(monkeypatch):
+    """Three GPUs, of which NVML tells what is given: a value, or a function of the question's argument; the rest it refuses."""
+    from studylib import nvml
+
+    class Refused(Exception):
+        pass
+
+    def tell(**answers):
+        def ask(question):
+            def answer(handle, *arguments):
+                if question not in answers:
+                    raise Refused("Not Supported")
+                told = answers[question]
+                return told(*arguments) if callable(told) else told
+
+            return answer
+
+        library = SimpleNamespace(
+            NVMLError=Refused, NVML_CLOCK_SM="sm", NVML_TEMPERATURE_GPU="gpu", NVML_PERF_POLICY_THERMAL="thermal",
+            NVML_PERF_POLICY_POWER="power", nvmlInit=lambda: None, nvmlSystemGetDriverVersion=lambda: "580.1",
+            nvmlDeviceGetCount=lambda: 3, nvmlDeviceGetName=lambda handle: b"NVIDIA H100",
+            nvmlDeviceGetHandleByIndex=lambda index: ("index", index), nvmlDeviceGetHandleByUUID=lambda uuid: ("uuid", uuid),
+            **{f"nvmlDeviceGet{question}": ask(question) for question in _QUESTIONS},
+        )  # fmt: skip
+        monkeypatch.setitem(sys.modules, "pynvml", library)
+        nvml.device.cache_clear()
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    yield tell
+    nvml.device.cache_clear()
+
+
+_QUESTIONS = ("ClockInfo", "Temperature", "ViolationStatus", "TotalEnergyConsumption")
 
 
 def only(outputs: dict) -> np.ndarray:

@@ -1,6 +1,3 @@
-import sys
-from types import SimpleNamespace
-
 import pytest
 from conftest import plant
 
@@ -78,27 +75,26 @@ def test_a_jetson_board_tells_its_input_rail_alone(tmp_path):
     assert "before and after" in found["how"]
 
 
-def test_a_gpu_is_metered_beside_the_processor(tmp_path, monkeypatch):
-    """NVML as its package has it: counters in mJ. The library itself is an option and not installed here."""
+def test_a_gpu_is_metered_beside_the_processor(tmp_path, gpu_tells):
+    """NVML as its package has it: counters in mJ."""
     counters = iter([0.0, 10_000.0, 14_000.0])
-    library = SimpleNamespace(
-        nvmlInit=lambda: None, nvmlDeviceGetCount=lambda: 1, nvmlDeviceGetHandleByIndex=lambda index: index, NVMLError=OSError,
-        nvmlDeviceGetTotalEnergyConsumption=lambda handle: next(counters),
-    )  # fmt: skip
-    monkeypatch.setitem(sys.modules, "pynvml", library)
+    gpu_tells(TotalEnergyConsumption=lambda: next(counters))
     root = _rapl(tmp_path, 0, 0)
     found = _spent(root, lambda: _rapl(tmp_path, 1_000_000, 0), provider="cuda")
     assert found["joules"] == {"package-0": 1.0, "dram of package-0": 0.0, "gpu0": 4.0}
     assert "gpu0" not in _spent(root, lambda: None)["joules"]
 
 
+def test_a_gpu_that_counts_no_energy_says_so(tmp_path, gpu_tells):
+    gpu_tells(Temperature=40)
+    assert "this GPU counts no energy" in _spent(tmp_path, lambda: None, provider="cuda")["absent"]
+
+
 @pytest.mark.parametrize("provider", ["gpu", "ane", "dla", "xnnpack"])
-def test_nvidias_meter_tells_nothing_of_other_accelerators(tmp_path, monkeypatch, provider):
-    monkeypatch.setitem(sys.modules, "pynvml", None)
+def test_nvidias_meter_tells_nothing_of_other_accelerators(tmp_path, no_nvml, provider):
     assert "NVML" not in _spent(tmp_path, lambda: None, provider=provider)["absent"]
     assert "nvidia" not in _spent(tmp_path, lambda: None, provider=provider)["absent"]
 
 
-def test_a_gpu_without_the_package_says_so(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pynvml", None)
+def test_a_gpu_without_the_package_says_so(tmp_path, no_nvml):
     assert "needs the package nvidia-ml-py" in _spent(tmp_path, lambda: None, provider="cuda")["absent"]

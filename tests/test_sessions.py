@@ -105,6 +105,29 @@ def test_what_computes_decides(nodes, reason):
     assert (found or "").startswith(reason or "") if reason else found is None
 
 
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_nvidias_providers_need_a_gpu_and_the_build_for_it(provider):
+    host = replace(hardware.probe(), nvidia_gpu="", device_tree="")
+    assert RUNTIME.why_not(provider, host) == "no NVIDIA GPU is visible; its driver must be installed"
+    found = RUNTIME.why_not(provider, replace(host, nvidia_gpu="NVIDIA L4"))
+    assert found.endswith(f"has no {onnxruntime._PROVIDERS[provider]}; replace the package onnxruntime by onnxruntime-gpu[cuda,cudnn]")
+
+
+def test_a_refused_gpu_names_the_libraries_that_are_missing(monkeypatch):
+    """As the GPU build prints it on a machine without CUDA; the CPU build loads nothing and says nothing."""
+    import onnxruntime as package
+
+    def preload():
+        print("Failed to load libcublas.so.13: libcublas.so.13: cannot open shared object file: No such file or directory")
+        print("Failed to load /venv/nvidia/cu13/lib/libcurand.so.10: libcurand.so.10: cannot open shared object file")
+        print("Please follow https://onnxruntime.ai/docs/install/#cuda-and-cudnn to install CUDA.")
+
+    monkeypatch.setattr(package, "preload_dlls", preload)
+    onnxruntime._preload.cache_clear()
+    assert onnxruntime._preload() == "libcublas.so.13, libcurand.so.10"
+    onnxruntime._preload.cache_clear()
+
+
 @pytest.mark.parametrize("provider", ["xnnpack", "coreml", "nnapi"])
 def test_a_built_in_provider_is_there_when_the_build_says_so(monkeypatch, provider):
     import onnxruntime as package

@@ -1,12 +1,17 @@
 """ONNX Runtime with one execution provider, and never a silent fall-back to the CPU."""
 
+import contextlib
+import functools
 import importlib.util
+import io
 import os
+import re
 from pathlib import Path
 from typing import ClassVar
 
+from studylib import nvml
 from studylib.errors import RefusedError
-from studylib.hardware import Host
+from studylib.hardware import Host, why_no_nvidia_gpu
 from studylib.runtimes.base import SESSIONS, Inputs, Options, Outputs, Runtime, Session
 from studylib.runtimes.provider_engines import KeptEngines, Shapes, fixed_shapes
 
@@ -21,6 +26,7 @@ _PROVIDERS = {
 }
 # Built into the package, where it has them at all; the others are libraries of their own beside it.
 _BUILT_IN = ("xnnpack", "coreml", "nnapi")
+_REMEDY = "replace the package onnxruntime by onnxruntime-gpu[cuda,cudnn]"
 _LEVELS = {"all": "ORT_ENABLE_ALL", "layout": "ORT_ENABLE_LAYOUT", "extended": "ORT_ENABLE_EXTENDED", "basic": "ORT_ENABLE_BASIC"}
 _LEVELS |= {"disable": "ORT_DISABLE_ALL"}
 
@@ -49,12 +55,14 @@ class OnnxRuntime(Runtime):
     answering: ClassVar[frozenset[str]] = frozenset(("graph",))
 
     def why_not(self, provider: str, host: Host) -> str | None:
-        reason = super().why_not(provider, host)
+        reason = why_no_nvidia_gpu(host) if provider in nvml.PROVIDERS else None
+        reason = reason or super().why_not(provider, host)
         if reason or provider == "cpu":
             return reason
         if self._has(provider):
             return None
-        return f"this build of ONNX Runtime ({self.version}) has no {_PROVIDERS[provider]}"
+        remedy = f"; {_REMEDY}" if provider in nvml.PROVIDERS else ""
+        return f"this build of ONNX Runtime ({self.version}) has no {_PROVIDERS[provider]}{remedy}"
 
     def _has(self, provider: str) -> bool:
         """Whether this build has the provider; only one that is built in needs the package imported."""
@@ -70,6 +78,9 @@ class OnnxRuntime(Runtime):
             # TensorRT would take TF32 for float32; its provider has no option against it, NVIDIA's libraries heed this.
             os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
         import onnxruntime  # noqa: F401
+
+        if options.provider in nvml.PROVIDERS:
+            _preload()
 
     def _load(self, path: Path, options: Options) -> Session:
         # Weights of over 2 GB lie beside the graph, so such an artifact is a folder.
@@ -101,6 +112,17 @@ def _provider_options(options: Options) -> dict[str, str]:
     return {"cuda": {"use_tf32": "0"}, "xnnpack": {"intra_op_num_threads": str(options.threads)}}.get(options.provider, {})
 
 
+@functools.cache
+def _preload() -> str:
+    """Load NVIDIA's libraries from their packages (nvidia-cudnn-cu13, ...), where the loader does not look; returns the names missed."""
+    import onnxruntime
+
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        onnxruntime.preload_dlls()
+    return ", ".join(re.findall(r"Failed to load (?:\S*/)?([^/\s:]+)", told.getvalue()))
+
+
 class _Session(Session):
     def __init__(self, file: Path, provider: str, settings, told: dict[str, str]):
         import onnxruntime
@@ -109,7 +131,9 @@ class _Session(Session):
         self._session = onnxruntime.InferenceSession(str(file), settings, providers=[(wanted, told)])
         self._outputs = [output.name for output in self._session.get_outputs()]
         if self._session.get_providers()[0] != wanted:
-            raise RefusedError(f"{wanted} was asked for and {self._session.get_providers()[0]} took the graph")
+            missed = f": {_preload()} cannot be loaded" if provider in nvml.PROVIDERS and _preload() else ""
+            why = f"{missed}; {_REMEDY}" if provider in nvml.PROVIDERS else ""
+            raise RefusedError(f"{wanted} was asked for and {self._session.get_providers()[0]} took the graph{why}")
 
     def run(self, inputs: Inputs) -> Outputs:
         return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from studylib.errors import RefusedError
-from studylib.hardware import Host
+from studylib.hardware import Host, why_no_nvidia_gpu
 from studylib.runtimes.base import Inputs, Options, Outputs, Runtime, Session
 
 
@@ -23,9 +23,8 @@ class TensorFlow(Runtime):
     answering: ClassVar[frozenset[str]] = frozenset(("xla",))
 
     def why_not(self, provider: str, host: Host) -> str | None:
-        if provider == "cuda" and not host.nvidia_gpu:
-            return "no NVIDIA GPU is visible"
-        return super().why_not(provider, host)
+        reason = why_no_nvidia_gpu(host) if provider == "cuda" else None
+        return reason or super().why_not(provider, host)
 
     def activate(self, options: Options) -> None:
         import tensorflow as tf

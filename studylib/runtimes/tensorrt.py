@@ -7,14 +7,11 @@ from typing import ClassVar
 import numpy as np
 
 from studylib.errors import ArtifactError, InputError, RefusedError, TrialError
-from studylib.hardware import Host
+from studylib.hardware import Host, is_jetson, why_no_nvidia_gpu
 from studylib.runtimes.base import Inputs, Options, Outputs, Runtime, Session
 from studylib.runtimes.cuda_memory import DeviceArray, Stream, gpu
 from studylib.runtimes.tensorrt_engines import Engines, Shapes, logger
 
-# How a Jetson shows its GPU, which the driver of plug-in cards does not list; in a container the board's name may be hidden.
-_JETSON_NAMES = ("Jetson", "Orin")
-_JETSON_DEVICES = (Path("/dev/nvhost-gpu"), Path("/dev/nvgpu"))
 # The first with networks whose types are the file's own; before, TensorRT chose the precision itself.
 _OLDEST = 10
 
@@ -157,9 +154,6 @@ def _order(inputs: Inputs) -> tuple:
 
 def _why_no_device(provider: str, host: Host) -> str | None:
     """Why the hardware for ``provider`` is not here, or None as far as files tell."""
-    jetson = any(name in host.device_tree for name in _JETSON_NAMES) or any(path.exists() for path in _JETSON_DEVICES)
-    if provider == "dla" and not jetson:
+    if provider == "dla" and not is_jetson(host):
         return "no DLA is visible: NVIDIA's Jetson AGX Orin and Orin NX boards have one"
-    if not jetson and not host.nvidia_gpu:
-        return "no NVIDIA GPU is visible; its driver must be installed"
-    return None
+    return why_no_nvidia_gpu(host)

@@ -39,7 +39,7 @@ def nvidia(monkeypatch, tmp_path):
     for module in (base, artifact):
         monkeypatch.setattr(module, "package_version", version)
     monkeypatch.setenv("STUDYLIB_OUTPUTS", str(tmp_path / "outputs"))
-    monkeypatch.setattr(tensorrt, "_JETSON_DEVICES", ())
+    monkeypatch.setattr(hardware, "_JETSON_DEVICES", ())
     tensorrt_engines.logger.cache_clear()
     yield machine
     gc.collect()  # device memory goes back to the machine it came from
@@ -325,7 +325,7 @@ def test_what_the_machine_lacks_is_said(nvidia, provider, host, reason):
 
 
 def test_a_jetson_whose_name_is_hidden_is_known_by_its_device(nvidia, monkeypatch, tmp_path):
-    monkeypatch.setattr(tensorrt, "_JETSON_DEVICES", (tmp_path,))
+    monkeypatch.setattr(hardware, "_JETSON_DEVICES", (tmp_path,))
     assert RUNTIME.why_not("dla", replace(HOST, nvidia_gpu="")) is None
 
 
