@@ -1,5 +1,7 @@
 """Sessions beside each other, and accelerators that fall back to the CPU: on a real file, with real providers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import run_facts, trial
