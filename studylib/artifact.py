@@ -8,9 +8,11 @@ import errno
 import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -74,7 +76,17 @@ _BUILDS = {
 
 @functools.cache
 def package_version(package: str) -> str:
-    """The installed version, with the name of the build where it is not the plain one. Raises PackageNotFoundError."""
+    """The installed version, with the name of the build where it is not the plain one. Raises PackageNotFoundError.
+
+    Builds of ONNX Runtime write into one folder, so that two may seem installed: the files themselves say whose they are.
+    """
+    if package == "onnxruntime":
+        spec = importlib.util.find_spec(package)
+        facts = Path(spec.origin).parent / "capi/build_and_package_info.py" if spec and spec.origin else None
+        if facts and facts.is_file():
+            told = dict(re.findall(r"^(\w+) = '([^']+)'", facts.read_text(encoding="utf-8"), re.MULTILINE))
+            if {"package_name", "__version__"} <= told.keys():
+                return told["__version__"] if told["package_name"] == package else f"{told['__version__']} ({told['package_name']})"
     for name in _BUILDS.get(package, (package,)):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             version = importlib.metadata.version(name)

@@ -54,7 +54,8 @@ class Host:
 
     def describe(self) -> str:
         memory_gib = self.memory_bytes / 2**30
-        return f"{self.processor}, {self.threads} of {self.cpus} threads, {memory_gib:.0f} GiB, {self.system} {self.machine}"
+        gpu = f", GPU {self.nvidia_gpu}" if self.nvidia_gpu else ""
+        return f"{self.processor}, {self.threads} of {self.cpus} threads, {memory_gib:.0f} GiB{gpu}, {self.system} {self.machine}"
 
 
 def probe() -> Host:

@@ -87,6 +87,17 @@ def sensors(provider: str) -> dict:
     return {name: value for name, value in told.items() if value not in (None, {})}
 
 
+def memory(provider: str) -> dict[str, int]:
+    """``gpu_memory``: bytes of the GPU's memory that this process holds, its pools included; empty where NVML does not tell.
+
+    In a container NVML names processes as the host does; then a process that is alone on the GPU is taken for this one.
+    """
+    found = device()[0] if provider in PROVIDERS else None
+    running = (found.ask("ComputeRunningProcesses") if found else None) or []
+    ours = [process for process in running if process.pid == os.getpid()] or (running if len(running) == 1 else [])
+    return {"gpu_memory": int(ours[0].usedGpuMemory)} if ours and ours[0].usedGpuMemory else {}
+
+
 def disturbances(before: dict, after: dict) -> dict:
     """What happened to the GPU between two readings of `sensors`: shares of the time, the hottest, the clocks seen."""
     if "gpu_read_ns" not in before or "gpu_read_ns" not in after:

@@ -9,7 +9,8 @@ from studylib.tables import evaluated, frame, interval, key
 def memory(results: Results) -> pd.DataFrame:
     """Resident (RSS) and virtual (VMS) memory of each trial's process in MB, step by step, with intervals over repetitions.
 
-    ``model added``: after the first answer minus before loading. ``arena``: how much of it the runtime keeps as its own pool.
+    ``model added``: after the first answer minus before loading. ``GPU memory``: the process's own, after the values.
+    ``arena``: how much of it the runtime keeps as its own pool.
     """
     table, rows = results.table(), []
     for trial in results.plan():
@@ -21,6 +22,8 @@ def memory(results: Results) -> pd.DataFrame:
                 for moment in ("before", "after_load", "after_first", "peak", "model")
             }
             told = {name.replace(" model", ", model added"): value for name, value in steps.items()}
+            if "gpu_memory" in values.index:
+                told["GPU memory"] = interval(values, "gpu_memory", 1e6)
             rows.append(key(trial) | told | {"n": int(values.loc["rss_peak", "n"]), "arena": f"{trial.runtime} does not tell"})
     return frame(rows)
 

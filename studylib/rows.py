@@ -9,7 +9,7 @@ from studylib import stats
 PERCENTILES = (50, 90, 95, 99)
 MEDIAN = "latency_p50"
 # Resident (rss) and virtual (vms) memory: framework imported, artifact loaded, first query answered, and the most there ever was.
-MEMORY = tuple(f"{kind}_{moment}" for kind in ("rss", "vms") for moment in ("before", "after_load", "after_first", "peak"))
+MEMORY = (*(f"{kind}_{moment}" for kind in ("rss", "vms") for moment in ("before", "after_load", "after_first", "peak")), "gpu_memory")
 # Over all outputs the worst of each; relative errors are to the largest reference value of the output.
 FIDELITY = {"output_mse": "1", "sqnr": "dB", "max_abs_error": "1", "max_rel_error": "1", "cosine": "1"}
 

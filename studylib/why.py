@@ -76,7 +76,8 @@ def reasons(results: Results) -> pd.DataFrame:
     found, isa = variants(results), frozenset(results.run()["host"].get("isa", ()))
     rows = []
     for variant in found:
-        case = Case(variant, found, isa)
+        # What an accelerator computes does not depend on the processor's instructions.
+        case = Case(variant, found, isa if variant.trial.provider == "cpu" else frozenset())
         for what, rules in (
             (_slower(variant), SLOWER),
             (_no_faster(variant), NO_FASTER),
@@ -163,6 +164,15 @@ def _float16(case: Case) -> str:
         return ""
     casts = case.more("Cast", "DEQUANTIZE")
     return f"this processor has no float16 arithmetic, so float16 is widened to float32 first ({casts} more conversions in the file)"
+
+
+def _converts_on_the_gpu(case: Case) -> str:
+    """Quantizers and dequantizers that the graph still has when it is placed: fused away where kernels take integers."""
+    trial, nodes = case.variant.trial, case.variant.evaluation.get("nodes", {})
+    found = sum(kinds.get(name, 0) for kinds in nodes.values() for name in ("QuantizeLinear", "DequantizeLinear"))
+    if (trial.runtime, trial.provider) != ("onnxruntime", "cuda") or not found:
+        return ""
+    return f"ONNX Runtime's CUDA provider computes in float only: {found} nodes convert to int8 and back around each operator"
 
 
 def _no_int8_products(case: Case) -> str:
@@ -284,8 +294,8 @@ def _compared(other: Variant, case: Case) -> str:
 
 Rule = Callable[[Case], str]
 SLOWER: tuple[Rule, ...] = (
-    _conv_integer, _dynamic, _left_in_float, _float16, _no_int8_products, _weights_expanded, _wide_activations, _layout,
-    _converted_outside, _overhead,
+    _conv_integer, _dynamic, _left_in_float, _float16, _converts_on_the_gpu, _no_int8_products, _weights_expanded, _wide_activations,
+    _layout, _converted_outside, _overhead,
 )  # fmt: skip
 NO_FASTER: tuple[Rule, ...] = (_zeros,)
 REFUSED: tuple[Rule, ...] = (_saturation, _scales, _activations, _weights)

@@ -157,7 +157,7 @@ def measure(job: dict) -> dict:
     spent = meter.until_now()
     ended |= counters.sensors() | nvml.sensors(job["provider"])
     after = memory()
-    facts["memory_bytes"] |= {"rss_peak": after["rss_peak"], "vms_peak": after["vms_peak"]}
+    facts["memory_bytes"] |= {"rss_peak": after["rss_peak"], "vms_peak": after["vms_peak"]} | nvml.memory(job["provider"])
     return facts | {
         "started_at": started_at,
         "ended_at": now(),

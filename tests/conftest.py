@@ -161,7 +161,7 @@ def gpu_tells(monkeypatch):
     nvml.device.cache_clear()
 
 
-_QUESTIONS = ("ClockInfo", "Temperature", "ViolationStatus", "TotalEnergyConsumption")
+_QUESTIONS = ("ClockInfo", "Temperature", "ViolationStatus", "TotalEnergyConsumption", "ComputeRunningProcesses")
 
 
 def only(outputs: dict) -> np.ndarray:

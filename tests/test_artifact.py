@@ -1,9 +1,11 @@
 import json
 import logging
+import sys
 
 import pytest
 
-from studylib.artifact import Store, content_hash, derived_key, remove_leftovers, write_text
+from studylib import artifact
+from studylib.artifact import Store, content_hash, derived_key, package_version, remove_leftovers, write_text
 from studylib.errors import ArtifactError, OutputError
 
 FACTS = {"format": "onnx", "precision": "fp32", "model": "m", "lineage": ({"made_by": "test"},)}
@@ -126,3 +128,17 @@ def test_a_repair_never_deletes_through_a_link(tmp_path, level):
     assert store.get("ab" * 32) is None
     assert list(outside.rglob("model.onnx"))
     assert store.make("ab" * 32, FACTS, _writer(b"weights")).path.read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize(("name", "version"), [("onnxruntime", "1.31.1"), ("onnxruntime-gpu", "1.31.1 (onnxruntime-gpu)")])
+def test_the_version_of_onnx_runtime_is_that_of_the_files_that_are_there(tmp_path, monkeypatch, name, version):
+    """Two builds may be installed, of two versions, and one folder holds the files of the last."""
+    (tmp_path / "onnxruntime/capi").mkdir(parents=True)
+    (tmp_path / "onnxruntime/__init__.py").touch()
+    (tmp_path / "onnxruntime/capi/build_and_package_info.py").write_text(f"package_name = '{name}'\n__version__ = '1.31.1'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    monkeypatch.setattr(artifact.importlib.metadata, "version", lambda package: "1.30.0")
+    package_version.cache_clear()
+    assert package_version("onnxruntime") == version
+    package_version.cache_clear()

@@ -125,7 +125,7 @@ def test_a_plan_runs_nothing(tmp_path):
     done = cli("plan", "--hw", "jetson", outputs=tmp_path)
     assert done.returncode == 0
     assert "REHEARSAL of NVIDIA Jetson Orin Nano" in done.stdout
-    assert "skipped mnist_cnn onnxruntime/tensorrt fp32, " in done.stdout
+    assert "mnist_cnn onnxruntime/tensorrt fp32, " in done.stdout
     assert "no NVIDIA GPU is visible" in done.stdout
     assert "is this machine fit to measure?" in done.stdout
     assert "to measure, 8 repetitions: efficientnet_lite0 litert fp16 x8, offline" in done.stdout

@@ -221,3 +221,17 @@ def test_the_bench_shows_what_pruning_brings(variants):
     (row,) = compression_cost.pruned(results)
     assert (row["MACs left"], row["over fp32"].endswith("faster")) == ("50%", True)
     assert row["A/A noise"].startswith("up to 1.0")
+
+
+def test_a_gpu_is_not_blamed_for_what_the_processor_lacks_and_int8_costs_it_conversions(variants):
+    """Seen on an H100: the CUDA provider leaves the quantizers and dequantizers of a file where they are."""
+    nodes = {
+        "CUDAExecutionProvider": {"Conv": 7, "QuantizeLinear": 12, "DequantizeLinear": 20},
+        "CPUExecutionProvider": {"DequantizeLinear": 8},
+    }
+    rows = {
+        "fp32": (210_000, {"Conv": 7}, 95, 90.0, {}),
+        "static_wi8_ai8": (310_000, {"Conv": 7, "QuantizeLinear": 12}, 95, 30.0, {"evaluation": {"nodes": nodes}}),
+    }
+    told = _why(variants(rows, isa=("avx2",), runtime="onnxruntime", provider="cuda"), "static_wi8_ai8", "slower")
+    assert told == "ONNX Runtime's CUDA provider computes in float only: 40 nodes convert to int8 and back around each operator"

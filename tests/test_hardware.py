@@ -86,3 +86,9 @@ def test_the_id_changes_with_what_changes_measurements(host):
     assert replace(host, threads=4).id != host.id
     assert replace(host, nvidia_gpu="NVIDIA L4").id != host.id
     assert replace(host, kernel="7", memory_bytes=host.memory_bytes - 10**6).id == host.id
+
+
+def test_a_gpu_is_part_of_what_the_machine_is_called():
+    host = replace(hardware.probe(), nvidia_gpu="NVIDIA L4")
+    assert "GiB, GPU NVIDIA L4, " in host.describe()
+    assert "GPU" not in replace(host, nvidia_gpu="").describe()

@@ -1,5 +1,6 @@
 """NVIDIA's own readings, from a library that answers as NVML does: the package is real on a machine with a GPU only."""
 
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -74,3 +75,24 @@ def test_the_models_are_asked_for_only_where_a_driver_is(gpu_tells, monkeypatch,
     (tmp_path / "nvidiactl").touch()
     assert nvml.models() == "NVIDIA H100, NVIDIA H100, NVIDIA H100"
     assert nvml.driver() == "580.1"
+
+
+def _processes(*memory_by_pid):
+    return [SimpleNamespace(pid=pid, usedGpuMemory=used) for pid, used in memory_by_pid]
+
+
+def test_the_gpus_memory_is_that_of_this_process(gpu_tells):
+    gpu_tells(ComputeRunningProcesses=_processes((1, 700), (os.getpid(), 500)))
+    assert nvml.memory("cuda") == {"gpu_memory": 500}
+    assert nvml.memory("cpu") == {}
+
+
+def test_in_a_container_a_process_alone_on_the_gpu_is_taken_for_this_one(gpu_tells):
+    gpu_tells(ComputeRunningProcesses=_processes((1, 700)))
+    assert nvml.memory("tensorrt") == {"gpu_memory": 700}
+    gpu_tells(ComputeRunningProcesses=_processes((1, 700), (2, 300)))
+    assert nvml.memory("tensorrt") == {}
+    gpu_tells(ComputeRunningProcesses=_processes((1, None)))
+    assert nvml.memory("tensorrt") == {}
+    gpu_tells()
+    assert nvml.memory("tensorrt") == {}

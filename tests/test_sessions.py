@@ -112,22 +112,25 @@ def test_nvidias_providers_need_a_gpu_and_the_build_for_it(provider):
     host = replace(hardware.probe(), nvidia_gpu="", device_tree="")
     assert RUNTIME.why_not(provider, host) == "no NVIDIA GPU is visible; its driver must be installed"
     found = RUNTIME.why_not(provider, replace(host, nvidia_gpu="NVIDIA L4"))
-    assert found.endswith(f"has no {onnxruntime._PROVIDERS[provider]}; replace the package onnxruntime by onnxruntime-gpu[cuda,cudnn]")
+    assert found.endswith(f"has no {onnxruntime._PROVIDERS[provider]}; {onnxruntime._REMEDY}")
 
 
-def test_a_refused_gpu_names_the_libraries_that_are_missing(monkeypatch):
-    """As the GPU build prints it on a machine without CUDA; the CPU build loads nothing and says nothing."""
-    import onnxruntime as package
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("libcublasLt.so.13", f": libcublasLt.so.13 cannot be loaded; {onnxruntime._REMEDY}"),
+        ("libnvinfer.so.10", ": libnvinfer.so.10 cannot be loaded; it was built for TensorRT 10: pip install 'tensorrt==10.*'"),
+    ],
+)
+def test_a_refused_gpu_names_the_library_that_is_missing(monkeypatch, missing, words):
+    """The loader's words, as the GPU build brought them forth on a machine without CUDA, and on one without TensorRT."""
 
-    def preload():
-        print("Failed to load libcublas.so.13: libcublas.so.13: cannot open shared object file: No such file or directory")
-        print("Failed to load /venv/nvidia/cu13/lib/libcurand.so.10: libcurand.so.10: cannot open shared object file")
-        print("Please follow https://onnxruntime.ai/docs/install/#cuda-and-cudnn to install CUDA.")
+    def load(path):
+        raise OSError(f"{missing}: cannot open shared object file: No such file or directory")
 
-    monkeypatch.setattr(package, "preload_dlls", preload)
-    onnxruntime._preload.cache_clear()
-    assert onnxruntime._preload() == "libcublas.so.13, libcurand.so.10"
-    onnxruntime._preload.cache_clear()
+    monkeypatch.setattr(onnxruntime.ctypes, "CDLL", load)
+    assert onnxruntime._why_not_taken("tensorrt") == words
+    assert onnxruntime._why_not_taken("xnnpack") == ""
 
 
 @pytest.mark.parametrize("provider", ["xnnpack", "coreml", "nnapi"])

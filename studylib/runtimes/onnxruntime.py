@@ -1,7 +1,7 @@
 """ONNX Runtime with one execution provider, and never a silent fall-back to the CPU."""
 
 import contextlib
-import functools
+import ctypes
 import importlib.util
 import io
 import os
@@ -26,7 +26,7 @@ _PROVIDERS = {
 }
 # Built into the package, where it has them at all; the others are libraries of their own beside it.
 _BUILT_IN = ("xnnpack", "coreml", "nnapi")
-_REMEDY = "replace the package onnxruntime by onnxruntime-gpu[cuda,cudnn]"
+_REMEDY = "pip uninstall onnxruntime, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
 _LEVELS = {"all": "ORT_ENABLE_ALL", "layout": "ORT_ENABLE_LAYOUT", "extended": "ORT_ENABLE_EXTENDED", "basic": "ORT_ENABLE_BASIC"}
 _LEVELS |= {"disable": "ORT_DISABLE_ALL"}
 
@@ -70,8 +70,7 @@ class OnnxRuntime(Runtime):
             import onnxruntime
 
             return _PROVIDERS[provider] in onnxruntime.get_available_providers()
-        folder = Path(importlib.util.find_spec("onnxruntime").origin).parent / "capi"
-        return any(folder.glob(f"*onnxruntime_providers_{provider}.*"))
+        return any(_capi().glob(f"*onnxruntime_providers_{provider}.*"))
 
     def activate(self, options: Options) -> None:
         if options.provider == "tensorrt":
@@ -80,7 +79,7 @@ class OnnxRuntime(Runtime):
         import onnxruntime  # noqa: F401
 
         if options.provider in nvml.PROVIDERS:
-            _preload()
+            _preload(options.provider)
 
     def _load(self, path: Path, options: Options) -> Session:
         # Weights of over 2 GB lie beside the graph, so such an artifact is a folder.
@@ -112,15 +111,33 @@ def _provider_options(options: Options) -> dict[str, str]:
     return {"cuda": {"use_tf32": "0"}, "xnnpack": {"intra_op_num_threads": str(options.threads)}}.get(options.provider, {})
 
 
-@functools.cache
-def _preload() -> str:
-    """Load NVIDIA's libraries from their packages (nvidia-cudnn-cu13, ...), where the loader does not look; returns the names missed."""
+def _preload(provider: str) -> None:
+    """Load NVIDIA's libraries from their packages (nvidia-cudnn-cu13, tensorrt_libs ...), where the loader does not look."""
     import onnxruntime
 
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told):
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it misses; `_why_not_taken` says so where it matters
         onnxruntime.preload_dlls()
-    return ", ".join(re.findall(r"Failed to load (?:\S*/)?([^/\s:]+)", told.getvalue()))
+    if provider == "tensorrt":
+        with contextlib.suppress(ImportError):
+            importlib.import_module("tensorrt")
+
+
+def _why_not_taken(provider: str) -> str:
+    """Which library the provider's own lacks, as the loader says it, and what to install."""
+    if provider not in nvml.PROVIDERS:
+        return ""
+    try:
+        ctypes.CDLL(str(_capi() / f"libonnxruntime_providers_{provider}.so"))
+    except OSError as error:
+        missing = Path(str(error).partition(":")[0]).name
+        wanted = re.fullmatch(r"libnv(?:infer|onnxparser)\.so\.(\d+)", missing)
+        remedy = f"it was built for TensorRT {wanted[1]}: pip install 'tensorrt=={wanted[1]}.*'" if wanted else _REMEDY
+        return f": {missing} cannot be loaded; {remedy}"
+    return f"; {_REMEDY}"
+
+
+def _capi() -> Path:
+    return Path(importlib.util.find_spec("onnxruntime").origin).parent / "capi"
 
 
 class _Session(Session):
@@ -131,9 +148,8 @@ class _Session(Session):
         self._session = onnxruntime.InferenceSession(str(file), settings, providers=[(wanted, told)])
         self._outputs = [output.name for output in self._session.get_outputs()]
         if self._session.get_providers()[0] != wanted:
-            missed = f": {_preload()} cannot be loaded" if provider in nvml.PROVIDERS and _preload() else ""
-            why = f"{missed}; {_REMEDY}" if provider in nvml.PROVIDERS else ""
-            raise RefusedError(f"{wanted} was asked for and {self._session.get_providers()[0]} took the graph{why}")
+            took = self._session.get_providers()[0]
+            raise RefusedError(f"{wanted} was asked for and {took} took the graph{_why_not_taken(provider)}")
 
     def run(self, inputs: Inputs) -> Outputs:
         return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
