@@ -15,7 +15,7 @@ KNOWN := BENCH HW EFFORT MODEL DATA TASK TRUST RECIPE LOSS LATENCY_MS RSS_MB SIZ
 UNKNOWN := $(filter-out $(addsuffix =%,$(KNOWN)),$(MAKEOVERRIDES))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN). Known: $(KNOWN)))
 
-.PHONY: help study plan report advise path compare explore test lint bench readme install
+.PHONY: help study plan report advise path compare explore test lint bench readme nvidia install
 .DEFAULT_GOAL := help
 
 help:  ## what can be typed
@@ -67,6 +67,9 @@ bench: install  ## what the harness costs; BENCH=compression or search: what tho
 
 readme: install  ## write figure and table of `make study HW=cpu` into README.md
 	@$(VENV)/bin/python docs/update_readme.py
+
+nvidia: install  ## NVIDIA's builds of ONNX Runtime and TensorRT into .venv, for HW=cloud-gpu
+	@$(VENV)/bin/python requirements/install.py --nvidia
 
 install:  ## build .venv (every target does this by itself)
 	@command -v $(BOOTSTRAP) >/dev/null || { echo 'error: no $(BOOTSTRAP) here. Install Python 3.11 or 3.12, or name one: make BOOTSTRAP=/path/to/python' >&2; exit 2; }

@@ -1,6 +1,14 @@
 #!/bin/sh
-# Recompute requirements/lock.txt from pyproject.toml. Needs uv. Pass --upgrade to take newer versions.
+# Recompute requirements/lock.txt from pyproject.toml, and nvidia.txt from nvidia.in to go with it. Needs uv.
+# Pass --upgrade to take newer versions.
 cd "$(dirname "$0")/.." || exit 1
-exec uv pip compile pyproject.toml --extra convert --extra runtimes --extra zoo --extra notebooks --extra dev \
-    --universal --python-version 3.11 --fork-strategy fewest \
-    --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements/lock.txt "$@"
+locked() {
+    uv pip compile "$@" --universal --python-version 3.11 --fork-strategy fewest \
+        --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
+}
+locked pyproject.toml --extra convert --extra runtimes --extra zoo --extra notebooks --extra dev --output-file requirements/lock.txt "$@" || exit 1
+# The two builds of ONNX Runtime are of one version; what both files name is the lock's.
+same=$(mktemp)
+trap 'rm -f "$same"' EXIT
+sed -n 's/^onnxruntime==\([^ ]*\).*/onnxruntime-gpu==\1/p; s/^\([a-z0-9.-]*==[^\\]*[^ \\]\) *\\*$/\1/p' requirements/lock.txt >"$same"
+locked requirements/nvidia.in --constraint "$same" --output-file requirements/nvidia.txt "$@"

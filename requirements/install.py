@@ -2,6 +2,7 @@
 
     python3 requirements/install.py          build what is missing
     python3 requirements/install.py --check  say whether it is up to date, build nothing
+    python3 requirements/install.py --nvidia put NVIDIA's builds into it (nvidia.txt, and TensorRT), once for each lock
 
 Uses uv where it is installed, otherwise venv and pip. Everything, the Jupyter kernel too, stays inside ``.venv``.
 """
@@ -17,13 +18,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "lock.txt"
 TEST_MODELS = ROOT / "requirements" / "test-models.txt"
+NVIDIA = ROOT / "requirements" / "nvidia.txt"
+# What this ONNX Runtime's provider was built for, and new enough for TensorRT by itself. Its wheels are on NVIDIA's own index.
+TENSORRT = "tensorrt-cu13==10.*"
 SUPPORTED = ((3, 11), (3, 12))
 NEEDED_BYTES = 4 * 10**9
+NVIDIA_BYTES = 12 * 10**9
 CANDIDATES = ("python3.11", "python3.12", "python3", "python")
 
 
 def main():
     venv = Path(os.environ.get("STUDYLIB_VENV", ROOT / ".venv"))
+    if "--nvidia" in sys.argv:
+        return nvidia(venv)
     stamp = venv / ".complete"
     if stamp.exists() and stamp.read_text() == lock_hash() and works(python_in(venv)):
         return 0
@@ -90,17 +97,55 @@ def build(python, venv):
             [*pip, "-r", str(LOCK)],
             [*pip, "--no-deps", "-r", str(TEST_MODELS)],
         ]
-    for step in steps:
-        done = subprocess.run(step, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        output = done.stdout.decode(errors="replace")
-        if done.returncode:
-            return explain(output)
+    failure = run(steps)
+    if failure:
+        return failure
     # The sources themselves, importable from anywhere in this environment: a path file instead of a build.
     purelib = subprocess.check_output([python_in(venv), "-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])"])
     (Path(purelib.decode().strip()) / "studylib.pth").write_text("{}\n".format(ROOT))
     kernel = [python_in(venv), "-m", "ipykernel", "install", "--prefix", str(venv), "--name", "python3", "--display-name", "Python 3"]
-    done = subprocess.run(kernel, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    return explain(done.stdout.decode(errors="replace")) if done.returncode else None
+    return run([kernel])
+
+
+def run(steps):
+    """Run commands one after the other; what went wrong with the first that fails, in words, or None."""
+    for step in steps:
+        done = subprocess.run(step, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode:
+            return explain(done.stdout.decode(errors="replace"))
+    return None
+
+
+def nvidia(venv):
+    """NVIDIA's builds in place of the lock's: ONNX Runtime with CUDA and its libraries; then TensorRT, which can be done without."""
+    stamp, wanted = venv / ".nvidia", hashlib.sha256(NVIDIA.read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return 0
+    if not (venv / ".complete").exists():
+        return stop("{} is not there yet; run `make install` first".format(venv.name))
+    free = shutil.disk_usage(str(venv)).free
+    if free < NVIDIA_BYTES:
+        return stop("the disk has {:.1f} GB free and NVIDIA's libraries need about {:.0f} GB".format(free / 1e9, NVIDIA_BYTES / 1e9))
+    print("environment: putting NVIDIA's builds into {}; a download of about 3 GB".format(venv.name))
+    sys.stdout.flush()
+    uv, python = shutil.which("uv"), python_in(venv)
+    pip = [uv, "pip"] if uv else [python, "-m", "pip", "--disable-pip-version-check"]
+    into = ["--quiet", "--python", python] if uv else ["--quiet"]
+    with only_one(venv):
+        # Both builds write into one folder: the second would be broken by taking the first away later.
+        gone = [*pip, "uninstall", *into, *([] if uv else ["-y"]), "onnxruntime"]
+        failure = run([gone, [*pip, "install", *into, "--no-deps", "--require-hashes", "-r", str(NVIDIA)]])
+        if failure:
+            return stop(
+                "{}\n`rm -r {}` and the next `make` goes back to the environment without NVIDIA's builds".format(failure, venv.name)
+            )
+        failure = run([[*pip, "install", *into, TENSORRT]])
+        if failure:
+            print("environment: TensorRT could not be installed, and its rows will say so: {}".format(failure))
+        else:
+            stamp.write_text(wanted)
+    print("environment: {} computes on NVIDIA's GPUs".format(venv.name))
+    return 0
 
 
 def explain(output):

@@ -11,7 +11,10 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from studylib.artifact import package_version
+
 LOCK = (ROOT / "requirements" / "lock.txt").read_text()
+NVIDIA = (ROOT / "requirements" / "nvidia.txt").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -23,8 +26,8 @@ def install():
     return module
 
 
-def _locked() -> dict[str, str]:
-    return dict(re.findall(r"^([a-z0-9.-]+)==([^ ;\\]+)", LOCK, re.MULTILINE))
+def _locked(lock: str = LOCK) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9.-]+)==([^ ;\\]+)", lock, re.MULTILINE))
 
 
 def test_every_dependency_is_locked():
@@ -33,12 +36,20 @@ def test_every_dependency_is_locked():
     assert wanted <= set(_locked())
 
 
-def test_every_locked_package_has_hashes_and_no_address():
-    assert LOCK.count("==") >= 100
-    blocks = re.split(r"\n(?=[a-z])", LOCK.strip())
+@pytest.mark.parametrize(("lock", "least"), [(LOCK, 100), (NVIDIA, 10)])
+def test_every_locked_package_has_hashes_and_no_address(lock, least):
+    assert lock.count("==") >= least
+    blocks = re.split(r"\n(?=[a-z])", lock.strip())
     assert all("--hash=sha256:" in block for block in blocks)
-    assert "://" not in LOCK
-    assert "index-url" not in LOCK
+    assert "://" not in lock
+    assert "index-url" not in lock
+
+
+def test_nvidias_builds_go_with_the_lock():
+    """One version of ONNX Runtime, whose artifacts and tests are the same; what both name is one version too."""
+    theirs, ours = _locked(NVIDIA), _locked()
+    assert theirs["onnxruntime-gpu"] == ours["onnxruntime"]
+    assert {name: version for name, version in theirs.items() if name in ours and ours[name] != version} == {}
 
 
 def test_torch_is_never_in_the_default_lock():
@@ -58,7 +69,8 @@ def test_what_is_installed_is_what_is_locked():
     import importlib.metadata
 
     assert importlib.metadata.version("tensorflow") == _locked()["tensorflow"]
-    assert importlib.metadata.version("onnxruntime") == _locked()["onnxruntime"]
+    # After `make nvidia` it is the other build, of the same version.
+    assert package_version("onnxruntime").split()[0] == _locked()["onnxruntime"]
 
 
 @pytest.mark.parametrize(
@@ -92,18 +104,38 @@ def test_a_full_disk_is_said_before_anything_is_built(install, monkeypatch, caps
     assert not (tmp_path / "venv").exists()
 
 
-def test_an_unreachable_index_is_explained(tmp_path):
-    """The real installer against an index that does not answer."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
-    environment |= {
+def _unreachable(tmp_path) -> dict[str, str]:
+    """Variables of an environment whose package index does not answer."""
+    found = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))}
+    return found | {
         "STUDYLIB_VENV": str(tmp_path / "venv"), "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "UV_INDEX_URL": "http://127.0.0.1:9/simple",
         "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1", "UV_NO_CACHE": "1", "UV_OFFLINE": "0",
     }  # fmt: skip
+
+
+def test_an_unreachable_index_is_explained(tmp_path):
+    """The real installer against an index that does not answer."""
     command = [sys.executable, str(ROOT / "requirements" / "install.py")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=_unreachable(tmp_path), capture_output=True, text=True, timeout=300)
     assert done.returncode == 2
     assert "the package index cannot be reached" in done.stderr
     assert not (tmp_path / "venv" / ".complete").exists()
+
+
+def test_nvidias_builds_that_cannot_be_fetched_are_explained(tmp_path):
+    """The real installer, into an environment of its own, against an index that does not answer."""
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True, timeout=120)
+    command = [sys.executable, str(ROOT / "requirements" / "install.py"), "--nvidia"]
+    environment = _unreachable(tmp_path)
+    early = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (early.returncode, early.stderr) == (2, "error: venv is not there yet; run `make install` first\n")
+    (venv / ".complete").write_text("some lock")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert "the package index cannot be reached" in done.stderr
+    assert "`rm -r venv` and the next `make` goes back" in done.stderr
+    assert not (venv / ".nvidia").exists()
 
 
 def test_the_installer_parses_under_an_old_python():

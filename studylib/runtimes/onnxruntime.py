@@ -26,7 +26,7 @@ _PROVIDERS = {
 }
 # Built into the package, where it has them at all; the others are libraries of their own beside it.
 _BUILT_IN = ("xnnpack", "coreml", "nnapi")
-_REMEDY = "pip uninstall onnxruntime, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
+_REMEDY = "`make nvidia` brings it (on a Jetson: NVIDIA's own build)"
 _LEVELS = {"all": "ORT_ENABLE_ALL", "layout": "ORT_ENABLE_LAYOUT", "extended": "ORT_ENABLE_EXTENDED", "basic": "ORT_ENABLE_BASIC"}
 _LEVELS |= {"disable": "ORT_DISABLE_ALL"}
 
@@ -131,7 +131,7 @@ def _why_not_taken(provider: str) -> str:
     except OSError as error:
         missing = Path(str(error).partition(":")[0]).name
         wanted = re.fullmatch(r"libnv(?:infer|onnxparser)\.so\.(\d+)", missing)
-        remedy = f"it was built for TensorRT {wanted[1]}: pip install 'tensorrt=={wanted[1]}.*'" if wanted else _REMEDY
+        remedy = f"this ONNX Runtime was built for TensorRT {wanted[1]}: pip install 'tensorrt-cu13=={wanted[1]}.*'" if wanted else _REMEDY
         return f": {missing} cannot be loaded; {remedy}"
     return f"; {_REMEDY}"
 
