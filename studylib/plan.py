@@ -30,6 +30,7 @@ _HARNESS = (
     "stats.py",
     "executors",
     "counters.py",
+    "nvml.py",
     "energy.py",
     "limits.py",
     "memory_limit.py",
