@@ -3,7 +3,7 @@
 import re
 import shutil
 
-from studylib import adaptive_verdicts, compression, params, report, tables, winners
+from studylib import adaptive_verdicts, compression, findings, params, report, tables, winners
 
 BEGIN, END = "<!-- generated: begin (make readme) -->", "<!-- generated: end -->"
 FIGURES = ("trade-off", "roofline", "formats")
@@ -30,7 +30,7 @@ def content(results, drawn: dict) -> list[str]:
     run = results.run()
     pictures = [f"![{drawn[name].alt}](docs/figures/{name}.png)\n\n*{drawn[name].title}. {drawn[name].caption}*" for name in FIGURES]
     command = f"`{run['command']}`. {tables.provenance(results)}"
-    found = "\n".join(f"- {sentence}" for sentence in report.summary(results))
+    found = "\n".join(f"- {sentence}" for sentence in findings.summary(results))
     techniques = tables.markdown(compression.techniques(results)[COLUMNS])
     folded = f"<details>\n<summary>Every technique of this run</summary>\n\n{techniques}\n\n</details>"
     adaptive = tables.markdown(adaptive_verdicts.verdicts(results))

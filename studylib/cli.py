@@ -183,14 +183,14 @@ def _announce(planned) -> None:
 
 
 def _conclude(results, page: Path, seconds: float) -> None:
-    from studylib import report
+    from studylib import findings
     from studylib.progress import duration
 
     for trial in results.plan():
         status, reason = results.status(trial)
         if status not in ("ok", "skipped"):
             print(f"{status}: {trial.model} {trial.label}: {reason}")
-    for sentence in report.summary(results):
+    for sentence in findings.summary(results):
         print(f"- {sentence}")
     print(f"done in {duration(seconds)}; report: {page}")
 

@@ -9,11 +9,10 @@ from markupsafe import Markup
 from studylib import (
     adaptive_verdicts,
     advice,
-    compare,
     compression,
-    contenders,
     drawing,
     figures,
+    findings,
     formats,
     passport,
     resource_tables,
@@ -79,38 +78,6 @@ def build(results: Results) -> Path:
     return folder / "index.html"
 
 
-def summary(results: Results) -> list[str]:
-    """What was found, in sentences whose every number is computed."""
-    run = results.run()
-    sentences = [] if run["native"] else [f"REHEARSAL: nothing here was measured on {run['title']}."]
-    incomplete = tables.incomplete(results)
-    if incomplete:
-        sentences.append(f"{incomplete} Run `{run['command']}` to go on.")
-    most = adaptive_verdicts.budget_of(results)
-    timed = contenders.contenders(results)
-    over = {(one.trial.model, one.trial.label) for one in timed if adaptive_verdicts.lost(one).within(most) is False}
-    for row in tables.winners(results).to_dict("records"):
-        typical = row["p50_ms"] if row["p50_ms"].startswith("mean") else f"median {row['p50_ms']}"
-        sentence = f"{row['model']}, batch {row['batch']}: the fastest is {row['fastest']}, {typical} ms, {row['quality']}"
-        sentence += ", which is over the accuracy budget" if (row["model"], row["fastest"]) in over else ""
-        told = {"it cannot be told from": row["cannot be told from it"], "measured apart from it:": row.get("measured apart from it")}
-        sentences.append("; ".join([sentence, *(f"{words} {names}" for words, names in told.items() if names)]) + ".")
-    sentences += scenario_tables.sentences(results)
-    for found in compare.speed_ups(results):
-        if found.contender.control and found.comparison.low is not None:
-            which = f"{found.contender.model}, batch {found.contender.batch_size}"
-            reading = tables.ratio_text(found.comparison)
-            sentences.append(f"{which}: a trial against itself reads {reading}; so much this run reads where there is no difference.")
-    mean = winners.geometric_mean(results)
-    sentences += [f"Winners within the accuracy budget: {mean.words}."] if mean and len(mean.baselines) > 1 else []
-    sentences += [one.headline for one in advice.advise(results, most)]
-    missing = tables.not_measured(results)
-    if len(missing):
-        counts = ", ".join(f"{count} {status}" for status, count in missing.status.value_counts().items())
-        sentences.append(f"{len(missing)} of {len(results.plan())} trials carry no timing ({counts}); the report gives each reason.")
-    return sentences
-
-
 def _content(results: Results, drawn: list[drawing.Drawn]) -> dict:
     run = results.run()
     return {
@@ -119,7 +86,7 @@ def _content(results: Results, drawn: list[drawing.Drawn]) -> dict:
         "provenance": tables.provenance(results),
         "incomplete": tables.incomplete(results),
         "loadgen": scenario_tables.note(results),
-        "summary": summary(results),
+        "summary": findings.summary(results),
         "advice": advice.advise(results, adaptive_verdicts.budget_of(results)),
         "figures": [drawn_figure.__dict__ | {"number": number} for number, drawn_figure in enumerate(drawn, 1)],
         "png": {figure.name: _data_uri(results.folder / "figures" / f"{figure.name}.png") for figure in drawn},

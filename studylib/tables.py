@@ -1,5 +1,6 @@
 """Tables for people: what the notebooks show and the report prints, computed from the results and nothing else."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -212,10 +213,10 @@ def recorded(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=_RECORDED)
 
 
-def winners(results: Results) -> pd.DataFrame:
-    """The fastest trial of each model and batch size, and those that cannot be told from it."""
+def winners(results: Results, without: Collection[str] = ()) -> pd.DataFrame:
+    """The fastest trial of each model and batch size, and those that cannot be told from it. ``without``: ids of trials left out."""
     rows = []
-    measured = [t for t in results.compared() if results.status(t)[0] == "ok" and not t.control]
+    measured = [t for t in results.compared() if results.status(t)[0] == "ok" and not t.control and t.id not in without]
     typical = {t.id: compare.typical_ns(results.measurements(t.id)) for t in measured}
     table = results.table()
     for model, batch in dict.fromkeys((trial.model, trial.batch_size) for trial in measured):

@@ -119,7 +119,10 @@ def test_nvidias_providers_need_a_gpu_and_the_build_for_it(provider):
     ("missing", "words"),
     [
         ("libcublasLt.so.13", f": libcublasLt.so.13 cannot be loaded; {onnxruntime._REMEDY}"),
-        ("libnvinfer.so.10", ": libnvinfer.so.10 cannot be loaded; it was built for TensorRT 10: pip install 'tensorrt==10.*'"),
+        (
+            "libnvinfer.so.10",
+            ": libnvinfer.so.10 cannot be loaded; this ONNX Runtime was built for TensorRT 10: pip install 'tensorrt-cu13==10.*'",
+        ),
     ],
 )
 def test_a_refused_gpu_names_the_library_that_is_missing(monkeypatch, missing, words):

@@ -212,7 +212,7 @@ def test_what_was_measured_becomes_rows_and_tables_without_percentiles(executor,
     """From the executor's result through the record on disk to the tables: means labelled so, nothing invented."""
     from conftest import run_facts, trial
 
-    from studylib import advice, compare, figures, machines, report, tables, winners
+    from studylib import advice, compare, figures, findings, machines, report, tables, winners
 
     results = Results(tmp_path / "outputs" / "android")
     facts = {"runtime": "litert", "format": "tflite", "threads": 4, "artifact_key": "a" * 64}
@@ -247,7 +247,7 @@ def test_what_was_measured_becomes_rows_and_tables_without_percentiles(executor,
     assert faster.verdict == "faster"
     assert tables.winners(results).fastest[0] == "litert fp16"
     assert winners.table(results)["winner"].tolist()
-    assert any("the fastest is litert fp16, mean 1.0" in sentence for sentence in report.summary(results))
+    assert any("the fastest is litert fp16, mean 1.0" in sentence for sentence in findings.summary(results))
     advised = str(advice.advise(results))
     assert "mean 1.0" in advised
     assert "median" not in advised
