@@ -89,8 +89,8 @@ def _answer(results: Results) -> dict:
 
 
 def _shown(results: Results) -> dict[str, tuple[str, str]]:
-    """What is looked at: a GPU only where one was asked for."""
-    with_gpu = any(trial.provider in nvml.PROVIDERS for trial in results.plan())
+    """What is looked at: a GPU only where one computed."""
+    with_gpu = any(trial.provider in nvml.PROVIDERS and results.attempts(trial.id) for trial in results.plan())
     return {name: told for name, told in _SHOWN.items() if with_gpu or not name.startswith("gpu_")}
 
 

@@ -126,3 +126,20 @@ def test_results_of_an_older_version_still_have_a_passport(recorded):
     table = passport.table(recorded()).set_index("what")
     assert table.found["taken by other virtual machines"] == "at worst 0.0%, n = 24"
     assert "load of the minute before" in table.found["cannot be read here"]
+
+
+@pytest.mark.parametrize("provider", ["cuda", "cpu"])
+def test_a_gpu_is_looked_at_where_one_computed(variants, provider):
+    results = variants({"fp32": (200_000, {}, 95, 90.0, {})}, provider=provider)
+    (one,) = results.plan()
+    table = passport.table(results).set_index("what")
+    assert ("GPU slowed down by heat" in table.found["cannot be read here"]) == (provider == "cuda")
+    if provider == "cuda":
+        hot = {"gpu_heat_share": 0.11, "gpu_power_share": 0.9, "gpu_clock_min_hz": 1.305e9, "gpu_clock_max_hz": 1.98e9}
+        results.record(measurement(one, 0, status="invalid", reason="disturbed", disturbances=hot))
+        table = passport.table(results).set_index("what")
+        row = table.loc["GPU slowed down by heat, share of the time"]
+        assert (row.found, row.limit) == ("at worst 11.0%, n = 1", "5.0%")
+        assert row["what to do"].startswith("let it cool")
+        assert table.loc["GPU held at its power limit, share of the time"]["what to do"] == ""
+        assert table.found["clock of the GPU seen, before and after the values"] == "1.30 to 1.98 GHz"
