@@ -9,6 +9,7 @@ from studylib import compare
 from studylib.compression import Variant, family, share, speed_text, variants
 from studylib.params import RANDOM_SQNR_DB, Choice
 from studylib.results import Results
+from studylib.stats import at_most
 
 _COLUMNS = ("model", "where", "adaptive", "lost", "budget", "over fp32", "best uniform within budget", "over it", "against the others")
 
@@ -61,7 +62,7 @@ class Lost:
         """Whether the budget is kept: at most ``most`` lost, or the least fidelity. None where what was lost is not known."""
         if np.isnan(self.value):
             return None
-        return self.value >= RANDOM_SQNR_DB if self.measure == "sqnr" else self.value <= most
+        return self.value >= RANDOM_SQNR_DB if self.measure == "sqnr" else at_most(self.value, most)
 
 
 def lost(variant: Variant) -> Lost:

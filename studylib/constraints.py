@@ -9,6 +9,7 @@ from studylib.contenders import contenders, lost_words
 from studylib.errors import InputError
 from studylib.params import RANDOM_SQNR_DB
 from studylib.results import Results
+from studylib.stats import at_most
 from studylib.wording import digits
 
 # A limit on latency is one on slow answers, not on half of them: the highest of these that the values carry.
@@ -86,7 +87,7 @@ class Limit:
             return Held(missing <= 0, missing, words, f"{words}: {missing:.1f} dB short of {RANDOM_SQNR_DB:g} dB")
         worst = found.value if found.worst is None else max(found.worst, found.value)
         over = worst - self.most
-        return Held(over <= 0, over, words, f"{words}: {100 * over:.1f} points over the {100 * self.most:g} allowed")
+        return Held(at_most(worst, self.most), over, words, f"{words}: {100 * over:.1f} points over the {100 * self.most:g} allowed")
 
     def _hold_measured(self, candidate: Candidate) -> Held:
         name, unit, unit_words = _MEASURED[self.kind]

@@ -14,6 +14,8 @@ RESAMPLES = 2000
 MINIMUM_ROUNDS = 7
 # Intervals of more values than this are read off a grid of their quantiles, to keep time and memory bounded.
 _GRID = 2048
+# What differences of shares are off by at most, and less than any one answer of a test set weighs.
+_LAST_BITS = 1e-9
 
 
 @dataclass(frozen=True)
@@ -218,3 +220,8 @@ def _resampled(groups: int, statistic, level: float, resamples: int, seed: int) 
     tail = norm.cdf(math.sqrt(groups / (groups - 1)) * t.ppf((1 - level) / 2, groups - 1))
     low, high = np.quantile(replicas, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def at_most(share: float, most: float) -> bool:
+    """Whether a counted share stays within a limit. Differences of shares are not exact: 1 - 0.99 is a little more than 0.01."""
+    return share <= most + _LAST_BITS

@@ -120,3 +120,10 @@ def test_sqnr_of_a_tenth_of_noise_is_twenty_db():
     assert stats.sqnr_db(np.full(4, 10.0), np.full(4, 11.0)) == pytest.approx(20)
     assert stats.sqnr_db(np.ones(4), np.ones(4)) == math.inf
     assert stats.sqnr_db(np.ones(4), np.zeros(4)) == 0
+
+
+def test_exactly_the_allowed_share_is_allowed():
+    """Of 300 answers three are lost, of 1000 ten: in binary fractions both are a little more than one point."""
+    assert 1 - 297 / 300 > 0.01
+    assert stats.at_most(1 - 297 / 300, 0.01) and stats.at_most(0.984 - 0.974, 0.01)
+    assert not stats.at_most(1 - 296 / 300, 0.01) and not stats.at_most(1e-6, 0)

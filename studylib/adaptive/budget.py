@@ -10,6 +10,7 @@ from studylib.adaptive.layers import Run, check_samples
 from studylib.errors import InputError, RefusedError
 from studylib.params import RANDOM_SQNR_DB
 from studylib.sources import stacked
+from studylib.stats import at_most
 from studylib.zoo import Samples
 
 _RESAMPLES = 1000
@@ -75,7 +76,7 @@ class Limit:
         return int(max(0, np.searchsorted(binom.cdf(np.arange(answers + 1), answers, self.loss), _CHANCE, side="right") - 1))
 
     def _loss_holds(self, loss: float | None) -> bool:
-        return self.loss is None or (loss is not None and loss <= self.loss)
+        return self.loss is None or (loss is not None and at_most(loss, self.loss))
 
     def words(self, answers: int) -> str:
         parts = []

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from studylib import adaptive_verdicts
 from studylib.adaptive import Budget
 from studylib.adaptive.budget import Judge, Judgement, check_apart, limit
 from studylib.errors import InputError, RefusedError
@@ -45,6 +46,14 @@ def test_so_few_may_be_lost_that_the_budget_is_likely_and_gains_do_not_count():
     assert "at most 1 points of accuracy, as a margin at most 4 of 1000 held-back answers lost" in allowed.words(1000)
     assert allowed.words(1000).endswith("lost")
     assert allowed.words(298).endswith("at most 0 of 298 held-back answers lost (too few answers to be sure of the budget)")
+
+
+def test_exactly_the_budget_keeps_it():
+    agreeing = np.array([False] * 3 + [True] * 297)
+    lost = float(1 - agreeing.mean())
+    assert lost > 0.01  # in its last bits
+    assert limit(Budget(0.01), None, "classification").holds(Judgement(40, 39, lost, 3, 300))
+    assert adaptive_verdicts.Lost("agreeing", lost, 300).within(0.01)
 
 
 def test_a_part_of_the_samples_can_be_enough_to_know():
