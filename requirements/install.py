@@ -126,7 +126,7 @@ def nvidia(venv):
     free = shutil.disk_usage(str(venv)).free
     if free < NVIDIA_BYTES:
         return stop("the disk has {:.1f} GB free and NVIDIA's libraries need about {:.0f} GB".format(free / 1e9, NVIDIA_BYTES / 1e9))
-    print("environment: putting NVIDIA's builds into {}; a download of about 3 GB".format(venv.name))
+    print("environment: putting NVIDIA's builds into {}; a download of several GB".format(venv.name))
     sys.stdout.flush()
     uv, python = shutil.which("uv"), python_in(venv)
     pip = [uv, "pip"] if uv else [python, "-m", "pip", "--disable-pip-version-check"]
@@ -141,7 +141,8 @@ def nvidia(venv):
             )
         failure = run([[*pip, "install", *into, TENSORRT]])
         if failure:
-            print("environment: TensorRT could not be installed, and its rows will say so: {}".format(failure))
+            print("environment: TensorRT could not be installed, and its rows will say so. {}".format(failure))
+            print("Its wheels come from NVIDIA's own package index, which must be reachable too; `make nvidia` tries again.")
         else:
             stamp.write_text(wanted)
     print("environment: {} computes on NVIDIA's GPUs".format(venv.name))

@@ -76,6 +76,7 @@ class Runner:
 
     def _execute(self, name: str, force: bool) -> None:
         import papermill
+        from jupyter_core.utils import ensure_event_loop
         from nbclient.exceptions import DeadKernelError
         from traitlets.config import Config
 
@@ -112,6 +113,10 @@ class Runner:
                 failed = target.with_suffix(".failed.ipynb")
                 temporary.replace(failed)
                 raise self._failure(name, error, failed) from None
+            except KeyboardInterrupt:
+                # The cell that was under way ends with its kernel, and asyncio would tell of that after our own last words.
+                ensure_event_loop().set_exception_handler(lambda loop, context: None)
+                raise
             except DeadKernelError:
                 reason = "its kernel died (often: out of memory)"
                 raise StudyError(f"notebook {name}: {reason}. What ran before is kept; run the same command again.") from None

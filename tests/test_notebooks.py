@@ -1,14 +1,19 @@
 """Rules that the committed notebooks keep."""
 
 import ast
+import asyncio
+import gc
 import re
 
 import nbformat
+import papermill
 import pytest
 from conftest import ROOT
+from jupyter_core.utils import ensure_event_loop
+from nbclient.exceptions import DeadKernelError
 
-from studylib import params
-from studylib.notebooks import NOTEBOOKS
+from studylib import open_study, params
+from studylib.notebooks import NOTEBOOKS, ON_PHONE, Runner
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -78,3 +83,29 @@ def test_metadata_is_what_papermill_needs_and_no_more(path):
     assert notebook.metadata.kernelspec.name == "python3"
     assert set(notebook.metadata) == {"kernelspec", "language_info"}
     assert "/home/" not in path.read_text()
+
+
+def test_after_ctrl_c_nothing_tells_of_the_cell_that_was_under_way(monkeypatch, caplog):
+    """Seen when the machine was busy: the cell's task ended with its kernel, and asyncio told of it after the study's own last words."""
+
+    def stopped(*_, **__):
+        async def cell():
+            raise DeadKernelError("Kernel died")
+
+        loop = ensure_event_loop()
+        under_way = loop.create_task(cell())  # as long as the interruption has this frame in its traceback
+        loop.run_until_complete(asyncio.sleep(0.01))
+        raise KeyboardInterrupt(under_way.done())
+
+    monkeypatch.setattr(papermill, "execute_notebook", stopped)
+    for name in ("STUDYLIB_HEADLESS", ON_PHONE):  # set for the kernel's sake, and not for the tests after this one
+        monkeypatch.setenv(name, "")
+    try:
+        Runner(open_study("cpu", "smoke"))._execute("01-conversion", force=False)
+    except KeyboardInterrupt:
+        gc.collect()
+    else:
+        pytest.fail("Ctrl-C was swallowed")
+    gc.collect()
+    ensure_event_loop().set_exception_handler(None)
+    assert "never retrieved" not in caplog.text
