@@ -3,7 +3,7 @@
 import pandas as pd
 
 from studylib.results import Results
-from studylib.tables import evaluated, frame, interval, key
+from studylib.tables import evaluated, frame, interval, key, without_empty
 
 
 def memory(results: Results) -> pd.DataFrame:
@@ -22,10 +22,9 @@ def memory(results: Results) -> pd.DataFrame:
                 for moment in ("before", "after_load", "after_first", "peak", "model")
             }
             told = {name.replace(" model", ", model added"): value for name, value in steps.items()}
-            if "gpu_memory" in values.index:
-                told["GPU memory"] = interval(values, "gpu_memory", 1e6)
+            told["GPU memory"] = interval(values, "gpu_memory", 1e6) if "gpu_memory" in values.index else ""
             rows.append(key(trial) | told | {"n": int(values.loc["rss_peak", "n"]), "arena": f"{trial.runtime} does not tell"})
-    return frame(rows)
+    return without_empty(frame(rows), "GPU memory")
 
 
 def energy(results: Results) -> pd.DataFrame:

@@ -86,13 +86,9 @@ def reasons(results: Results) -> pd.DataFrame:
         ):
             if what:
                 told = [reason for rule in rules if (reason := rule(case))]
-                rows.append(_row(variant, what, "; ".join(told) or "not known: neither its operators nor its neighbours tell"))
+                why = "; ".join(told) or "not known: neither its operators nor its neighbours tell"
+                rows.append([variant.trial.model, variant.trial.where, variant.trial.recipe, what, why])
     return pd.DataFrame(rows, columns=["model", "runtime", "recipe", "what", "why"])
-
-
-def _row(variant: Variant, what: str, why: str) -> dict:
-    trial = variant.trial
-    return {"model": trial.model, "runtime": trial.where, "recipe": trial.recipe, "what": what, "why": why}
 
 
 def _slower(variant: Variant) -> str:

@@ -33,6 +33,15 @@ def test_memory_step_by_step_with_interval_and_what_the_model_added(recorded):
     assert (row["n"], row["arena"]) == (8, "onnxruntime does not tell")
 
 
+def test_the_gpus_memory_stands_beside_where_one_told_it(recorded):
+    results = recorded()
+    assert "GPU memory" not in resource_tables.memory(results)
+    base = results.measurements(results.plan()[1].id)[0].memory_bytes
+    _rerecord(results, results.plan()[1], lambda repetition: {"memory_bytes": base | {"gpu_memory": 500 * MB}})
+    table = resource_tables.memory(results)
+    assert sorted(table["GPU memory"]) == ["", "500 [500, 500]"]
+
+
 def test_records_without_the_newer_steps_stay_readable(recorded):
     """The fixture's records are older ones: they tell of VMS its peak alone."""
     results = recorded()

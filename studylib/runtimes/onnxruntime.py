@@ -131,8 +131,8 @@ def _why_not_taken(provider: str) -> str:
     except OSError as error:
         missing = Path(str(error).partition(":")[0]).name
         wanted = re.fullmatch(r"libnv(?:infer|onnxparser)\.so\.(\d+)", missing)
-        remedy = f"this ONNX Runtime was built for TensorRT {wanted[1]}: pip install 'tensorrt-cu13=={wanted[1]}.*'" if wanted else _REMEDY
-        return f": {missing} cannot be loaded; {remedy}"
+        built_for = f" (this build asks for TensorRT {wanted[1]})" if wanted else ""
+        return f": {missing} cannot be loaded{built_for}; {_REMEDY}"
     return f"; {_REMEDY}"
 
 
