@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import run_facts, trial
+from onnxruntime import get_available_providers
 
 from studylib import arrays, hardware, resource_tables, runtimes, tables, worker
 from studylib.errors import StudyError
@@ -12,6 +13,9 @@ from studylib.results import Results
 from studylib.runtimes import RUNTIMES, Options, Session, onnxruntime
 from studylib.runtimes.base import Parallel
 
+_NEEDS_AZURE = pytest.mark.skipif(
+    "AzureExecutionProvider" not in get_available_providers(), reason="the usual build of ONNX Runtime has a provider that computes nothing"
+)
 RUNTIME = RUNTIMES["onnxruntime"]
 
 
@@ -69,6 +73,7 @@ def test_every_node_says_where_it_runs(tiny):
     assert runtimes.why_fallen_back("cpu", session) is None
 
 
+@_NEEDS_AZURE
 def test_a_provider_that_leaves_the_arithmetic_to_the_cpu_is_found_out(tiny, monkeypatch):
     """Azure's provider is in the package, calls itself first and takes no such node: a silent fall-back as it really happens."""
     monkeypatch.setitem(onnxruntime._PROVIDERS, "azure", "AzureExecutionProvider")
@@ -108,7 +113,8 @@ def test_what_computes_decides(nodes, reason):
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
-def test_nvidias_providers_need_a_gpu_and_the_build_for_it(provider):
+def test_nvidias_providers_need_a_gpu_and_the_build_for_it(provider, monkeypatch):
+    monkeypatch.setattr(onnxruntime.OnnxRuntime, "_has", lambda self, provider: False)  # also where `make nvidia` brought it
     host = replace(hardware.probe(), nvidia_gpu="", device_tree="")
     assert RUNTIME.why_not(provider, host) == "no NVIDIA GPU is visible; its driver must be installed"
     found = RUNTIME.why_not(provider, replace(host, nvidia_gpu="NVIDIA L4"))
@@ -144,6 +150,7 @@ def test_a_built_in_provider_is_there_when_the_build_says_so(monkeypatch, provid
     assert RUNTIME.why_not(provider, host) is None
 
 
+@_NEEDS_AZURE
 def test_an_accelerator_that_is_none_gives_an_invalid_row(tiny, monkeypatch, tmp_path):
     """The whole way: the worker's evaluation, what is kept of it, the trial's status, and the tables."""
     monkeypatch.setitem(onnxruntime._PROVIDERS, "azure", "AzureExecutionProvider")
