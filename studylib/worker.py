@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,8 +19,28 @@ STARTED_NS = time.perf_counter_ns()
 
 from studylib import memory_limit  # noqa: E402
 from studylib.artifact import Store, write_text  # noqa: E402
-from studylib.errors import ArtifactError, OutputError, StudyError  # noqa: E402
+from studylib.errors import ArtifactError, OutputError, StudyError, told  # noqa: E402
 from studylib.processes import die_with_parent  # noqa: E402
+
+
+# What was under way, for the words of an error whose cause is not known.
+_STAGES = {
+    "build": "making artifacts",
+    "source": "reading the model",
+    "samples": "making samples",
+    "reference": "asking the model itself",
+    "recipe": "converting",
+    "search": "searching precisions",
+    "inside": "looking into the file",
+    "packed": "packing the file",
+    "evaluate": "evaluating",
+    "pack": "making a phone's queries",
+    "judge": "reading a phone's answers",
+    "locate": "looking for the layer",
+    "find_rate": "searching the rate",
+    "measure": "measuring",
+    "peaks": "measuring the peaks",
+}
 
 
 def now() -> str:
@@ -43,7 +64,7 @@ def build(job: dict) -> dict:
         except StudyError as error:
             reason = str(error)
         except Exception as error:  # a framework's converter may raise anything: the row shows it
-            reason = f"{type(error).__name__}: {first_line(error)}"
+            reason = told(error, _STAGES[target["kind"]])
         if reason:
             failures[target["key"]] = reason
         print(json.dumps({"ended": target["key"], "reason": reason}), flush=True)
@@ -230,10 +251,6 @@ def memory_at(moment: str) -> dict[str, int]:
     return {f"{kind}_{moment}": now[kind] for kind in ("rss", "vms")}
 
 
-def first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
-
-
 JOBS = {
     "build": build,
     "evaluate": evaluate,
@@ -253,7 +270,16 @@ def main(job_path: str, result_path: str) -> None:
         os.sched_setaffinity(0, job["cpus"])
     if job.get("memory_group") and not memory_limit.enter(job["memory_group"]):
         job["memory_group"] = None  # the process limits itself then
-    write_text(Path(result_path), json.dumps(JOBS[job["kind"]](job)))
+    try:
+        found = JOBS[job["kind"]](job)
+    except (OutputError, MemoryError):
+        raise  # a full disk ends the study; memory that ran out is told apart by the executor
+    except StudyError as error:
+        found = {"refused": str(error)}
+    except Exception as error:  # a runtime may raise anything: the row shows it, the log keeps all of it
+        traceback.print_exc()
+        found = {"refused": told(error, _STAGES[job["kind"]])}
+    write_text(Path(result_path), json.dumps(found))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def test_a_repetition_runs_in_its_own_process(recording):
     ("event", "words"),
     [
         ("abort", "crash: the process was killed by SIGABRT"),
-        ("raise", "error: RuntimeError: the recording says: raise"),
+        ("raise", "measuring: the recording says: raise (RuntimeError)"),
         ("exhaust", "out of memory: MemoryError: the recording says: out of memory"),
     ],
 )

@@ -49,7 +49,10 @@ class LocalExecutor:
                 end(process)
             if process.returncode != 0 or not result_path.exists():
                 raise _failure(process.returncode, tail)
-            return json.loads(result_path.read_text(encoding="utf-8"))
+            found = json.loads(result_path.read_text(encoding="utf-8"))
+            if "refused" in found:
+                raise TrialError(found["refused"])
+            return found
 
     def environment(self, threads: int) -> dict[str, str]:
         """The child's environment: threads explicit for every library, frameworks quiet, our own sources importable."""
