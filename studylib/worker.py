@@ -22,7 +22,6 @@ from studylib.artifact import Store, write_text  # noqa: E402
 from studylib.errors import ArtifactError, OutputError, StudyError, told  # noqa: E402
 from studylib.processes import die_with_parent  # noqa: E402
 
-
 # What was under way, for the words of an error whose cause is not known.
 _STAGES = {
     "build": "making artifacts",
