@@ -262,6 +262,22 @@ JOBS = {
 }
 
 
+def answered(job: dict) -> dict:
+    """The result of a job, or ``refused`` and why, in words.
+
+    Raises what is no finding about the job: a full disk ends the study, and memory that ran out is told apart by the executor.
+    """
+    try:
+        return JOBS[job["kind"]](job)
+    except (OutputError, MemoryError):
+        raise
+    except StudyError as error:
+        return {"refused": str(error)}
+    except Exception as error:  # a runtime may raise anything: the row shows it, the log keeps all of it
+        traceback.print_exc()
+        return {"refused": told(error, _STAGES[job["kind"]])}
+
+
 def main(job_path: str, result_path: str) -> None:
     die_with_parent()
     job = json.loads(Path(job_path).read_text(encoding="utf-8"))
@@ -269,16 +285,7 @@ def main(job_path: str, result_path: str) -> None:
         os.sched_setaffinity(0, job["cpus"])
     if job.get("memory_group") and not memory_limit.enter(job["memory_group"]):
         job["memory_group"] = None  # the process limits itself then
-    try:
-        found = JOBS[job["kind"]](job)
-    except (OutputError, MemoryError):
-        raise  # a full disk ends the study; memory that ran out is told apart by the executor
-    except StudyError as error:
-        found = {"refused": str(error)}
-    except Exception as error:  # a runtime may raise anything: the row shows it, the log keeps all of it
-        traceback.print_exc()
-        found = {"refused": told(error, _STAGES[job["kind"]])}
-    write_text(Path(result_path), json.dumps(found))
+    write_text(Path(result_path), json.dumps(answered(job)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,83 @@
+"""Draws the model of a seed, judges it, and does so in processes of which one that dies costs the model it was busy with."""
+
+import importlib
+import multiprocessing
+import os
+import shutil
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+import judging
+import numpy as np
+
+_TIMEOUT_S = 300.0
+_GENERATORS = ("keras_models", "onnx_models", "litert_models")
+_SHARES = (0.4, 0.4, 0.2)
+
+
+def draw(seed: int, folder: Path, only: str = ""):
+    """The model of a seed."""
+    rng = np.random.default_rng(seed)
+    name = str(rng.choice(_GENERATORS, p=_SHARES))
+    name = next((one for one in _GENERATORS if one.startswith(only)), name) if only else name
+    return importlib.import_module(name).draw(rng, folder)
+
+
+def one(seed: int, only: str = ""):
+    """The verdict on the model of a seed."""
+    folder = Path(tempfile.mkdtemp(prefix=f"fuzz-{seed}-"))
+    try:
+        return judging.judge(seed, draw(seed, folder, only), folder / "outputs")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def serve(connection, only: str) -> None:
+    """Judge seeds until there are no more: a process that dies takes only the model that it was busy with."""
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1), os.dup2(quiet, 2)
+    from studylib.hardware import granted_threads
+    from studylib.runtimes import RUNTIMES, Options
+
+    # Of one process TensorFlow takes the threads once, and before it computes anything.
+    RUNTIMES["tensorflow"].activate(Options("cpu", granted_threads()))
+    while (seed := connection.recv()) is not None:
+        try:
+            connection.send(one(seed, only))
+        except Exception as error:  # a crash of the study itself is what is looked for
+            connection.send((seed, f"{type(error).__name__}: {error}", traceback.format_exc()))
+
+
+class Helper:
+    def __init__(self, only: str):
+        self.only, self.seed = only, None
+        self.start()
+
+    def start(self) -> None:
+        ours, theirs = multiprocessing.Pipe()
+        self.process = multiprocessing.Process(target=serve, args=(theirs, self.only), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.connection = ours
+
+    def give(self, seed: int | None) -> None:
+        self.seed, self.since = seed, time.monotonic()
+        self.connection.send(seed)
+
+    def take(self):
+        """A verdict, a text of what went wrong, or None while it is busy."""
+        if self.connection.poll(0.05):
+            try:
+                return self.connection.recv()
+            except EOFError:
+                self.process.join()
+                found = (self.seed, f"the process died with {self.process.exitcode}", "")
+                self.start()
+                return found
+        if time.monotonic() - self.since > _TIMEOUT_S:
+            self.process.kill()
+            self.start()
+            return self.seed, f"no answer within {_TIMEOUT_S:g} s", ""
+        return None

@@ -1,0 +1,182 @@
+"""One drawn model through the study, as a user's would go: planned, converted, evaluated, its batches checked; then held against
+what the frameworks say themselves.
+
+Jobs run in this process instead of one each, so that hundreds of models take minutes; nothing else differs.
+"""
+
+import contextlib
+import io
+import json
+import os
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import independent
+import numpy as np
+from drawn import Drawn
+
+RECIPES = ("fp32", "fp16", "dynamic_wi8_afp32", "static_wi8_ai8", "weight_only_wi8_afp32")
+BATCHES = (1, 4)
+# Where the study's own figure and ours are rounded or computed by other kernels, they may differ by so much, in dB.
+_SLACK_DB = 3.0
+# Beyond this, a difference is rounding of float32 and no kernel is like another.
+_ROUNDING_DB = 80.0
+# A library's words in a reason that nobody translated: the type of an exception, a place in its sources, a temporary file.
+_RAW = re.compile(
+    r"Traceback|\(\w*(?:Error|Exception|Fail|InvalidArgument|NotImplemented|InvalidGraph|RuntimeException|EPFail)\)"
+    r"|^\w*(?:Error|Exception):|\[ONNXRuntimeError\]|site-packages|/tmp/|\n|0x[0-9a-f]{6}"
+)
+
+
+@dataclass
+class Verdict:
+    """What became of one model. ``states``: how many rows ended how; ``wrong``: what must not be, in words."""
+
+    seed: int
+    words: str
+    states: Counter = field(default_factory=Counter)
+    confirmed: int = 0
+    batches: int = 0
+    wrong: list[str] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class InProcess:
+    """An executor that runs a job where it stands."""
+
+    def run(self, job: dict, timeout_s: float, on_line=lambda line: None) -> dict:
+        from studylib import worker
+        from studylib.errors import TrialError
+
+        job = json.loads(json.dumps(job | {"spawned_ns": time.perf_counter_ns(), "cpus": None}))
+        said = _Lines(on_line)
+        with contextlib.redirect_stdout(said):
+            found = json.loads(json.dumps(worker.answered(job)))
+        if "refused" in found:
+            raise TrialError(found["refused"])
+        return found
+
+
+class _Lines(io.StringIO):
+    def __init__(self, on_line):
+        super().__init__()
+        self._on_line = on_line
+
+    def write(self, text: str) -> int:
+        for line in text.splitlines():
+            self._on_line(line)
+        return len(text)
+
+
+def judge(seed: int, drawn: Drawn, outputs: Path, recipes=RECIPES, batches=BATCHES) -> Verdict:
+    """Everything that the study says of a model, and whether it is so."""
+    from studylib.errors import StudyError
+    from studylib.opening import open_study
+
+    verdict, begun = Verdict(seed, f"{drawn.kind}: {drawn.words}"), time.monotonic()
+    os.environ["STUDYLIB_OUTPUTS"] = str(outputs)
+    try:
+        study = open_study(
+            "cpu", "smoke", write=lambda line: None, models=(str(drawn.path),), recipes=recipes, batch_sizes=batches, sweeps=()
+        )
+    except StudyError as error:
+        verdict.states["refused at the door"] += 1
+        _look_at(verdict, "refused", "the model", str(error))
+        verdict.seconds = time.monotonic() - begun
+        return verdict
+    study.__dict__["executor"] = InProcess()
+    study.evaluate()
+    _judge_words(verdict, study)
+    _confirm(verdict, study, drawn)
+    verdict.seconds = time.monotonic() - begun
+    return verdict
+
+
+def _judge_words(verdict: Verdict, study) -> None:
+    good = {trial.id for trial in study.same}
+    for trial in study.trials:
+        # Nothing is timed here: what passed the gate and waits for its turn is "pending".
+        status, reason = study.results.status(trial)
+        verdict.states["ok" if trial.id in good else status] += 1
+        if trial.id not in good:
+            _look_at(verdict, status, trial.label, reason)
+    for cell in study.results.conversions():
+        status, reason = study.results.conversion_status(cell)
+        if status != "ok":
+            _look_at(verdict, status, f"{cell.source} to {cell.target}", reason)
+
+
+def _look_at(verdict: Verdict, status: str, what: str, reason: str) -> None:
+    """Keep why a row is not ok, each reason once, and whether these are words."""
+    if status not in ("skipped", "no path"):
+        verdict.reasons.setdefault(reason, f"{what} {status}")
+    if not reason or _RAW.search(reason):
+        verdict.wrong.append(f"{what} {status}, raw words: {reason or 'none'}")
+
+
+def _confirm(verdict: Verdict, study, drawn: Drawn) -> None:
+    """Hold every ``ok`` against the frameworks' own answers."""
+    from studylib.recipes import split_recipe
+    from studylib.zoo import Samples
+
+    wanted, asked = None, set()
+    for trial in study.same:
+        if (trial.evaluation_id, trial.batch_size) in asked or trial.format not in ("onnx", "tflite", "openvino", "saved_model"):
+            continue
+        asked.add((trial.evaluation_id, trial.batch_size))
+        (model,) = study.plan.models
+        samples = Samples.load(study.artifact(study.plan.origins[model]["samples"]).path)
+        count = min(len(samples), 8)
+        singles = [{name: np.array(values) for name, values in samples.batch(index, 1).items()} for index in range(count)]
+        if wanted is None:
+            answer = independent.source(drawn.path, drawn.kind)
+            wanted = [answer(query) for query in singles]
+        path = study.artifact(trial.artifact_key).path
+        run = independent.artifact(path, trial.format)
+        evaluation = study.results.evaluation(trial.evaluation_id)
+        precision = evaluation.get("precision") or split_recipe(trial.recipe)[1]
+        if trial.batch_size > 1:
+            _confirm_batch(verdict, trial, run, samples, precision)
+            continue
+        found = [run(query) for query in singles]
+        if evaluation.get("comparable", True) is False:
+            continue
+        ours = independent.sqnr_db(*(_together(answers) for answers in (wanted, found)))
+        least = _least_db(precision)
+        if ours < least - _SLACK_DB:
+            verdict.wrong.append(f"{trial.label}: ok at {evaluation.get('sqnr')} dB, and its framework says {ours:.1f} dB")
+        verdict.confirmed += 1
+
+
+def _confirm_batch(verdict: Verdict, trial, run, samples, precision: str) -> None:
+    from studylib.errors import RefusedError
+
+    size = trial.batch_size
+    try:
+        query = samples.batch(0, size)
+    except RefusedError as error:
+        verdict.wrong.append(f"{trial.label}: batch {size} is ok, and {error}")
+        return
+    try:
+        together = run({name: np.array(values) for name, values in query.items()})
+    except Exception as error:  # each framework refuses with an exception of its own
+        verdict.wrong.append(f"{trial.label}: batch {size} is ok, and its framework refuses it: {error}")
+        return
+    alone = [run({name: np.array(values) for name, values in samples.batch(index, 1).items()}) for index in range(size)]
+    pairs = [(np.concatenate([one[number] for one in alone]), found) for number, found in enumerate(together)]
+    for one, found in pairs:
+        if one.shape != found.shape or independent.sqnr_db([one], [found]) < _least_db(precision) - _SLACK_DB:
+            verdict.wrong.append(f"{trial.label}: batch {size} is ok, and its framework answers {found.shape}, one by one {one.shape}")
+    verdict.batches += 1
+
+
+def _together(answers: list[list[np.ndarray]]) -> list[np.ndarray]:
+    return [np.stack([one[number] for one in answers]) for number in range(len(answers[0]))]
+
+
+def _least_db(precision: str) -> float:
+    return {"fp32": 60.0, "fp16": 35.0}.get(precision, 8.0)
