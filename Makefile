@@ -1,21 +1,30 @@
 # The targets set themselves up: the first one builds .venv from requirements/lock.txt.
-HW ?= cpu
-EFFORT ?= quick
 BOOTSTRAP ?= python3
 JOBS ?= 2
-VENV := .venv
-RUN := $(VENV)/bin/python -m studylib
-CHOICE := --hw '$(HW)' --effort '$(EFFORT)' $(if $(MODEL),--model '$(MODEL)') $(if $(RECIPE),--recipe '$(RECIPE)') $(if $(LOSS),--loss '$(LOSS)') $(if $(ASSIGNMENT),--assignment '$(ASSIGNMENT)') \
-	$(if $(RUNTIME),--runtime '$(RUNTIME)') $(if $(BATCH),--batch '$(BATCH)') $(if $(SWEEP),--sweep '$(SWEEP)') $(if $(filter-out 0 no false,$(SEARCH)),--search) $(if $(SCENARIO),--scenario '$(SCENARIO)') \
-	$(if $(DRIVER),--driver '$(DRIVER)') $(if $(QPS),--qps '$(QPS)') $(if $(BOUND),--bound '$(BOUND)') $(if $(SEED),--seed '$(SEED)') \
-	$(if $(DATA),--data '$(DATA)') $(if $(TASK),--task '$(TASK)') $(if $(filter-out 0 no false,$(TRUST)),--trust) \
-	$(if $(filter-out 0 no false,$(STRICT)),--strict) $(if $(filter-out 0 no false,$(FORCE)),--force)
+STUDYLIB_VENV ?= .venv
+PYTHON_IN := "$$STUDYLIB_VENV/bin/python"
 
-KNOWN := BENCH HW EFFORT MODEL DATA TASK TRUST RECIPE LOSS LATENCY_MS RSS_MB SIZE_MB ASSIGNMENT RUNTIME BATCH SWEEP SEARCH SCENARIO DRIVER QPS BOUND SEED STRICT FORCE BOOTSTRAP JOBS
-UNKNOWN := $(filter-out $(addsuffix =%,$(KNOWN)),$(MAKEOVERRIDES))
-$(if $(UNKNOWN),$(error unknown variable $(UNKNOWN). Known: $(KNOWN)))
+# What may be typed. Which verb takes what, and which words, is said in studylib/arguments.py.
+CHOICES := HW EFFORT MODEL DATA TASK TRUST RECIPE ASSIGNMENT LOSS RUNTIME BATCH SWEEP SEARCH SCENARIO DRIVER QPS BOUND SEED STRICT FORCE \
+	LATENCY_MS RSS_MB SIZE_MB BENCH ROUNDS
+SETTINGS := BOOTSTRAP PYTHON JOBS STUDYLIB_VENV
+VERBS := study plan report advise path compare bench
 
-.PHONY: help study plan report advise path compare explore test lint bench readme nvidia install
+# Values go to Python by name, through the environment, as they were typed: neither make (`$`) nor a shell (quotes) reads them.
+TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+UNKNOWN := $(filter-out $(CHOICES) $(SETTINGS),$(TYPED))
+$(if $(UNKNOWN),$(error unknown variable $(UNKNOWN). Known: $(CHOICES) $(SETTINGS)))
+$(foreach name,$(TYPED),$(eval override $(name) := $$(value $(name))))
+MAKEOVERRIDES :=
+export $(TYPED) BOOTSTRAP JOBS STUDYLIB_VENV
+# The sources of this checkout, in kernels too, whoever built the environment.
+export PYTHONPATH := $(CURDIR)$(if $(value PYTHONPATH),:$(value PYTHONPATH))
+
+GOALS := $(or $(MAKECMDGOALS),help)
+IDLE := $(filter $(CHOICES),$(TYPED))
+$(if $(IDLE),$(if $(filter $(VERBS),$(GOALS)),,$(info note: $(IDLE) has no effect on `make $(GOALS)`)))
+
+.PHONY: help $(VERBS) explore test lint readme nvidia install
 .DEFAULT_GOAL := help
 
 help:  ## what can be typed
@@ -32,45 +41,34 @@ help:  ## what can be typed
 	@echo '  SCENARIO=server,multi_stream,streaming   these too      DRIVER=loadgen|loop   who issues the queries'
 	@echo '  QPS=n BOUND=ms   the rate of the server scenario (default: the highest that keeps its p99 within BOUND, 100 ms)'
 	@echo '  SEED=n        another seed      STRICT=1  refuse a rehearsal      FORCE=1  measure again'
+	@echo '  TRUST, SEARCH, STRICT, FORCE: yes or no. All of these are taken from the command line, not from the environment.'
 
 study: install  ## convert, compress, measure, report
-	@$(RUN) study $(CHOICE)
-
 plan: install  ## print what `make study` would do
-	@$(RUN) plan $(CHOICE)
-
 report: install  ## rebuild the report from stored results
-	@$(RUN) report --hw '$(HW)'
-
 advise: install  ## what to set: LATENCY_MS= RSS_MB= SIZE_MB= LOSS= are limits that must be kept
-	@$(RUN) advise --hw '$(HW)' $(if $(MODEL),--model '$(MODEL)') $(if $(LATENCY_MS),--latency-ms '$(LATENCY_MS)') \
-		$(if $(RSS_MB),--rss-mb '$(RSS_MB)') $(if $(SIZE_MB),--size-mb '$(SIZE_MB)') $(if $(LOSS),--loss '$(LOSS)')
-
 path: install  ## quantize, batch, sessions, memory settings: what each step brings
-	@$(RUN) path $(CHOICE)
-
 compare: install  ## every machine in outputs/ side by side
-	@$(RUN) compare
+bench: install  ## what the harness costs; BENCH=compression or search: what those bring
+$(VERBS):
+	@STUDYLIB_TYPED='$(filter $(CHOICES),$(TYPED))' $(PYTHON_IN) -m studylib $@
 
 explore: install  ## JupyterLab on the notebooks
-	@$(VENV)/bin/jupyter lab notebooks
+	@$(PYTHON_IN) -m jupyterlab notebooks
 
 test: install lint  ## unit tests, contract tests, nbval; JOBS=2 processes beside each other
-	@$(VENV)/bin/python -m pytest -n '$(JOBS)' --dist loadscope
+	@$(PYTHON_IN) -m pytest -n "$$JOBS" --dist loadscope
 
 lint: install  ## ruff and the notebook rules
-	@$(VENV)/bin/ruff check .
-	@$(VENV)/bin/ruff format --check .
-
-bench: install  ## what the harness costs; BENCH=compression or search: what those bring
-	@$(RUN) bench --effort '$(EFFORT)' $(if $(BENCH),--only '$(BENCH)') $(if $(MODEL),--model '$(MODEL)')
+	@"$$STUDYLIB_VENV/bin/ruff" check .
+	@"$$STUDYLIB_VENV/bin/ruff" format --check .
 
 readme: install  ## write figure and table of `make study HW=cpu` into README.md
-	@$(VENV)/bin/python docs/update_readme.py
+	@$(PYTHON_IN) docs/update_readme.py
 
 nvidia: install  ## NVIDIA's builds of ONNX Runtime and TensorRT into .venv, for HW=cloud-gpu
-	@$(VENV)/bin/python requirements/install.py --nvidia
+	@$(PYTHON_IN) requirements/install.py --nvidia
 
 install:  ## build .venv (every target does this by itself)
-	@command -v $(BOOTSTRAP) >/dev/null || { echo 'error: no $(BOOTSTRAP) here. Install Python 3.11 or 3.12, or name one: make BOOTSTRAP=/path/to/python' >&2; exit 2; }
-	@$(BOOTSTRAP) requirements/install.py
+	@command -v "$$BOOTSTRAP" >/dev/null || { echo "error: no $$BOOTSTRAP here. Install Python 3.11 or 3.12, or name one: make BOOTSTRAP=/path/to/python" >&2; exit 2; }
+	@"$$BOOTSTRAP" requirements/install.py

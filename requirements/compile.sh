@@ -7,8 +7,9 @@ locked() {
         --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 }
 locked pyproject.toml --extra convert --extra runtimes --extra zoo --extra notebooks --extra dev --output-file requirements/lock.txt "$@" || exit 1
-# The two builds of ONNX Runtime are of one version; what both files name is the lock's.
+# NVIDIA's build of ONNX Runtime is the lock's version, or the newest before it where it came out without one (1.32.0 has none yet);
+# what both files name is the lock's.
 same=$(mktemp)
 trap 'rm -f "$same"' EXIT
-sed -n 's/^onnxruntime==\([^ ]*\).*/onnxruntime-gpu==\1/p; s/^\([a-z0-9.-]*==[^\\]*[^ \\]\) *\\*$/\1/p' requirements/lock.txt >"$same"
+sed -n 's/^onnxruntime==\([^ ]*\).*/onnxruntime-gpu<=\1/p; s/^\([a-z0-9.-]*==[^\\]*[^ \\]\) *\\*$/\1/p' requirements/lock.txt >"$same"
 locked requirements/nvidia.in --constraint "$same" --output-file requirements/nvidia.txt "$@"

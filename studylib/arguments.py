@@ -1,9 +1,12 @@
-"""The words of the command line: what may be given to each verb, and how it is read. Names and numbers, checked."""
+"""The words of the command line: what may be given to each verb, and how it is read. Names and numbers, checked.
+
+`make` names the variables that were typed, and their values come through the environment, by name: no shell reads them.
+"""
 
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, MutableMapping
 from pathlib import Path
 
 from studylib.errors import InputError
@@ -13,6 +16,9 @@ _KINDS = "a SavedModel folder, .keras, .h5, .onnx, .tflite, .pt2 or module:facto
 _SHARE = "a share between 0 and 1, 0.01 for one point"
 _EFFORTS = "smoke (minutes), quick (default) or full (publication)"
 _BENCHMARKS = "overhead, recording, drivers, entry_points, verdicts, conversion (these by default), compression or search (an hour each)"
+_YES, _NO = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
+# The variables that were typed after `make`, as the Makefile says. Those of the environment that were not are somebody else's.
+TYPED = "STUDYLIB_TYPED"
 _HW = ("--hw", {"default": "cpu", "metavar": "HW", "help": "hardware set: a file in params/ (default: cpu)"})
 _EFFORT = ("--effort", {"default": "quick", "help": _EFFORTS})
 
@@ -37,6 +43,74 @@ def parser(description: str, verbs: dict[str, Callable]) -> argparse.ArgumentPar
     return found
 
 
+def variable(flag: str) -> str:
+    """The name by which `make` takes an option: ``--latency-ms`` is ``LATENCY_MS``."""
+    return {"--only": "BENCH"}.get(flag, flag.removeprefix("--").replace("-", "_").upper())
+
+
+def variables() -> dict[str, list[str]]:
+    """The verbs that take each variable."""
+    found: dict[str, list[str]] = {}
+    for verb, options in _ARGUMENTS.items():
+        for flag, _ in options:
+            found.setdefault(variable(flag), []).append(verb)
+    return found
+
+
+def typed(verb: str, environment: MutableMapping[str, str]) -> tuple[list[str], list[str]]:
+    """What was typed after ``make <verb>``, taken out of the environment: the options of ``verb``, and what is to be said of the rest.
+
+    Nothing of the environment counts unless it was typed: a SEED or MODEL that a shell happens to export chooses no study.
+    Raises `InputError`.
+    """
+    if TYPED not in environment:
+        return [], []  # called without `make`
+    names = environment.pop(TYPED).split()
+    given = {name: environment.pop(name, "") for name in names}
+    takers, options, notes = variables(), [], []
+    for flag, how in _ARGUMENTS[verb]:
+        name = variable(flag)
+        if name in environment:
+            notes.append(f"{name} of the environment is not taken; type it: `make {verb} {name}=…`")
+        value = given.get(name, "")
+        if how.get("action") == "store_true":
+            options += [flag] if value.strip() and yes(value, name) else []
+        else:
+            options += [f"{flag}={value}"] if value.strip() else []
+    for name in names:
+        if verb not in takers.get(name, ()):
+            of = ", ".join(f"`make {other}`" for other in takers.get(name, ()))
+            notes.append(f"{name} has no effect on `make {verb}`" + (f"; it is for {of}" if of else ""))
+    return options, notes
+
+
+def yes(text: str, name: str) -> bool:
+    """Whether a word means yes; one that means neither yes nor no is refused with an `InputError`."""
+    word = text.strip().lower()
+    if word not in (*_YES, *_NO):
+        raise InputError(f"{name} is '{text[:80]}'; it must be yes ({', '.join(_YES)}) or no ({', '.join(_NO)}).")
+    return word in _YES
+
+
+def without_effect(options: argparse.Namespace, resolved) -> list[str]:
+    """What was asked for and changes nothing in this study, in words. ``resolved``: its `studylib.params.Choice`."""
+    from studylib.own import is_own
+    from studylib.params import ALL
+    from studylib.zoo import MODELS
+
+    adaptive = any(name == ALL or name.startswith("adaptive") for name in resolved.recipes)
+    own = any(name not in MODELS and is_own(name) for name in resolved.models)
+    needs = {
+        "qps": ("server" in resolved.scenarios, "the server scenario; SCENARIO=server adds it"),
+        "bound": ("server" in resolved.scenarios, "the server scenario; SCENARIO=server adds it"),
+        "assignment": (adaptive, "an adaptive recipe; RECIPE=adaptive_wi8 chooses one"),
+        "task": (own, "a MODEL of your own"),
+        "trust": (own, "a MODEL of your own"),
+    }
+    asked = {name: getattr(options, name, None) for name in needs}
+    return [f"{name.upper()} has no effect without {needs[name][1]}" for name, value in asked.items() if value and not needs[name][0]]
+
+
 def choice(options: argparse.Namespace) -> dict:
     """What the options choose of a study, as `studylib.open_study` takes it; a verb without an option leaves it as it is usually.
 
@@ -46,10 +120,10 @@ def choice(options: argparse.Namespace) -> dict:
     options = argparse.Namespace(**given)
     return {
         "models": models(options.model),
-        "data": str(Path(options.data).resolve()) if options.data else None,
+        "data": place(options.data) if options.data else None,
         "task": options.task,
         "trust": options.trust or None,
-        "assignment": str(Path(options.assignment).resolve()) if options.assignment else None,
+        "assignment": place(options.assignment) if options.assignment else None,
         "max_accuracy_loss": share(options.loss) if options.loss else None,
         "recipes": names(options.recipe),
         "runtimes": names(options.runtime),
@@ -69,7 +143,7 @@ def names(text: str | None) -> tuple[str, ...] | None:
 
 
 def models(text: str | None) -> tuple[str, ...] | None:
-    """Names of the zoo as they are; files and folders as seen from here, since the notebooks run elsewhere."""
+    """Names of the zoo as they are; files and folders as seen from here, since the notebooks run elsewhere. A link stays a link."""
     from studylib.own import is_own
     from studylib.zoo import MODELS
 
@@ -77,9 +151,35 @@ def models(text: str | None) -> tuple[str, ...] | None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(Path.cwd())]))
 
     def located(name: str) -> str:
-        return str(Path(name).resolve()) if name not in MODELS and is_own(name) and (Path(name).exists() or ":" not in name) else name
+        return place(name) if name not in MODELS and is_own(name) and (_exists(name) or ":" not in name) else name
 
-    return tuple(located(name) for name in names(text) or ()) or None
+    return tuple(located(name) for name in _separate(text or "")) or None
+
+
+def place(text: str) -> str:
+    """The path of a file or folder that was typed, from the root; ``~`` is the user's own folder. A link stays a link."""
+    return str(Path(text if os.path.lexists(text) else Path(text).expanduser()).absolute())
+
+
+def _separate(text: str) -> Iterator[str]:
+    """The names in a list with commas, where a path that exists may hold commas itself: of several readings the longest counts."""
+    parts = text.split(",")
+    while parts:
+        for count in range(len(parts), 0, -1):
+            whole = ",".join(parts[:count])
+            name = whole if _exists(whole) else whole.strip()
+            if count == 1 or (name and _exists(name)):
+                break
+        parts = parts[count:]
+        if name:
+            yield name
+
+
+def _exists(name: str) -> bool:
+    try:
+        return os.path.lexists(place(name))
+    except (ValueError, RuntimeError):  # a character that no path may hold; a user who has no folder
+        return False
 
 
 def sizes(text: str | None) -> tuple[int, ...] | None:
@@ -156,6 +256,6 @@ _ARGUMENTS = {
         ("--only", {"metavar": "A,B", "help": _BENCHMARKS}),
         ("--model", {"metavar": "A,B", "help": "models of the zoo that the long ones measure (default: their own)"}),
         _EFFORT,
-        ("--rounds", {"type": int, "default": 30, "help": "interleaved rounds of the overhead (default: 30)"}),
+        ("--rounds", {"default": "30", "help": "interleaved rounds of the overhead (default: 30)"}),
     ),
 }

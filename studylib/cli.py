@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from studylib import arguments
@@ -13,14 +14,21 @@ from studylib.errors import InputError, StudyError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one verb; returns the exit status: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    """Run one verb; returns the exit status.
+
+    0 done; 1 failed; 2 bad input; 3 done, but a model that was asked for has no timed row, or keeps no limits that were asked of it;
+    130 interrupted. `make` ends with 2 after each of these but the first.
+    """
     _forgiving_streams()
-    options = arguments.parser(__doc__, VERBS).parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
     # Measuring processes set their own; this keeps the frameworks quiet wherever the kernels import them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        options.run(options)
+        more, notes = arguments.typed(argv[0], os.environ) if argv and argv[0] in VERBS else ([], [])
+        options = arguments.parser(__doc__, VERBS).parse_args([*argv, *more])
+        _note(notes)
+        status = options.run(options) or 0
         sys.stdout.flush()
     except StudyError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -35,7 +43,12 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         print(f"error: {error}. Check the path or the disk it names, then run the same command again.", file=sys.stderr)
         return 2
-    return 0
+    return status
+
+
+def _note(notes: list[str]) -> None:
+    for words in notes:
+        print(f"note: {words}.", file=sys.stderr)
 
 
 def _forgiving_streams() -> None:
@@ -53,7 +66,7 @@ def _interrupt(*_) -> None:
     raise KeyboardInterrupt
 
 
-def study(options: argparse.Namespace) -> None:
+def study(options: argparse.Namespace) -> int:
     """Convert, compress, measure and report."""
     from studylib import report
     from studylib.notebooks import Runner
@@ -72,6 +85,7 @@ def study(options: argparse.Namespace) -> None:
             console.line(planned.nothing_to_measure(), keep=True)
     console.close()
     _conclude(planned.results, page, time.monotonic() - begun)
+    return _told(_without_timing(planned.results, planned.plan.models), "has no timed row", len(planned.plan.models))
 
 
 def plan(options: argparse.Namespace) -> None:
@@ -92,18 +106,21 @@ def report_again(options: argparse.Namespace) -> None:
     print(f"report: {page}")
 
 
-def advise(options: argparse.Namespace) -> None:
+def advise(options: argparse.Namespace) -> int:
     """What to set, from stored results: the fastest configuration that keeps every limit."""
     from studylib import advice, constraints, tables
 
     given = constraints.read(LATENCY_MS=options.latency_ms, RSS_MB=options.rss_mb, SIZE_MB=options.size_mb)
     given |= {"max_accuracy_loss": arguments.share(options.loss)} if options.loss else {}
-    print(advice.advise(tables.read_results(options.hw), model=options.model, **given))
+    advices = advice.advise(tables.read_results(options.hw), model=options.model, **given)
+    print(advices)
+    return _told({one.model: one.reason for one in advices if one.configuration is None}, "has no advice", len(advices))
 
 
-def path(options: argparse.Namespace) -> None:
+def path(options: argparse.Namespace) -> int:
     """Quantize, then batch, then sessions beside each other, then memory settings: what each step brings."""
     from studylib import optimization, tables
+    from studylib.results import Results
 
     console = Console()
     recipes = tuple(dict.fromkeys(("fp32", *(arguments.names(options.recipe) or optimization.RECIPES))))
@@ -114,6 +131,8 @@ def path(options: argparse.Namespace) -> None:
     console.close()
     print(tables.markdown(told))
     print(f"written: {planned.folder / 'path' / 'path.md'}")
+    untimed = _without_timing(Results(planned.folder / "path"), planned.plan.models)
+    return _told(untimed, "has no timed row", len(planned.plan.models))
 
 
 def compare_machines(options: argparse.Namespace) -> None:
@@ -132,10 +151,11 @@ def bench(options: argparse.Namespace) -> None:
     from studylib.errors import lookup
     from studylib.stats import MINIMUM_ROUNDS
 
-    if options.rounds < MINIMUM_ROUNDS:
-        raise InputError(f"--rounds is {options.rounds}; an interval needs at least {MINIMUM_ROUNDS}.")
+    rounds = arguments.number(options.rounds, "ROUNDS")
+    if rounds < MINIMUM_ROUNDS:
+        raise InputError(f"ROUNDS is {rounds}; an interval needs at least {MINIMUM_ROUNDS}.")
     chosen = [lookup(benchmarks.BENCHMARKS, "benchmark", name) for name in arguments.names(options.only) or benchmarks.USUAL]
-    wishes = benchmarks.Wishes(options.rounds, arguments.names(options.model), options.effort)
+    wishes = benchmarks.Wishes(rounds, arguments.names(options.model), options.effort)
     with only_one(params.outputs_root()):
         for benchmark in chosen:
             benchmark(wishes)
@@ -147,6 +167,7 @@ def _open(options: argparse.Namespace, write, **choice):
     from studylib.opening import open_study
 
     planned = open_study(options.hw, options.effort, write=write, **arguments.choice(options) | choice)
+    _note(arguments.without_effect(options, planned.params.choice))
     if options.strict:
         hardware.require_native(planned.params.hardware, planned.host)
     return planned
@@ -170,6 +191,8 @@ def _announce(planned) -> None:
     print(f"host: {planned.host.describe()}; {planned.threads} threads used")
     print(f"plan: {len(trials)} trials of {', '.join(planned.plan.models)}; {len(skipped)} skipped")
     for name, model in planned.plan.models.items():
+        if model.weights == "own":
+            print(f"  {name} is {model.location}")  # two files may have one name
         if model.weights == "random":
             print(f"  {name} has random weights: no accuracy, only fidelity to its own fp32 outputs")
     for reason in dict.fromkeys(trial.reason for trial in skipped):
@@ -193,6 +216,31 @@ def _conclude(results, page: Path, seconds: float) -> None:
     for sentence in findings.summary(results):
         print(f"- {sentence}")
     print(f"done in {duration(seconds)}; report: {page}")
+
+
+def _without_timing(results, models: Iterable[str]) -> dict[str, str]:
+    """The models of which nothing was timed, with the reasons that their rows give."""
+    from studylib.wording import some
+
+    reasons: dict[str, list[str]] = {name: [] for name in models}
+    for trial in results.plan():
+        status, reason = results.status(trial)
+        if status == "ok":
+            reasons.pop(trial.model, None)
+        elif trial.model in reasons:
+            reasons[trial.model].append(f"{status}: {reason}")
+    return {name: some(list(dict.fromkeys(said)), 2) if said else "no trial of it is planned" for name, said in reasons.items()}
+
+
+def _told(missing: dict[str, str], what: str, asked: int) -> int:
+    """Say last, and with the exit status 3, what was asked for and is not there: reasons by model."""
+    sys.stdout.flush()
+    for name, reason in missing.items():
+        print(f"{name} {what}: {reason.rstrip('.')}.", file=sys.stderr)
+    if not missing:
+        return 0
+    print(f"exit status 3: {len(missing)} of {asked} {'models' if asked > 1 else 'model'}: {', '.join(missing)}.", file=sys.stderr)
+    return 3
 
 
 VERBS = {"study": study, "plan": plan, "report": report_again, "advise": advise, "path": path, "compare": compare_machines, "bench": bench}

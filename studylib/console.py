@@ -50,6 +50,19 @@ class only_one:
         except OSError:
             self.file.close()
             raise OutputError(f"another study is running in {self.path.parent}. Wait for it, or stop it; it can be resumed.") from None
+        self.environment = _environment_in_use()
 
     def __exit__(self, *_) -> None:
         self.file.close()
+        if self.environment:
+            self.environment.close()
+
+
+def _environment_in_use():
+    """The stamp of this process' environment, locked together with others that use it: requirements/install.py replaces none of those."""
+    try:
+        stamp = (Path(sys.prefix) / ".complete").open()
+        fcntl.flock(stamp, fcntl.LOCK_SH)
+    except OSError:
+        return None  # not made by that script, or on a disk that knows no locks
+    return stamp

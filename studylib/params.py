@@ -167,7 +167,7 @@ class StudyParams(Section):
         return EFFORTS[self.effort]
 
     def command(self) -> str:
-        """The command that runs this study again."""
+        """The command that runs this study again. A shell reads its quotes; what stands within them reaches Python as it is."""
         words = [f"make study HW={self.hardware.name} EFFORT={self.effort}"]
         usual = resolve(self.hardware.name, self.effort).choice
         for variable, field in (
@@ -180,7 +180,7 @@ class StudyParams(Section):
             if getattr(self.choice, field) != getattr(usual, field):
                 words.append(f"{variable}={shlex.quote(','.join(map(str, getattr(self.choice, field))) or 'none')}")
         more = [name for name in self.choice.scenarios if name not in usual.scenarios]
-        words += [f"SCENARIO={','.join(more)}"] if more else []
+        words += [f"SCENARIO={shlex.quote(','.join(more))}"] if more else []
         for variable, field in (("DRIVER", "driver"), ("QPS", "target_qps"), ("BOUND", "latency_bound_ms")):
             if getattr(self.choice, field) != getattr(usual, field):
                 words.append(f"{variable}={getattr(self.choice, field)}")
