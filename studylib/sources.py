@@ -11,14 +11,16 @@ import numpy as np
 from studylib import arrays, quality
 from studylib.artifact import Artifact, Store, derived_key
 from studylib.errors import ArtifactError
+from studylib.recipes.mixed_precision import REMEDY
 from studylib.runtimes import RUNTIMES, Options
+from studylib.steadiness import require_steady
 from studylib.zoo import Model, Samples
 
 # Samples that Keras answers at once; every other source is asked one by one.
 _BATCH = 32
 # Whose version decides what the source model answers.
 _FRAMEWORKS = {
-    "keras": ("keras", "tensorflow"), "keras_h5": ("keras", "tf-keras", "tensorflow"), "saved_model": ("tensorflow",),
+    "keras": ("keras", "tf-keras", "tensorflow"), "keras_h5": ("keras", "tf-keras", "tensorflow"), "saved_model": ("tensorflow",),
     "onnx": ("onnxruntime",), "tflite": ("ai-edge-litert",), "torch": ("torch",),
 }  # fmt: skip
 Run = Callable[[dict[str, np.ndarray]], quality.Outputs]
@@ -44,6 +46,8 @@ class Sources:
         here = Path(__file__).parent
         answering = (
             "recipes/keras_files.py",
+            "recipes/keras_signature.py",
+            "steadiness.py",
             "recipes/from_torch.py",
             "runtimes/tensorflow.py",
             "runtimes/litert.py",
@@ -55,7 +59,14 @@ class Sources:
     def source(self, store: Store) -> Artifact:
         """The model with its weights, in its own format; trained when the store does not hold it."""
         facts = self._facts(self.model.source_format, "fp32", "source", self.model_key)
-        return store.make(self.model_key, facts, lambda folder: self.model.write(folder, self.seed))
+
+        def write(folder: Path) -> Path:
+            written = self.model.write(folder, self.seed)
+            notes = self.model.notes(written)
+            facts["lineage"][-1].update({"notes": notes} if notes else {})
+            return written
+
+        return store.make(self.model_key, facts, write)
 
     def samples(self, split: str, n: int, store: Store) -> Artifact:
         """Samples, so that a measured process reads arrays instead of importing data sets."""
@@ -74,14 +85,18 @@ class Sources:
     def reference(self, n: int, store: Store, retrained: Artifact | None = None) -> Artifact:
         """The outputs of the source model, or of its retrained version, on the test samples: what every format is held against.
 
-        Raises `ArtifactError` when they are not finite, or when a label is no class of the model.
+        Raises `ArtifactError` when they are not finite, when the model answers the same samples otherwise each time, or when a label
+        is no class of the model.
         """
         key = self.reference_key(n, retrained and retrained.key)
 
         def write(folder: Path) -> Path:
             samples = Samples.load(self.samples("test", n, store).path)
-            outputs = answer(retrained or self.source(store), samples, self.model.trust)
+            source = retrained or self.source(store)
+            run = open_source(source, self.model.trust)
+            outputs = _answers(run, source, samples)
             _check(outputs, samples, self.model.task)
+            require_steady(run, samples, outputs, source)
             return arrays.save(folder / "outputs", outputs)
 
         return store.make(key, self._facts("outputs", retrained.precision if retrained else "fp32", "reference", key), write)
@@ -103,11 +118,19 @@ class Sources:
 
 def answer(source: Artifact, samples: Samples, trust: bool = False) -> quality.Outputs:
     """The source model's outputs by name, first axis the sample, each sample a query of its own."""
-    run = open_source(source, trust)
-    if source.format.startswith("keras") and all(samples.batch_axes.get(name, 0) == 0 for name in samples.inputs):
-        together = run({name: np.array(values) for name, values in samples.inputs.items()})
-        return {name: values[:, None] for name, values in together.items()}
-    return stacked(run, samples)
+    return _answers(open_source(source, trust), source, samples)
+
+
+def _answers(run: Run, source: Artifact, samples: Samples) -> quality.Outputs:
+    if not source.format.startswith("keras") or any(samples.batch_axes.get(name, 0) != 0 for name in samples.inputs):
+        return stacked(run, samples)
+    parts = []
+    for start in range(0, len(samples), _BATCH):
+        size = min(_BATCH, len(samples) - start)
+        parts.append(run(samples.batch(start, size)))
+        if any(np.shape(values)[:1] != (size,) for values in parts[-1].values()):
+            return stacked(run, samples)  # the first axis of an answer is no batch
+    return {name: np.concatenate([part[name] for part in parts])[:, None] for name in parts[0]}
 
 
 def stacked(run: Run, samples: Samples) -> quality.Outputs:
@@ -137,13 +160,14 @@ def open_source(source: Artifact, trust: bool = False) -> Run:
 
 def _keras(path: Path, trust: bool) -> Run:
     from studylib.recipes.keras_files import load_keras
+    from studylib.recipes.keras_signature import serving, signature_of
 
     model = load_keras(path, trust)
-    names = [tensor.name.split(":")[0] for tensor in model.inputs]
+    signature = signature_of(model)
+    serve = serving(model, signature)
 
     def run(inputs: dict) -> quality.Outputs:
-        ordered = [inputs[name] for name in names] if set(names) == set(inputs) else list(inputs.values())
-        return named(model.predict(ordered if len(ordered) > 1 else ordered[0], batch_size=_BATCH, verbose=0))
+        return {name: values.numpy() for name, values in serve(*signature.ordered(inputs)).items()}
 
     return run
 
@@ -163,17 +187,14 @@ def why_refused(source: Artifact, trust: bool) -> Callable[[dict], str | None]:
     return ask
 
 
-def named(outputs) -> dict[str, np.ndarray]:
-    """Outputs by the names that a SavedModel of the same model has: its own, or ``output_0`` and so on."""
-    if isinstance(outputs, dict):
-        return {name: np.asarray(values) for name, values in outputs.items()}
-    outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
-    return {f"output_{index}": np.asarray(values) for index, values in enumerate(outputs)}
-
-
 def _check(outputs: quality.Outputs, samples: Samples, task: str) -> None:
     """Refuse outputs that nothing can be held against, and labels that are no class. Raises `ArtifactError`."""
     for name, values in outputs.items():
+        if values.dtype.name == "bfloat16":
+            raise ArtifactError(
+                f"the source model answers in bfloat16 (output '{name}'), the half precision of a TPU, which nothing else here reads: "
+                f'its last layer computes by the policy mixed_bfloat16. Give that layer dtype="float32", or {REMEDY}'
+            )
         if values.dtype.kind not in "fiub":
             raise ArtifactError(f"the source model's output '{name}' is {values.dtype}; only numbers can be compared")
         if values.size == 0:

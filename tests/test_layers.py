@@ -40,6 +40,7 @@ LAYERS = (
         "inside",
         "divergence",
         "own",
+        "steadiness",
         "sources",
         "descriptions",
         "adaptive",

@@ -7,7 +7,8 @@ from studylib import arrays
 from studylib.artifact import Store
 from studylib.errors import ArtifactError
 from studylib.own import OwnModel
-from studylib.sources import Sources, named
+from studylib.recipes.keras_signature import named
+from studylib.sources import Sources
 from studylib.zoo import MODELS, handmade
 
 

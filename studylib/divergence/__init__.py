@@ -11,7 +11,7 @@ from studylib.divergence.matching import Pair, match, sqnr_db
 from studylib.divergence.opened import Opened
 from studylib.errors import ArtifactError, lookup
 
-_READERS = {"keras": "keras", "onnx": "onnx", "saved_model": "saved_model", "tflite": "litert"}
+_READERS = {"keras": "keras", "keras_h5": "keras", "onnx": "onnx", "saved_model": "saved_model", "tflite": "litert"}
 FORMATS = tuple(_READERS)
 
 

@@ -5,23 +5,23 @@ from pathlib import Path
 import numpy as np
 
 from studylib.divergence.opened import Opened, Tensor, arrange
-from studylib.errors import ArtifactError
+from studylib.recipes.keras_files import load_keras
+from studylib.recipes.keras_signature import library_of, signature_of
+from studylib.training.reading import laid_open
 
 
 def opened(path: Path, inputs: dict[str, np.ndarray]) -> Opened:
-    import keras
-
-    model = keras.models.load_model(path, compile=False, safe_mode=True)
-    if not getattr(model, "inputs", None):
-        raise ArtifactError(f"{path} is a subclassed model: its layers cannot be read one by one; compare its exported SavedModel instead")
-    values = arrange(inputs, [tensor.name for tensor in model.inputs])
+    model = load_keras(path)
+    library, signature = library_of(model), signature_of(model)
+    model = laid_open(library, model)
+    values = arrange(inputs, [tensor.name for tensor in signature.inputs])
     layers = {layer.name: layer for layer in model.layers if _is_comparable(layer)}
     made = {id(tensor): name for name, layer in layers.items() for tensor in [layer.output]}
     tensors = [_tensor(layer, made, len(values[0])) for layer in layers.values()]
 
     def read(name: str) -> np.ndarray:
-        part = keras.Model(model.inputs, layers[name].output)
-        return keras.ops.convert_to_numpy(part(values, training=False))
+        part = library.Model(model.inputs, layers[name].output)
+        return np.asarray(part(values[0] if len(values) == 1 else values, training=False))
 
     return Opened("keras", tensors, [made.get(id(tensor), "") for tensor in model.outputs], read, layers=True)
 

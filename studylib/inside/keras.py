@@ -1,6 +1,5 @@
 """Keras files, ``.keras`` and ``.h5``. What can be read is read without Keras; only MACs need the model, loaded in safe mode."""
 
-import importlib
 import io
 import json
 import math
@@ -12,6 +11,7 @@ from studylib.errors import ArtifactError, RefusedError
 from studylib.inside import counting
 from studylib.inside.tensorflow_macs import graph_counts
 from studylib.recipes.keras_files import load_keras
+from studylib.recipes.keras_signature import Signature, Tensor, library_of, signature_of
 
 _MODELS = ("Functional", "Sequential", "Model")
 _OWN = ("keras", "tf_keras", "tensorflow.keras", "tensorflow.python.keras")
@@ -115,31 +115,26 @@ def _loaded(path: Path, shapes: dict | None, trust: bool, code: bool) -> dict:
         return _unknown("the file holds a Lambda layer, whose code is not run")
     try:
         model = load_keras(path, trust)
+        signature = signature_of(model)
     except RefusedError as error:  # the rest of the file was read all the same
         return _unknown(str(error))
-    macs, why = _macs(model, shapes)
-    ends = {"inputs": (model.inputs, [tensor.name for tensor in model.inputs]), "outputs": (model.outputs, model.output_names)}
-    described = {side: [_described(*pair) for pair in zip(*both, strict=True)] for side, both in ends.items()}
-    return {"macs": macs, "macs_why": why} | described
+    macs, why = _macs(model, signature, shapes)
+    return {"macs": macs, "macs_why": why} | {side: list(map(_described, getattr(signature, side))) for side in ("inputs", "outputs")}
 
 
 def _unknown(why: str) -> dict:
     return {"macs": None, "macs_why": why, "inputs": [], "outputs": []}
 
 
-def _macs(model, shapes: dict | None) -> tuple[int | None, str | None]:
+def _macs(model, signature: Signature, shapes: dict | None) -> tuple[int | None, str | None]:
     """Counted on the graph that TensorFlow traces from the model; tracing computes nothing."""
     import tensorflow as tf
 
-    sizes = [counting.concrete(tensor.name, tuple(tensor.shape), shapes) for tensor in model.inputs]
-    wanted = [tf.TensorSpec(size, tensor.dtype) for size, tensor in zip(sizes, model.inputs, strict=True)]
-    library = importlib.import_module(type(model).__module__.partition(".")[0])  # keras or tf_keras
-    flat = library.Model(model.inputs, model.outputs)  # takes a list, however the model's own inputs are structured
+    wanted = [tf.TensorSpec(counting.concrete(one.name, one.shape, shapes), one.dtype) for one in signature.inputs]
+    flat = library_of(model).Model(model.inputs, model.outputs)  # takes a list, however the model's own inputs are structured
     traced = tf.function(lambda *values: flat(list(values), training=False))
     return counting.add_up(graph_counts(traced.get_concrete_function(*wanted).graph))
 
 
-def _described(tensor, name: str) -> dict:
-    import tensorflow as tf
-
-    return {"name": name, "shape": list(tensor.shape), "dtype": tf.as_dtype(tensor.dtype).name}
+def _described(tensor: Tensor) -> dict:
+    return {"name": tensor.name, "shape": list(tensor.shape), "dtype": tensor.dtype}

@@ -13,8 +13,10 @@ from studylib import inside
 from studylib.artifact import content_hash, package_version
 from studylib.errors import ArtifactError, InputError
 from studylib.own import data as own_data
+from studylib.own import saved_models
 from studylib.own.card import Card, read_card
 from studylib.own.safety import why_unsafe
+from studylib.recipes.mixed_precision import precision_remarks
 from studylib.zoo import Model, Samples
 
 SUFFIXES = {".keras": "keras", ".h5": "keras_h5", ".hdf5": "keras_h5", ".onnx": "onnx", ".tflite": "tflite", ".pt2": "torch"}
@@ -43,7 +45,8 @@ class OwnModel(Model):
     weights = "own"
     packages = ("numpy",)
     helpers = (
-        "data.py", "card.py", "safety.py", "../recipes/keras_safety.py", "../recipes/keras_files.py", "../recipes/from_torch.py",
+        "data.py", "card.py", "safety.py", "saved_models.py", "../recipes/mixed_precision.py", "../recipes/keras_safety.py", "../recipes/keras_files.py", "../recipes/keras_signature.py",
+        "../recipes/from_torch.py",
     )  # fmt: skip
     reads_file = True
     inputs = {}
@@ -103,7 +106,12 @@ class OwnModel(Model):
         return 4000 if self.data_path else 500
 
     def source_facts(self) -> dict:
-        return {"format": self.source_format, "sha256": self._hash, "trust": self.trust, "refusal": self.refusal}
+        return {"format": self.source_format, "sha256": self._hash, "trust": self.trust, "refusal": self.refusal} | self._chosen
+
+    @property
+    def _chosen(self) -> dict:
+        """What the card says of the file itself."""
+        return {"signature": self.card.signature} if self.card.signature else {}
 
     def data_facts(self) -> dict:
         return {"data": self._data_hash, "card": self.card.model_dump(mode="json")}
@@ -144,10 +152,20 @@ class OwnModel(Model):
         if reason:
             advice = "; if you trust its author, run again with TRUST=1" if self.source_format == "saved_model" else ""
             raise ArtifactError(reason + advice)
+        if self.source_format == "saved_model":
+            saved_models.normalise(target, self.card.signature)
         found = inside.look(target, self.source_format, trust=self.trust)
         if not found["inputs"]:
             raise ArtifactError(found["macs_why"] or f"{self.path.name} has no inputs, so there is nothing to ask it")
         return target
+
+    def notes(self, source: Path) -> dict:
+        """What was put right in the file that `write` wrote, for the lineage."""
+        if self.refusal:
+            return {}
+        found = saved_models.remarks(self.path, self.card.signature) if self.source_format == "saved_model" else []
+        found += precision_remarks(source) if self.source_format.startswith("keras") else []
+        return {"at the door": found} if found else {}
 
     def described_samples(
         self, split: str, n: int, seed: int, source: Path | None, works: Callable[[dict], str | None]

@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 # Operators of a graph that call Python, or that read and write files, sockets or databases wherever the graph says.
+# Of summaries, those of TensorFlow 1 only pack numbers into a text (`_PACKING`); all others write.
+_PACKING = re.compile(r"^((Scalar|Histogram|Tensor|Image|Audio|Merge)Summary(V2)?)$")
 _UNSAFE = re.compile(
-    r"PyFunc|^ReadFile|^WriteFile|^MatchingFiles|^Print|Summary|SaveDataset|SnapshotDataset|SqlDataset|LookupTableExport|ImmutableConst"
+    r"PyFunc|^ReadFile|^WriteFile|^MatchingFiles|^Print|Summary|^ImportEvent$|SaveDataset|SnapshotDataset|SqlDataset|LookupTableExport|ImmutableConst"
     r"|^Rpc|TextLineReader|WholeFileReader|TFRecord|FixedLengthRecord|DebugIdentity|DebugNumeric|Checkpoint(Reader|Writer)"
 )
 # Every SavedModel saves and restores its variables, in functions of its own that only its saver calls.
@@ -48,4 +50,4 @@ def _why_unsafe_graph(path: Path) -> str | None:
 def _acts(node, function: str) -> bool:
     """Whether the node does more than compute. ``function``: the one it stands in, empty for the graph itself."""
     saves = _SAVER.match(node.op) and function and not _SAVER_FUNCTION.match(function)
-    return bool(_UNSAFE.search(node.op) or saves)
+    return bool((_UNSAFE.search(node.op) and not _PACKING.match(node.op)) or saves)

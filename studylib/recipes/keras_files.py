@@ -1,11 +1,16 @@
 """Opens Keras files of any version: ``.keras`` and HDF5 files of Keras 3 by Keras 3, older ones by tf_keras."""
 
+import json
+import re
+import zipfile
 from pathlib import Path
 
 from studylib.artifact import package_version
 from studylib.errors import RefusedError
 from studylib.recipes.keras_safety import h5_attributes, why_unsafe
 
+# How both Kerases say that a class is unknown to them.
+_UNKNOWN = (r"Could not locate class '([^']+)'", r"Unknown layer: '?([\w>.]+)", r"Could not deserialize class '([^']+)' because its parent")
 # What the loaders raise for files they cannot make sense of; marshal adds EOFError for code of another Python.
 _LOADER_ERRORS = (ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, NotImplementedError)
 
@@ -28,13 +33,26 @@ def load_keras(path: Path, trust: bool = False):
 
         return tf_keras.models.load_model(path, compile=False, safe_mode=not trust)
     except _LOADER_ERRORS as error:
-        detail = " ".join(str(error).split())[:300]
-        raise RefusedError(f"{path.name}, written by Keras {written_by(path)}, cannot be read by {reader_of(path)}: {detail}") from None
+        raise RefusedError(_told(path, str(error))) from None
+
+
+def _told(path: Path, said: str) -> str:
+    """Why the file cannot be read, in words; where it wants a class that is nowhere here, what would bring it."""
+    who = f"{path.name}, written by Keras {written_by(path)}, cannot be read by {reader_of(path)}"
+    unknown = next(filter(None, (re.search(pattern, said) for pattern in _UNKNOWN)), None)
+    if unknown:
+        return (
+            f"{who}: Unknown layer: '{unknown[1]}'. The file names that class and does not hold its code, nor would TRUST=1 bring it. "
+            "Give a SavedModel instead, exported by model.export(folder) where the code is known"
+        )
+    # What follows repeats the whole configuration.
+    return f"{who}: {' '.join(said.partition('Full object config')[0].partition('config={')[0].split())[:300]}"
 
 
 def library_of(path: Path) -> str:
     """``keras`` or ``tf_keras``, the last Keras 2: which of the two reads the file."""
-    return "keras" if path.suffix == ".keras" or written_by(path).startswith("3") else "tf_keras"
+    major = written_by(path).partition(".")[0]
+    return "keras" if major.isdigit() and int(major) >= 3 else "tf_keras"
 
 
 def reader_of(path: Path) -> str:
@@ -43,5 +61,9 @@ def reader_of(path: Path) -> str:
 
 
 def written_by(path: Path) -> str:
-    """The version of Keras that wrote the file, as far as it says."""
-    return "3" if path.suffix == ".keras" else h5_attributes(path).get("keras_version", "1 or older")
+    """The version of Keras that wrote the file, as far as it says. Keras 2 wrote ``.keras`` files too."""
+    if path.suffix != ".keras":
+        return h5_attributes(path).get("keras_version", "1 or older")
+    with zipfile.ZipFile(path) as archive:
+        told = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
+    return str(told.get("keras_version") or "3")

@@ -1,5 +1,6 @@
 """What a Keras file would run or import while it is loaded, read from its configuration before anything loads it."""
 
+import builtins
 import json
 import re
 import zipfile
@@ -26,7 +27,12 @@ _METHOD_LAYERS = {"ClassMethod", "InstanceMethod"}
 # Layers of Keras 3 that unpickle, or run another framework's functions or another model.
 _FOREIGN_LAYERS = {"TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer"}
 _FILE_OPERATORS = re.compile(r"File|Save|Restore|PyFunc|Library|Checkpoint")
-# Parts of Keras that fetch, read and write instead of computing.
+# The parts of Keras that a model is made of, by public name and by that of Keras 2 (``keras.src.engine``); and what in them would
+# fetch, read and write instead of computing.
+_COMPUTING_MODULES = {
+    "layers", "engine", "models", "initializers", "regularizers", "constraints", "activations", "ops", "backend", "random",
+    "quantizers", "dtype_policies", "mixed_precision", "losses", "metrics", "optimizers", "experimental", "api", "legacy",
+}  # fmt: skip
 _ACTING_MODULES = {"utils", "saving", "export", "datasets", "trainers", "callbacks"}
 _ACTING_NAMES = re.compile(r"load_|save_|get_file|model_from_|_from_directory|serialize|enable_|clear_session")
 _BUILTIN_VALUES = {"function", "tuple", "slice", "NoneType", "int", "float", "str", "bool"}
@@ -43,7 +49,7 @@ def why_unsafe(path: Path) -> str | None:
         return f"{Path(path).name} is damaged or no Keras model: {str(error)[:200]}"
     if configuration is None:
         return f"{Path(path).name} holds weights only, no architecture; save the whole model with model.save(path)"
-    return next(filter(None, map(_complaint, _objects(configuration))), None)
+    return next(filter(None, map(_complaint, objects(configuration))), None)
 
 
 def read_configuration(path: Path) -> dict | None:
@@ -67,7 +73,7 @@ def h5_attributes(path: Path) -> dict[str, str]:
         return {name: value.decode() if isinstance(value, bytes) else value for name, value in file.attrs.items()}
 
 
-def _objects(value) -> Iterator[dict]:
+def objects(value) -> Iterator[dict]:
     """Every described object, however deep: nested models, wrapped layers, functions given as arguments."""
     waiting = [value]
     while waiting:
@@ -117,12 +123,17 @@ def _class_complaint(kind: str, described: dict) -> str | None:
     module, registered = described.get("module"), described.get("registered_name")
     if isinstance(registered, str) and ">" in registered and not registered.startswith(("keras>", "tf_keras>")):
         return f"the model needs the class '{kind}', registered as '{registered}', which is not part of Keras: {_GIVE}"
+    if "module" in described and module is None and isinstance(registered, str):
+        return f"the model needs the class '{kind}', which is not part of Keras: {_GIVE}"
     if not isinstance(module, str):
         return None
-    parts = module.split(".")
-    if parts[0] == "builtins" and kind in _BUILTIN_VALUES:
-        return None
+    parts = [part for part in module.split(".") if part != "src"]
     called = described["config"] if kind == "function" and isinstance(described.get("config"), str) else kind
-    if parts[0] not in ("keras", "tf_keras") or _ACTING_MODULES & set(parts) or _ACTING_NAMES.search(called):
-        return f"the model needs '{kind}' from the module '{module}', which is no layer of Keras: {_GIVE}"
+    # Functions of Keras are called builtin; tf_keras would look for others in Python's own.
+    if parts[0] == "builtins" and kind in _BUILTIN_VALUES and not (kind == "function" and hasattr(builtins, called)):
+        return None
+    foreign = parts[0] not in ("keras", "tf_keras") or (len(parts) > 1 and parts[1] not in _COMPUTING_MODULES)
+    # With a dot it is something that another name of the module leads to: tf_keras would follow it out of Keras.
+    if foreign or _ACTING_MODULES & set(parts) or _ACTING_NAMES.search(called) or "." in called:
+        return f"the model needs '{called}' from the module '{module}', which is no layer of Keras: {_GIVE}"
     return None

@@ -13,6 +13,7 @@ import numpy as np
 
 from studylib.errors import RefusedError
 from studylib.recipes.base import Recipe
+from studylib.recipes.mixed_precision import refuse_half
 from studylib.zoo import Samples
 
 SIGNATURE = "serving_default"
@@ -33,6 +34,7 @@ class ToLiteRT(Recipe):
     target: ClassVar[str] = "tflite"
     source_format: ClassVar[str] = "saved_model"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "ai-edge-litert")
+    helpers: ClassVar[tuple[str, ...]] = ("mixed_precision.py",)
 
     def write(self, source: Path, folder: Path, calibration: Samples | None) -> tuple[Path, dict]:
         content, notes = convert(source, folder)
@@ -47,6 +49,7 @@ def convert(source: Path, scratch: Path, configure: Callable = lambda converter:
     ``configure(converter)`` sets what a quantization needs. ``scratch``: folder for a copy of the model, removed again.
     """
     require_signature(source)
+    refuse_half(source, "LiteRT has no operators for that", ("bfloat16", "float16"))
     try:
         return _converted(source, configure), {}
     except RefusedError as refusal:

@@ -11,6 +11,7 @@ from typing import ClassVar
 from studylib.errors import RefusedError
 from studylib.recipes import lean_tf2onnx, rewrites
 from studylib.recipes.base import Recipe
+from studylib.recipes.mixed_precision import refuse_half
 from studylib.zoo import Samples
 
 OPSET = 18
@@ -28,11 +29,12 @@ class ToOnnx(Recipe):
     target: ClassVar[str] = "onnx"
     source_format: ClassVar[str] = "saved_model"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "tf2onnx", "onnx")
-    helpers: ClassVar[tuple[str, ...]] = ("lean_tf2onnx.py", "rewrites.py")
+    helpers: ClassVar[tuple[str, ...]] = ("lean_tf2onnx.py", "rewrites.py", "mixed_precision.py")
 
     opset: int = OPSET
 
     def write(self, source: Path, folder: Path, calibration: Samples | None) -> tuple[Path, dict]:
+        refuse_half(source, "ONNX has no convolutions or matrix products for that which a CPU runs", ("bfloat16",))
         found = convert(source, folder, self.opset)
         notes = {"seconds": found["seconds"], "rewrites": found["rewrites"]}
         if found["optimizer"] != "lean":

@@ -10,6 +10,7 @@ from typing import ClassVar
 from studylib.errors import RefusedError
 from studylib.recipes import root_logging
 from studylib.recipes.base import Recipe
+from studylib.recipes.mixed_precision import refuse_half
 from studylib.zoo import Samples
 
 
@@ -18,8 +19,13 @@ class _ToOpenVino(Recipe):
     name: ClassVar[str] = "fp32"
     target: ClassVar[str] = "openvino"
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
+    helpers: ClassVar[tuple[str, ...]] = ("mixed_precision.py",)
 
     def write(self, source: Path, folder: Path, calibration: Samples | None) -> Path:
+        if self.source_format == "saved_model":
+            refuse_half(
+                source, "OpenVINO computes it in float32 on most processors, so that its answers are not this model's", ("bfloat16",)
+            )
         openvino = _openvino()
         model = _translated(openvino.convert_model, source)
         written = folder / "model"
