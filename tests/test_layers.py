@@ -40,6 +40,7 @@ LAYERS = (
         "inside",
         "divergence",
         "own",
+        "integer_parity",
         "sources",
         "descriptions",
         "adaptive",

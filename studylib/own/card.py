@@ -53,6 +53,8 @@ class Card(Section):
     task: Task | None = None
     labels: Annotated[tuple[StrictStr, ...], Field(max_length=100_000)] | None = None
     inputs: dict[StrictStr, InputCard] = {}
+    # Of a file with several signatures, each a function of its own, the one to measure.
+    signature: Annotated[StrictStr, Field(min_length=1, max_length=1000)] | None = None
 
 
 def read_card(model: Path) -> Card:

@@ -12,7 +12,9 @@ from pathlib import Path
 from studylib import inside
 from studylib.artifact import content_hash, package_version
 from studylib.errors import ArtifactError, InputError
+from studylib.inside.precision import FLOAT32, precision
 from studylib.own import data as own_data
+from studylib.own import integers, litert_files
 from studylib.own.card import Card, read_card
 from studylib.own.safety import why_unsafe
 from studylib.zoo import Model, Samples
@@ -44,6 +46,8 @@ class OwnModel(Model):
     packages = ("numpy",)
     helpers = (
         "data.py", "card.py", "safety.py", "../recipes/keras_safety.py", "../recipes/keras_files.py", "../recipes/from_torch.py",
+        "litert_files.py", "integers.py", "../inside/grids.py", "../inside/precision.py",
+        "../recipes/litert_signature.py", "../runtimes/litert_names.py",
     )  # fmt: skip
     reads_file = True
     inputs = {}
@@ -103,7 +107,21 @@ class OwnModel(Model):
         return 4000 if self.data_path else 500
 
     def source_facts(self) -> dict:
-        return {"format": self.source_format, "sha256": self._hash, "trust": self.trust, "refusal": self.refusal}
+        return {"format": self.source_format, "sha256": self._hash, "trust": self.trust, "refusal": self.refusal} | self._chosen
+
+    @cached_property
+    def precision(self) -> str:
+        if self.refusal or self.is_factory:
+            return FLOAT32
+        try:
+            return precision(self.path, self.source_format)
+        except ArtifactError:
+            return FLOAT32  # a file that cannot be read is refused, with these words, where it is made
+
+    @property
+    def _chosen(self) -> dict:
+        """What the card says of the file itself."""
+        return {"signature": self.card.signature} if self.card.signature else {}
 
     def data_facts(self) -> dict:
         return {"data": self._data_hash, "card": self.card.model_dump(mode="json")}
@@ -136,6 +154,8 @@ class OwnModel(Model):
         target = folder / (self.path.name if self.path.is_dir() else f"{self.path.stem}{self.path.suffix.lower()}")
         if self.source_format == "onnx":
             target = _copied_onnx(self.path, folder)
+        elif self.source_format == "tflite":
+            target.write_bytes(litert_files.taken_in(self.path, self.card.signature))
         elif self.path.is_dir():
             shutil.copytree(self.path, target)
         else:
@@ -149,12 +169,23 @@ class OwnModel(Model):
             raise ArtifactError(found["macs_why"] or f"{self.path.name} has no inputs, so there is nothing to ask it")
         return target
 
+    def notes(self, source: Path) -> dict:
+        """What was put right in the file that `write` wrote, for the lineage."""
+        if self.source_format != "tflite" or self.refusal:
+            return {}
+        remarks = litert_files.remarks(source, self.path, self.card.signature)
+        return {"at the door": remarks} if remarks else {}
+
     def described_samples(
         self, split: str, n: int, seed: int, source: Path | None, works: Callable[[dict], str | None]
     ) -> tuple[Samples, dict]:
         """Samples that fit what the file says, and what was assumed. ``works(inputs)``: why the model refuses a query."""
         tensors = inside.look(source, self.source_format, trust=self.trust)["inputs"]
-        return own_data.samples(tensors, self.card, self.data_path and Path(self.data_path), split, n, seed, works)
+
+        def make(tensors, card, works):
+            return own_data.samples(tensors, card, self.data_path and Path(self.data_path), split, n, seed, works)
+
+        return integers.samples(make, tensors, self.card, source, self.source_format, bool(self.data_path), works)
 
     def samples(self, split: str, n: int, seed: int) -> Samples:
         raise NotImplementedError("what samples fit is known from the file: `described_samples` reads it")
