@@ -135,7 +135,7 @@ def techniques(results: Results) -> pd.DataFrame:
                 "model": trial.model,
                 "runtime": trial.where,
                 "technique": family(trial.recipe),
-                "recipe": trial.recipe,
+                "recipe": trial.shown,
                 "size_kb": size / 1000,
                 "times smaller": before / size if size and before else np.nan,
                 "gzip_kb": facts.get("gzip_bytes", np.nan) / 1000,

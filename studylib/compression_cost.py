@@ -40,7 +40,7 @@ def pruned(results: Results) -> list[dict]:
             {
                 "model": variant.trial.model,
                 "where": variant.trial.where,
-                "recipe": variant.trial.recipe,
+                "recipe": variant.trial.shown,
                 "MACs left": f"{after / before:.0%}" if before and after else "",
                 "over fp32": compression.speed_text(variant.speed_up, results),
                 "A/A noise": "not measured" if floor is None else f"up to {floor:.3f}x",

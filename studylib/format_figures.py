@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from studylib import drawing, formats
+from studylib.records import is_plain
 from studylib.results import Results
 
 _CELLS = {"ok": "#cfe3f1", "written": "#fdf3cf", "failed": "#f6c9a8", "no path": "#e6e6e6", "pending": "#ffffff"}
@@ -37,7 +38,7 @@ def contents(results: Results):
     """How many operators each float file holds, with its parameters and multiply-accumulates."""
     title = "What is inside each float file"
     table = formats.inside(results)
-    table = table[table.recipe == "fp32"] if len(table) else table
+    table = table[table.recipe.map(is_plain)] if len(table) else table
     if table.empty:
         return None, "inside", title, "", ""
     models = list(dict.fromkeys(table.model))

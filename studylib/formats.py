@@ -4,7 +4,7 @@ from collections import Counter
 
 import pandas as pd
 
-from studylib.records import Conversion
+from studylib.records import Conversion, is_plain
 from studylib.results import Results
 from studylib.tables import digits
 
@@ -79,7 +79,7 @@ def outputs(results: Results) -> pd.DataFrame:
     for trial in {trial.evaluation_id: trial for trial in trials}.values():
         each = (results.evaluation(trial.evaluation_id) or {}).get("outputs", [])
         for one in each if len(each) > 1 else []:
-            row = {"model": trial.model, "format": trial.format, "runtime": trial.runtime, "recipe": trial.recipe, "output": one["name"]}
+            row = {"model": trial.model, "format": trial.format, "runtime": trial.runtime, "recipe": trial.shown, "output": one["name"]}
             row |= {"sqnr_db": round(one["sqnr"], 1), "max error": f"{one['max_abs_error']:.2g}", "relative": f"{one['max_rel_error']:.2g}"}
             rows.append(row | {"cosine": f"{one['cosine']:.6f}", "agreement_%": _share(one)})
     return pd.DataFrame(rows, columns=None if rows else ["model", "format", "runtime", "recipe", "output"])
@@ -102,7 +102,7 @@ def operators(results: Results, model: str) -> pd.DataFrame:
     """Operators of one model by type, one column for each float file."""
     columns = {}
     for facts, found in _looked_into(results):
-        if facts["model"] == model and facts["precision"] == "fp32":
+        if facts["model"] == model and is_plain(facts["precision"]):
             columns.setdefault(f"{_parent(facts)} → {facts['format']}" if _parent(facts) else facts["format"], found["operators"])
     table = pd.DataFrame(columns).fillna(0).astype(int)
     table = table.loc[table.sum(axis=1).sort_values(ascending=False, kind="stable").index]

@@ -42,6 +42,7 @@ def _rows(results, trial: Trial, run: dict, artifacts: dict) -> list[dict]:
         "native": run["native"],
         "host_id": run["host_id"],
         **{key: getattr(trial, key) for key in COLUMNS if hasattr(trial, key)},
+        "recipe": trial.shown,
         "status": status,
         "reason": reason or rows.loadgen_verdict(measurements),
         "level": stats.LEVEL,

@@ -15,7 +15,7 @@ from studylib.limits import Limits, why_invalid
 from studylib.params import Effort
 from studylib.progress import Progress
 from studylib.recipes import split_recipe
-from studylib.records import Measurement, Trial
+from studylib.records import PLAIN, Measurement, Trial
 from studylib.results import Results
 from studylib.scenarios import Budget, scenario_for
 from studylib.scenarios.asking import asked
@@ -200,6 +200,8 @@ class Bench:
         keys = {"source": version["source"], "version": version["reference"], "reference": origin["reference"]}
         files = {name: str(self.locate(key)) for name, key in keys.items()}
         facts = {name: origin[name] for name in ("task", "independent", "data")}
+        if trial.source and precision == PLAIN:
+            precision = trial.source
         return {"kind": "evaluate", "precision": precision, "source_format": version["source_format"], **files, **facts}
 
     def _job(self, trial: Trial) -> dict:

@@ -177,7 +177,7 @@ def _row(results, one: Path, step: Step, before: Trial | None) -> dict:
     if step.trial is None:
         return shared | {"setting": f"none: {step.why}", "goes on": "no"}
     status, reason = results.status(step.trial)
-    setting = f"{step.trial.recipe}, batch {step.trial.batch_size}" + (f", {step.trial.options}" if step.trial.options else "")
+    setting = f"{step.trial.shown}, batch {step.trial.batch_size}" + (f", {step.trial.options}" if step.trial.options else "")
     if status != "ok":
         return shared | {"setting": f"{setting}; {status}: {reason}", "goes on": _goes_on(step)}
     table = results.table()

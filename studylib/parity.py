@@ -6,7 +6,7 @@ A phone's tool reads and writes raw bytes: `pack` writes its queries and `judge`
 from hashlib import sha256
 from pathlib import Path
 
-from studylib import arrays, quality
+from studylib import arrays, integer_parity, quality
 from studylib.sources import stacked
 from studylib.zoo import Samples
 
@@ -21,13 +21,17 @@ def judged(job: dict, outputs: quality.Outputs, labels, placement: str, nodes: d
     def of(version: str) -> quality.Outputs:
         return {name: values[: job.get("n")] for name, values in arrays.load(job[version])[0].items()}
 
+    wanted, grids = of("version"), arrays.load(job["version"])[1].get("grids", {})
+    outputs = integer_parity.real(outputs, grids, list(wanted))
     try:
         found = quality.metrics(outputs, of("reference"), labels, job["task"])
     except ValueError as error:
         return common | {"status": "failed", "reason": f"parity: {error}"}
     # A retrained model may answer otherwise than the source model: that is its quality. Its own conversions may not.
     same = found if job["version"] == job["reference"] else quality.metrics(outputs, of("version"), None, job["task"])
-    reason = quality.why_not_same(same, job["precision"])
+    steps = integer_parity.steps(quality.matched(outputs, wanted), grids)
+    found |= {"steps": steps} if steps else {}
+    reason = quality.why_not_same(same, job["precision"]) or integer_parity.why_not_same(steps)
     if reason:
         # There a search for the layer can see the difference; on another sample it may lie in values that count for nothing.
         common["worst_sample"] = quality.worst_sample(outputs, of("version"))

@@ -9,10 +9,11 @@ from pathlib import Path
 from studylib import hardware, sweeps
 from studylib.adaptive import Assignment
 from studylib.executors.phone import RUNTIME, Phone
+from studylib.inside.precision import FLOAT32, HALVES, WHOLE
 from studylib.params import ALL, RANDOM_SQNR_DB, StudyParams
 from studylib.provenance import digest, sources_hash
 from studylib.recipes import RECIPES, names, split_recipe, why_no_chain
-from studylib.records import Conversion, Trial
+from studylib.records import PLAIN, Conversion, Trial
 from studylib.runtimes import RUNTIMES, Runtime, split_name
 from studylib.scenarios import SCENARIOS, USUAL_SCENARIOS, planned, scenario_for
 from studylib.scenarios.loadgen import version as loadgen_version
@@ -27,6 +28,8 @@ _HARNESS = (
     "scenarios",
     "quality.py",
     "parity.py",
+    "integer_parity.py",
+    "inside/grids.py",
     "stats.py",
     "executors",
     "counters.py",
@@ -158,6 +161,7 @@ class Plan:
             why_no_chain(recipe, runtime.format, origin)
             or self._why_not(name, provider, scenario or scenario_for(batch_size), point)
             or self._why_no_search(recipe)
+            or _why_already(recipe, self.models[model])
             or _why_not_here(recipe, name, self.models[model])
             or _why_no_stream(scenario, self.models[model])
         )
@@ -206,6 +210,7 @@ class Plan:
             options=sweeps.text(point.settings),
             sweep=sweep,
             reason=reason,
+            source="" if self.models[model].precision == FLOAT32 else self.models[model].precision,
         )
 
     def _driven(self, scenario: str) -> dict:
@@ -288,6 +293,14 @@ def _why_not_here(recipe: str, runtime: str, model: Model) -> str | None:
     if base and model.data == "synthetic":
         return f"{base} trains, and {model.name} has no real samples here: noise teaches nothing; give DATA"
     return f"tensorflow is the baseline, in fp32; {recipe} is measured in the other runtimes" if base and runtime == "tensorflow" else None
+
+
+def _why_already(recipe: str, model: Model) -> str | None:
+    """Why a recipe cannot begin with a model that somebody quantized before, or None."""
+    halves = model.precision in HALVES and model.source_format == "tflite"
+    if recipe == PLAIN or not (model.precision in WHOLE or halves):
+        return None
+    return f"{model.name} is already {model.precision}: it is measured as it came. For {recipe} start from its float32 version"
 
 
 def _why_no_stream(scenario: str, model: Model) -> str | None:

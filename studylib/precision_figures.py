@@ -51,7 +51,7 @@ def _place(variant: compression.Variant) -> tuple[str, str]:
 
 def _label(variant: compression.Variant, found: dict) -> str:
     islands = sum(count for kind, count in found["course"] if kind == "island")
-    return f"{variant.trial.recipe}  {islands} in islands"
+    return f"{variant.trial.shown}  {islands} in islands"
 
 
 def _told(variant: compression.Variant, found: dict) -> str:
@@ -59,7 +59,7 @@ def _told(variant: compression.Variant, found: dict) -> str:
     conversions = found["quantize"] + found["dequantize"]
     model, format = _place(variant)
     return (
-        f"{model} {format} {variant.trial.recipe}: {counts['integer']} operators in integers, {counts['island']} in float islands, "
+        f"{model} {format} {variant.trial.shown}: {counts['integer']} operators in integers, {counts['island']} in float islands, "
         f"{conversions} conversions."
     )
 

@@ -17,13 +17,29 @@ from studylib.rows import FIDELITY
 log = logging.getLogger(__name__)
 
 
+# The recipe of a conversion that keeps the source's own precision, which mostly is float32.
+PLAIN = "fp32"
+_AS_IT_CAME = "as it came, "
+
+
+def as_it_came(source: str) -> str:
+    """How a model is called that was quantized before it came here."""
+    return f"{_AS_IT_CAME}{source}"
+
+
+def is_plain(recipe: str) -> bool:
+    """Whether a recipe, as tables show it, is a plain conversion of the source model."""
+    return recipe == PLAIN or recipe.startswith(_AS_IT_CAME)
+
+
 @dataclass(frozen=True)
 class Trial:
     """One thing to measure. ``reason`` says from the start why it is skipped; ``control`` marks the A/A twin.
 
     ``options``: settings of the runtime that differ from its defaults, as ``graph=basic``; ``sweep``: the name of the sweep
     that varies something here, empty for the usual. ``driver``: who is asked to issue the queries, ``loop`` or ``loadgen``; who did
-    is in the measurement. ``conditions`` is a hash of all that changes a measurement and is not named here: host, effort, harness.
+    is in the measurement. ``source``: what the source model holds where that is not float32. ``conditions`` is a hash of all that
+    changes a measurement and is not named here: host, effort, harness.
     """
 
     model: str
@@ -44,10 +60,12 @@ class Trial:
     control: bool = False
     reason: str | None = None
     driver: str = "loop"
+    source: str = ""
 
     @cached_property
     def id(self) -> str:
-        facts = {key: value for key, value in asdict(self).items() if key != "reason"}
+        # What the source is follows from the artifact; trials recorded before it was told keep their names.
+        facts = {key: value for key, value in asdict(self).items() if key not in ("reason", "source")}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -59,7 +77,12 @@ class Trial:
     def label(self) -> str:
         """A short name that is unique within one model."""
         batch = "" if self.batch_size == 1 else f" x{self.batch_size}"
-        return f"{self.where} {self.recipe}{batch}{self.setting}"
+        return f"{self.where} {self.shown}{batch}{self.setting}"
+
+    @property
+    def shown(self) -> str:
+        """The recipe as people read it: of a source that is no float32, a plain conversion is what that was, ``as it came, int8``."""
+        return as_it_came(self.source) if self.source and self.recipe == PLAIN else self.recipe
 
     @property
     def setting(self) -> str:

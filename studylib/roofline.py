@@ -51,7 +51,7 @@ def size_text(size_bytes: float) -> str:
 
 
 def _columns(point: Point) -> dict:
-    key = {"model": point.trial.model, "runtime": point.trial.where, "recipe": point.trial.recipe, "batch": point.trial.batch_size}
+    key = {"model": point.trial.model, "runtime": point.trial.where, "recipe": point.trial.shown, "batch": point.trial.batch_size}
     key["setting"] = point.setting
     if point.reason:
         return (

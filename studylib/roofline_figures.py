@@ -148,7 +148,7 @@ def _label(axes, part: list) -> None:
 
 def _words(point) -> str:
     batch = f" x{point.trial.batch_size}" if point.trial.batch_size > 1 else ""
-    return f"{point.trial.recipe}{batch} {tables.digits(100 * point.fraction.value)} %"
+    return f"{point.trial.shown}{batch} {tables.digits(100 * point.fraction.value)} %"
 
 
 def _distance(box, spots: np.ndarray) -> np.ndarray:

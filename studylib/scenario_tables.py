@@ -33,7 +33,7 @@ def _row(trial: Trial, values: pd.DataFrame, results: Results) -> dict:
     return {
         "model": trial.model,
         "runtime": trial.where,
-        "recipe": trial.recipe + (" (A/A)" if trial.control else ""),
+        "recipe": trial.shown + (" (A/A)" if trial.control else ""),
         "scenario": trial.scenario,
         "samples a query": facts.get("samples_per_query", trial.batch_size),
         "driver": facts.get("driver", "loop"),
@@ -72,7 +72,7 @@ def rates(results: Results) -> pd.DataFrame:
         for number, test in enumerate((searched or {"tests": []})["tests"], 1):
             told = {"test": number, "qps": test["qps"], "queries": test["queries"], "over bound": test["over_bound"]}
             found.append(
-                {"model": trial.model, "runtime": trial.where, "recipe": trial.recipe, "batch": trial.batch_size}
+                {"model": trial.model, "runtime": trial.where, "recipe": trial.shown, "batch": trial.batch_size}
                 | told
                 | {"held": "yes" if test["held"] else "no"}
             )

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from studylib import arrays, quality
+from studylib import arrays, integer_parity, quality
 from studylib.artifact import Artifact, Store, derived_key
 from studylib.errors import ArtifactError
+from studylib.inside.grids import grids
+from studylib.inside.precision import FLOAT32, WHOLE
 from studylib.recipes.mixed_precision import REMEDY
+from studylib.records import PLAIN, as_it_came
 from studylib.runtimes import RUNTIMES, Options
 from studylib.steadiness import require_steady
 from studylib.zoo import Model, Samples
@@ -51,6 +54,9 @@ class Sources:
             "recipes/from_torch.py",
             "runtimes/tensorflow.py",
             "runtimes/litert.py",
+            "runtimes/litert_names.py",
+            "integer_parity.py",
+            "inside/grids.py",
             "runtimes/onnxruntime.py",
         )
         sources = (Path(__file__), *(here / name for name in answering))
@@ -58,7 +64,8 @@ class Sources:
 
     def source(self, store: Store) -> Artifact:
         """The model with its weights, in its own format; trained when the store does not hold it."""
-        facts = self._facts(self.model.source_format, "fp32", "source", self.model_key)
+        facts = self._facts(self.model.source_format, self.precision, "source", self.model_key)
+        facts["is_float"] = self.model.precision not in WHOLE
 
         def write(folder: Path) -> Path:
             written = self.model.write(folder, self.seed)
@@ -94,12 +101,19 @@ class Sources:
             samples = Samples.load(self.samples("test", n, store).path)
             source = retrained or self.source(store)
             run = open_source(source, self.model.trust)
-            outputs = _answers(run, source, samples)
+            answers = _answers(run, source, samples)
+            lie = _output_grids(source)
+            outputs = integer_parity.real(answers, lie, list(answers))
             _check(outputs, samples, self.model.task)
-            require_steady(run, samples, outputs, source)
-            return arrays.save(folder / "outputs", outputs)
+            require_steady(run, samples, answers, source)
+            return arrays.save(folder / "outputs", outputs, {"grids": lie} if lie else {})
 
-        return store.make(key, self._facts("outputs", retrained.precision if retrained else "fp32", "reference", key), write)
+        return store.make(key, self._facts("outputs", retrained.precision if retrained else self.precision, "reference", key), write)
+
+    @property
+    def precision(self) -> str:
+        """The name of what the source model is: ``fp32``, or what it was made before it came here."""
+        return PLAIN if self.model.precision == FLOAT32 else as_it_came(self.model.precision)
 
     @property
     def _parents(self) -> tuple[str, ...]:
@@ -114,6 +128,11 @@ class Sources:
     def _facts(self, format: str, precision: str, made_by: str, key: str) -> dict:
         step = {"made_by": f"{made_by}:{self.model.name}", "config": {"seed": self.seed}, "key": key}
         return {"format": format, "precision": precision, "model": self.model.name, "lineage": (step,)}
+
+
+def _output_grids(source: Artifact) -> dict[str, dict]:
+    """The grids of whole numbers on which the outputs lie, by name, as plain JSON."""
+    return {name: grid.to_json() for name, grid in grids(source.path, source.format)["outputs"].items()}
 
 
 def answer(source: Artifact, samples: Samples, trust: bool = False) -> quality.Outputs:
@@ -155,7 +174,7 @@ def open_source(source: Artifact, trust: bool = False) -> Run:
         return load_program(source.path)
     runtime = next(runtime for runtime in RUNTIMES.values() if runtime.format == source.format and "cpu" in runtime.providers)
     # Not activated: how many threads answer changes no answer, and this process may have set its own already.
-    return runtime.load(source.path, Options()).run
+    return runtime.load(source.path, Options()).anew
 
 
 def _keras(path: Path, trust: bool) -> Run:

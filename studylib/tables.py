@@ -9,7 +9,7 @@ import pandas as pd
 from studylib import compare, recording
 from studylib.errors import lookup
 from studylib.params import hardware_sets, outputs_root
-from studylib.records import Trial
+from studylib.records import Trial, is_plain
 from studylib.results import Results
 from studylib.rows import loadgen_verdict, proportion
 from studylib.stats import pooled_mean, pooled_percentile
@@ -82,7 +82,7 @@ def artifacts(results: Results) -> pd.DataFrame:
         }
         for facts in rows
     )
-    floats = found[found.recipe == "fp32"].set_index(["model", "format"]).size_kb
+    floats = found[found.recipe.map(is_plain).astype(bool)].set_index(["model", "format"]).size_kb
     same_format = [floats.get((row.model, row.format), np.nan) for row in found.itertuples()]
     found.insert(4, "times smaller", np.array(same_format) / found.size_kb)
     return found.sort_values(["model", "format", "size_kb"], ascending=[True, True, False], ignore_index=True)
@@ -262,7 +262,7 @@ def without_empty(frame: pd.DataFrame, column: str = "LoadGen") -> pd.DataFrame:
 
 def key(trial: Trial) -> dict:
     """The columns that name a trial in every table."""
-    return {"model": trial.model, "runtime": trial.where, "recipe": f"{trial.recipe}{trial.setting}", "batch": trial.batch_size}
+    return {"model": trial.model, "runtime": trial.where, "recipe": f"{trial.shown}{trial.setting}", "batch": trial.batch_size}
 
 
 def _quality_columns(trial: Trial, found: dict) -> dict:

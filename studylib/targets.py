@@ -10,6 +10,7 @@ from studylib.descriptions import inside_key, packed_key
 from studylib.own import facts_of
 from studylib.params import Effort
 from studylib.recipes import RETRAINED, Recipe, chain, composed, split_recipe
+from studylib.records import PLAIN
 from studylib.sources import Sources
 from studylib.zoo import Model
 
@@ -104,7 +105,7 @@ class Making:
         lessons = self._lessons(recipe, keys[-2])
         needs = [self.sources.model_key, self.sources.reference_key(self.n), *([lessons] if lessons else []), *keys[1:-1]]
         common = {"recipe": made, "format": recipe.target, "matrix": matrix}
-        label = f"{self.name} {made} {recipe.target} from {recipe.source_format}"
+        label = f"{self.name} {self.sources.precision if made == PLAIN else made} {recipe.target} from {recipe.source_format}"
         weight = _TRAINING if recipe.learns_from == "training" else 1
         job = {
             "kind": "recipe",

@@ -87,7 +87,7 @@ def reasons(results: Results) -> pd.DataFrame:
             if what:
                 told = [reason for rule in rules if (reason := rule(case))]
                 why = "; ".join(told) or "not known: neither its operators nor its neighbours tell"
-                rows.append([variant.trial.model, variant.trial.where, variant.trial.recipe, what, why])
+                rows.append([variant.trial.model, variant.trial.where, variant.trial.shown, what, why])
     return pd.DataFrame(rows, columns=["model", "runtime", "recipe", "what", "why"])
 
 

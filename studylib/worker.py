@@ -112,7 +112,7 @@ def evaluate(job: dict) -> dict:
     from studylib.sources import stacked
 
     session, samples, _ = open_session(job)
-    outputs = stacked(session.run, samples)
+    outputs = stacked(session.anew, samples)
     elsewhere = why_fallen_back(job["provider"], session)
     return parity.judged(job, outputs, samples.labels, session.placement(), session.nodes(), elsewhere)
 

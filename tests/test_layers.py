@@ -41,6 +41,7 @@ LAYERS = (
         "divergence",
         "own",
         "steadiness",
+        "integer_parity",
         "sources",
         "descriptions",
         "adaptive",

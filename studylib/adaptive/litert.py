@@ -28,6 +28,7 @@ from studylib.adaptive.layers import (
 )  # fmt: skip
 from studylib.errors import RefusedError
 from studylib.runtimes import RUNTIMES, Options
+from studylib.runtimes.litert_names import ask
 from studylib.zoo import Samples
 
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "FULLY_CONNECTED", "BATCH_MATMUL")
@@ -161,14 +162,11 @@ def _ranges(path: Path, samples: Samples) -> dict[str, dict[str, np.ndarray]]:
         # That keeping every tensor is for debugging: it is what calibration needs.
         warnings.simplefilter("ignore", UserWarning)
         interpreter = Interpreter(model_path=str(path), experimental_preserve_all_tensors=True)
-    if not interpreter.get_signature_list():
-        raise RefusedError(f"{path.name} has no signature that names its inputs; convert the model again with a current converter")
-    runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list())))
     # Of a range given for weights the quantizer would make one scale for all channels.
     weights = _constants(path)
     found: dict[str, dict[str, np.ndarray]] = {}
     for index in range(len(samples)):
-        runner(**samples.batch(index, 1))
+        ask(interpreter, samples.batch(index, 1))
         for tensor in interpreter.get_tensor_details():
             if tensor["dtype"] == np.float32 and tensor["name"] not in weights and np.all(tensor["shape"]):
                 _widen(found, tensor["name"], interpreter, tensor["index"])

@@ -35,7 +35,7 @@ def _run(path: Path, file: File, inputs: dict[str, np.ndarray]):
         interpreter = Interpreter(model_path=str(path), experimental_preserve_all_tensors=True, experimental_op_resolver_type=plain)
     places = {id(tensor): index for index, tensor in enumerate(file.graphs[0].tensors)}
     wanted = [(name, places[id(tensor)]) for name, tensor in ends(file, "inputs")]
-    values = arrange(inputs, [name.removeprefix("serving_default_").split(":")[0] for name, _ in wanted])
+    values = arrange(inputs, [name for name, _ in wanted])
     for (_, index), value in zip(wanted, values, strict=True):
         interpreter.resize_tensor_input(index, value.shape)
     interpreter.allocate_tensors()

@@ -13,6 +13,8 @@ import numpy as np
 from studylib.errors import ArtifactError
 from studylib.inside import counting, islands
 from studylib.inside.litert_macs import operator_macs
+from studylib.runtimes import litert_operators
+from studylib.runtimes.litert_names import plain_names
 
 _BITS = {"INT4": 4, "UINT4": 4, "INT2": 2, "INT8": 8, "UINT8": 8, "BOOL": 8, "INT16": 16, "UINT16": 16, "FLOAT16": 16, "BFLOAT16": 16}
 _BITS |= {"FLOAT8_E4M3FN": 8, "FLOAT8_E5M2": 8, "INT64": 64, "UINT64": 64, "FLOAT64": 64, "COMPLEX64": 64, "COMPLEX128": 128}
@@ -84,7 +86,7 @@ def look(path: Path, shapes: dict | None) -> dict:
         "outputs": [_described(tensor, name) for name, tensor in ends(file, "outputs")],
         "custom_operators": [name for name in custom if not name.startswith("Flex")],
         "select_tf_operators": [name for name in custom if name.startswith("Flex")],
-        "consequences": _consequences(list(custom)),
+        "consequences": litert_operators.told(list(custom)),
         "float_islands": islands.find(_steps(file)),
     }
 
@@ -116,11 +118,13 @@ def _versions(file: File) -> dict[str, int | str]:
 
 
 def ends(file: File, side: str) -> list[tuple[str, object]]:
-    """(name, tensor) of the inputs or outputs, by the first signature's names where the file has one."""
+    """(name, tensor) of the inputs or outputs of the first graph, by its signature's names, or as `plain_names` says."""
     graph = file.graphs[0]
-    if file.model.signatureDefs and file.model.signatureDefs[0].subgraphIndex == 0:
-        return [(entry.name.decode(), graph.tensors[entry.tensorIndex]) for entry in getattr(file.model.signatureDefs[0], side) or []]
-    return [(graph.tensors[index].name.decode(), graph.tensors[index]) for index in getattr(graph, side)]
+    signature = next((one for one in file.model.signatureDefs or [] if one.subgraphIndex == 0), None)
+    if signature is not None:
+        return [(entry.name.decode(), graph.tensors[entry.tensorIndex]) for entry in getattr(signature, side) or []]
+    tensors = [graph.tensors[index] for index in getattr(graph, side)]
+    return list(zip(plain_names([tensor.name.decode() for tensor in tensors]), tensors, strict=True))
 
 
 def _described(tensor, name: str) -> dict:
@@ -183,17 +187,6 @@ def _count(file: File, operator, index: int, shapes: list) -> counting.Count:
     inputs = [shapes[index].get(number) for number in operator.inputs]
     outputs = [shapes[index].get(number) for number in operator.outputs]
     return operator_macs(what, kind, options, inputs, outputs, file.is_custom(operator))
-
-
-def _consequences(custom: list[str]) -> list[str]:
-    flex, own = [name for name in custom if name.startswith("Flex")], [name for name in custom if not name.startswith("Flex")]
-    said = [f"{name} is a custom operator: the interpreter opens this file only where a kernel of that name is registered." for name in own]
-    if flex:
-        said.append(
-            f"{', '.join(flex)}: needs the Select TF runtime, which no Python interpreter of LiteRT carries and which adds megabytes "
-            "to an app; convert a variant made of built-in operators, or link the Select TF library into the app."
-        )
-    return said
 
 
 def _steps(file: File) -> list[islands.Step]:

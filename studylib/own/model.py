@@ -12,8 +12,9 @@ from pathlib import Path
 from studylib import inside
 from studylib.artifact import content_hash, package_version
 from studylib.errors import ArtifactError, InputError
+from studylib.inside.precision import FLOAT32, precision
 from studylib.own import data as own_data
-from studylib.own import saved_models
+from studylib.own import integers, litert_files, saved_models
 from studylib.own.card import Card, read_card
 from studylib.own.safety import why_unsafe
 from studylib.recipes.mixed_precision import precision_remarks
@@ -45,8 +46,9 @@ class OwnModel(Model):
     weights = "own"
     packages = ("numpy",)
     helpers = (
-        "data.py", "card.py", "safety.py", "saved_models.py", "../recipes/mixed_precision.py", "../recipes/keras_safety.py", "../recipes/keras_files.py", "../recipes/keras_signature.py",
-        "../recipes/from_torch.py",
+        "data.py", "card.py", "safety.py", "litert_files.py", "integers.py", "saved_models.py", "../inside/grids.py",
+        "../inside/precision.py", "../recipes/from_torch.py", "../recipes/keras_files.py", "../recipes/keras_safety.py",
+        "../recipes/keras_signature.py", "../recipes/litert_signature.py", "../recipes/mixed_precision.py", "../runtimes/litert_names.py",
     )  # fmt: skip
     reads_file = True
     inputs = {}
@@ -108,6 +110,15 @@ class OwnModel(Model):
     def source_facts(self) -> dict:
         return {"format": self.source_format, "sha256": self._hash, "trust": self.trust, "refusal": self.refusal} | self._chosen
 
+    @cached_property
+    def precision(self) -> str:
+        if self.refusal or self.is_factory:
+            return FLOAT32
+        try:
+            return precision(self.path, self.source_format)
+        except ArtifactError:
+            return FLOAT32  # a file that cannot be read is refused, with these words, where it is made
+
     @property
     def _chosen(self) -> dict:
         """What the card says of the file itself."""
@@ -144,6 +155,8 @@ class OwnModel(Model):
         target = folder / (self.path.name if self.path.is_dir() else f"{self.path.stem}{self.path.suffix.lower()}")
         if self.source_format == "onnx":
             target = _copied_onnx(self.path, folder)
+        elif self.source_format == "tflite":
+            target.write_bytes(litert_files.taken_in(self.path, self.card.signature))
         elif self.path.is_dir():
             shutil.copytree(self.path, target)
         else:
@@ -163,16 +176,25 @@ class OwnModel(Model):
         """What was put right in the file that `write` wrote, for the lineage."""
         if self.refusal:
             return {}
-        found = saved_models.remarks(self.path, self.card.signature) if self.source_format == "saved_model" else []
-        found += precision_remarks(source) if self.source_format.startswith("keras") else []
-        return {"at the door": found} if found else {}
+        remarks = []
+        if self.source_format == "saved_model":
+            remarks = saved_models.remarks(self.path, self.card.signature)
+        elif self.source_format == "tflite":
+            remarks = litert_files.remarks(source, self.path, self.card.signature)
+        elif self.source_format.startswith("keras"):
+            remarks = precision_remarks(source)
+        return {"at the door": remarks} if remarks else {}
 
     def described_samples(
         self, split: str, n: int, seed: int, source: Path | None, works: Callable[[dict], str | None]
     ) -> tuple[Samples, dict]:
         """Samples that fit what the file says, and what was assumed. ``works(inputs)``: why the model refuses a query."""
         tensors = inside.look(source, self.source_format, trust=self.trust)["inputs"]
-        return own_data.samples(tensors, self.card, self.data_path and Path(self.data_path), split, n, seed, works)
+
+        def make(tensors, card, works):
+            return own_data.samples(tensors, card, self.data_path and Path(self.data_path), split, n, seed, works)
+
+        return integers.samples(make, tensors, self.card, source, self.source_format, bool(self.data_path), works)
 
     def samples(self, split: str, n: int, seed: int) -> Samples:
         raise NotImplementedError("what samples fit is known from the file: `described_samples` reads it")

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from studylib.artifact import Artifact, Store, derived_key, package_version
 from studylib.errors import RefusedError
+from studylib.records import PLAIN, is_plain
 from studylib.zoo import Samples
 
 _LESSONS = {
@@ -50,7 +51,8 @@ class Recipe(ABC):
         """Why this recipe cannot take ``artifact``, or None when it can."""
         if artifact.format != self.source_format:
             return f"{artifact.name} is {artifact.format}; {self.name} to {self.target} starts from {self.source_format}"
-        if not artifact.is_float:
+        # A plain conversion keeps what the source is.
+        if not artifact.is_float and not (self.name == PLAIN and is_plain(artifact.precision)):
             return f"{artifact.name} is already {artifact.precision}; start from its fp32 artifact"
         return None
 
@@ -73,7 +75,7 @@ class Recipe(ABC):
         facts = {
             "format": self.target,
             "precision": composed(artifact.precision, self.name),
-            "is_float": self.name == "fp32" or self.float_result,
+            "is_float": (self.name == PLAIN and artifact.is_float) or self.float_result,
             "model": artifact.model,
             "lineage": (*artifact.lineage, step),
         }

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from studylib.errors import RefusedError
+from studylib.runtimes.litert_names import ends
 from studylib.zoo import Samples
 
 Shape = Sequence[int | None]
@@ -96,5 +97,5 @@ def litert_inputs(path: Path) -> dict[str, Shape | None]:
     """Name and shape of what a query gives to a LiteRT file."""
     from ai_edge_litert.interpreter import Interpreter
 
-    details = Interpreter(model_path=str(path)).get_signature_runner().get_input_details()
+    details, _ = ends(Interpreter(model_path=str(path)))
     return {name: [size if size >= 0 else None for size in map(int, one["shape_signature"])] for name, one in details.items()}

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from studylib.errors import RefusedError
-from studylib.recipes import calibration_check, quantized
+from studylib.recipes import calibration_check, litert_signature, quantized
 from studylib.recipes.base import Recipe
 from studylib.recipes.to_litert import require_a_run
+from studylib.runtimes.litert_names import signature
 from studylib.zoo import Samples
 
 
@@ -23,37 +24,46 @@ class _FileRecipe(Recipe):
     target: ClassVar[str] = "tflite"
     source_format: ClassVar[str] = "tflite"
     packages: ClassVar[tuple[str, ...]] = ("ai-edge-quantizer", "ai-edge-litert")
-    helpers: ClassVar[tuple[str, ...]] = ("to_litert.py", "quantized.py", "calibration_check.py")
+    helpers: ClassVar[tuple[str, ...]] = (
+        "to_litert.py",
+        "quantized.py",
+        "calibration_check.py",
+        "litert_signature.py",
+        "../runtimes/litert_names.py",
+    )
     operators: ClassVar[tuple[str, ...]] = quantized.LITERT_OPERATORS
 
     def write(self, source: Path, folder: Path, samples: Samples | None) -> tuple[Path, dict]:
         quantized.require_float_litert(source.read_bytes(), source.name, self.operators)
         notes = calibration_check.check(samples, calibration_check.litert_inputs(source)) if self.learns_from else {}
-        content = _quantized(source, self.settings(), samples)
+        signed, _ = litert_signature.signed(source.read_bytes(), source.name)
+        content = _quantized(signed, source.name, self.settings(), samples)
         require_a_run(content)
+        weights = quantized.litert_weights(content)
+        quantized.require_change(weights, source.name, "ai-edge-quantizer")
         path = folder / "model.tflite"
         path.write_bytes(content)
-        return path, notes | {"weights": quantized.told(quantized.litert_weights(content))}
+        return path, notes | {"weights": quantized.told(weights)}
 
     @abstractmethod
     def settings(self):
         """The quantizer's recipe manager, filled."""
 
 
-def _quantized(source: Path, settings, samples: Samples | None) -> bytes:
+def _quantized(source: bytes, name: str, settings, samples: Samples | None) -> bytes:
     from ai_edge_quantizer.quantizer import Quantizer
 
     # It reports to the terminal, in words that are about the file and not about the study.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        quantizer = Quantizer(str(source), settings.get_quantization_recipe())
+        quantizer = Quantizer(source, settings.get_quantization_recipe())
         try:
             ranges = _ranges(source, settings, samples) if quantizer.need_calibration else None
             return bytes(quantizer.quantize(ranges).quantized_model)
         except (ValueError, RuntimeError) as error:
-            raise RefusedError(f"ai-edge-quantizer refused {source.name}: {' '.join(str(error).split())[:300]}") from None
+            raise RefusedError(f"ai-edge-quantizer refused {name}: {' '.join(str(error).split())[:300]}") from None
 
 
-def _ranges(source: Path, settings, samples: Samples) -> dict:
+def _ranges(source: bytes, settings, samples: Samples) -> dict:
     """The extremes of every tensor, sample by sample.
 
     The quantizer's own ``calibrate`` lists all samples to count them, and lets each new one move the range by a twentieth only.
@@ -62,10 +72,10 @@ def _ranges(source: Path, settings, samples: Samples) -> dict:
     from ai_edge_quantizer.calibrator import Calibrator
     from ai_edge_quantizer.utils.qsv_utils import min_max_update
 
-    signature = next(iter(Interpreter(model_path=str(source)).get_signature_list()))
-    calibrator = Calibrator(source.read_bytes(), qsv_update_func=min_max_update)
+    key = signature(Interpreter(model_content=source))
+    calibrator = Calibrator(source, qsv_update_func=min_max_update)
     for index in range(len(samples)):
-        calibrator.calibrate({signature: [samples.batch(index, 1)]}, settings)
+        calibrator.calibrate({key: [samples.batch(index, 1)]}, settings)
     return calibrator.get_model_qsvs()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from studylib.errors import RefusedError
 from studylib.recipes.base import Recipe
+from studylib.runtimes.litert_names import ends
 from studylib.zoo import Samples
 
 _ADVICE = "Keep this model in LiteRT, or convert the model it was made from"
@@ -25,13 +26,14 @@ class LiteRTToOnnx(Recipe):
     target: ClassVar[str] = "onnx"
     source_format: ClassVar[str] = "tflite"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "tf2onnx", "onnx", "onnxruntime")
+    helpers: ClassVar[tuple[str, ...]] = ("../runtimes/litert_names.py",)
 
     opset: int = 18
 
     def write(self, source: Path, folder: Path, calibration: Samples | None) -> tuple[Path, dict]:
         import onnx
 
-        inputs, outputs = _signature(source)
+        inputs, outputs = _names(source)
         model = _translated(source, self.opset)
         rewritten = _rewrite_gelu(model.graph)
         _require_onnx_operators(model)
@@ -46,28 +48,15 @@ class LiteRTToOnnx(Recipe):
         return path, {"rewritten": f"TFL_GELU as its definition with Erf or Tanh, {rewritten} times"} if rewritten else {}
 
 
-def _signature(source: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Names of inputs and of outputs to the tensors that carry them; a file without a signature names its tensors themselves.
-
-    Raises `RefusedError` for a file that does not open.
-    """
+def _names(source: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Names of inputs and of outputs to the tensors that carry them. Raises `RefusedError` for a file that does not open."""
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        interpreter = Interpreter(str(source))
-        signatures = interpreter.get_signature_list()
-        runner = interpreter.get_signature_runner(next(iter(signatures))) if signatures else None
+        sides = ends(Interpreter(str(source)))
     except (ValueError, RuntimeError) as error:
         raise RefusedError(f"{source.name} is no LiteRT file that opens: {str(error)[:200]}") from None
-    if runner is None:
-        return _themselves(interpreter.get_input_details()), _themselves(interpreter.get_output_details())
-    return tuple(
-        {name: tensor["name"] for name, tensor in side.items()} for side in (runner.get_input_details(), runner.get_output_details())
-    )
-
-
-def _themselves(tensors: list[dict]) -> dict[str, str]:
-    return {tensor["name"]: tensor["name"] for tensor in tensors}
+    return tuple({name: tensor["name"] for name, tensor in side.items()} for side in sides)
 
 
 def _translated(source: Path, opset: int):

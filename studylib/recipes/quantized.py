@@ -68,6 +68,14 @@ def litert_weights(content: bytes) -> dict[str, int]:
     return Counter(names[tensor.type] for tensor in tensors if len(_listed(tensor.shape)) > 1)
 
 
+def require_change(weights: dict[str, int], name: str, by: str) -> None:
+    """Raise `RefusedError` when ``by`` left every one of the ``weights`` of ``name`` as it was."""
+    if not set(weights) - {"float32", "int32", "int64"}:
+        raise RefusedError(
+            f"{by} quantized none of the {sum(weights.values())} weights of {name}: it would be the same file. Keep it in float"
+        )
+
+
 def _listed(values):
     """Numbers of a parsed file, where it has None for an absent list."""
     return () if values is None else values

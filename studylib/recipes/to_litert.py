@@ -14,6 +14,7 @@ import numpy as np
 from studylib.errors import RefusedError
 from studylib.recipes.base import Recipe
 from studylib.recipes.mixed_precision import refuse_half
+from studylib.runtimes.litert_names import ask, ends
 from studylib.zoo import Samples
 
 SIGNATURE = "serving_default"
@@ -34,7 +35,7 @@ class ToLiteRT(Recipe):
     target: ClassVar[str] = "tflite"
     source_format: ClassVar[str] = "saved_model"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "ai-edge-litert")
-    helpers: ClassVar[tuple[str, ...]] = ("mixed_precision.py",)
+    helpers: ClassVar[tuple[str, ...]] = ("mixed_precision.py", "../runtimes/litert_names.py")
 
     def write(self, source: Path, folder: Path, calibration: Samples | None) -> tuple[Path, dict]:
         content, notes = convert(source, folder)
@@ -169,11 +170,11 @@ def require_a_run(content: bytes) -> None:
     reason = ""
     for size in _SIZES:
         try:
-            runner = Interpreter(model_content=content).get_signature_runner()
-            inputs = {name: _ones(details, size) for name, details in runner.get_input_details().items()}
+            interpreter = Interpreter(model_content=content)
+            inputs = {name: _ones(details, size) for name, details in ends(interpreter)[0].items()}
             if size != _SIZES[0] and sum(values.size for values in inputs.values()) > _MOST_VALUES:
                 break
-            runner(**inputs)
+            ask(interpreter, inputs)
             return
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]

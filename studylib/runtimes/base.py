@@ -47,6 +47,10 @@ class Session(ABC):
     def run(self, inputs: Inputs) -> Outputs:
         """Answer one query: inputs by name to outputs by name, quantized ones back in real numbers."""
 
+    def anew(self, inputs: Inputs) -> Outputs:
+        """Answer one query as if it were the first: a file that keeps a state from query to query begins again."""
+        return self.run(inputs)
+
     @abstractmethod
     def placement(self) -> str:
         """The provider that really runs, by its own name."""

@@ -8,6 +8,7 @@ import numpy as np
 from studylib.errors import ArtifactError, RefusedError
 from studylib.hardware import Host
 from studylib.runtimes.base import SESSIONS, Inputs, Options, Outputs, Runtime, Session
+from studylib.runtimes.litert_names import ends, keeps_state
 
 _PHONE_DELEGATES = {"gpu": "Android", "nnapi": "Android", "coreml": "iOS", "metal": "iOS"}
 
@@ -44,9 +45,14 @@ class _Session(Session):
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         resolver = OpResolverType.AUTO if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        self._interpreter = Interpreter(model_path=str(path), num_threads=threads, experimental_op_resolver_type=resolver)
-        self._inputs, self._outputs = _tensors(self._interpreter)
-        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._open = lambda: Interpreter(model_path=str(path), num_threads=threads, experimental_op_resolver_type=resolver)
+        self._begin()
+
+    def anew(self, inputs: Inputs) -> Outputs:
+        if keeps_state(self._interpreter):
+            # `reset_all_variables` leaves those that are resources as they are.
+            self._begin()
+        return self.run(inputs)
 
     def run(self, inputs: Inputs) -> Outputs:
         interpreter = self._interpreter
@@ -60,6 +66,11 @@ class _Session(Session):
 
     def placement(self) -> str:
         return "CPU"
+
+    def _begin(self) -> None:
+        self._interpreter = self._open()
+        self._inputs, self._outputs = ends(self._interpreter)
+        self._shapes: dict[str, tuple[int, ...]] = {}
 
     def _resize(self, inputs: Inputs) -> None:
         if set(inputs) != set(self._inputs):
@@ -105,20 +116,6 @@ class RawTensors:
             raise ArtifactError(f"an answer has {len(content)} bytes, and the file's outputs have {at}")
         values = {index: np.frombuffer(raw, like.dtype).reshape(like.shape) for index, (like, raw) in found.items()}
         return {name: _real(values[tensor["index"]], tensor) for name, tensor in self._session._outputs.items()}
-
-
-def _tensors(interpreter) -> tuple[dict, dict]:
-    """Inputs and outputs by the names of the file's signature; without a signature, by their tensors' plain names."""
-    if interpreter.get_signature_list():
-        runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list())))
-        return runner.get_input_details(), runner.get_output_details()
-    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    return {_plain(tensor["name"]): tensor for tensor in inputs}, {_plain(tensor["name"]): tensor for tensor in outputs}
-
-
-def _plain(name: str) -> str:
-    """``serving_default_image:0`` to ``image``."""
-    return name.removeprefix("serving_default_").split(":")[0]
 
 
 def _given(values: np.ndarray, tensor: dict) -> np.ndarray:

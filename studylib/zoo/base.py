@@ -82,9 +82,10 @@ class Model(ABC):
     evaluation takes at most; ``train_samples``: how many a recipe that trains may learn from. ``independent_samples``:
     whether they are drawn independently; otherwise a share of them carries no interval. ``helpers``: files beside it that
     decide its weights and data. ``source_format``: what `write` writes; ``reads_file``: whether its samples are made to fit
-    what that file says; ``trust``: whether that file may run code; ``published``: the file of trained weights that
-    `studylib.zoo.downloads.fetch` can bring, or None. ``stream``: of a model that hands its state on, the ``states`` (output to the
-    next query's input) and ``chunk_s``, the seconds of signal in a query; None for all others.
+    what that file says; ``precision``: what it holds, one of `studylib.inside.precision.KINDS`; ``trust``: whether that file may
+    run code; ``published``: the file of trained weights that `studylib.zoo.downloads.fetch` can bring, or None. ``stream``: of a model
+    that hands its state on, the ``states`` (output to the next query's input) and ``chunk_s``, the seconds of signal in a query; None
+    for all others.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Model(ABC):
     helpers: tuple[str, ...] = ()
     source_format: str = "keras"
     reads_file: bool = False
+    precision: str = "float32"
     trust: bool = False
     published: PublishedFile | None = None
     stream: dict | None = None
