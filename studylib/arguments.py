@@ -46,7 +46,7 @@ def choice(options: argparse.Namespace) -> dict:
     options = argparse.Namespace(**given)
     return {
         "models": models(options.model),
-        "data": str(Path(options.data).resolve()) if options.data else None,
+        "data": str(Path(options.data).absolute()) if options.data else None,
         "task": options.task,
         "trust": options.trust or None,
         "assignment": str(Path(options.assignment).resolve()) if options.assignment else None,
@@ -77,7 +77,8 @@ def models(text: str | None) -> tuple[str, ...] | None:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(Path.cwd())]))
 
     def located(name: str) -> str:
-        return str(Path(name).resolve()) if name not in MODELS and is_own(name) and (Path(name).exists() or ":" not in name) else name
+        # A link keeps its own name and ending, and the card beside it: no `resolve`.
+        return str(Path(name).absolute()) if name not in MODELS and is_own(name) and (Path(name).exists() or ":" not in name) else name
 
     return tuple(located(name) for name in names(text) or ()) or None
 
