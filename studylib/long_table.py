@@ -2,7 +2,7 @@
 
 import math
 
-from studylib import roof, rows, stats
+from studylib import assumed, roof, rows, stats
 from studylib.records import Trial
 
 SCHEMA_VERSION = 1
@@ -44,7 +44,7 @@ def _rows(results, trial: Trial, run: dict, artifacts: dict) -> list[dict]:
         **{key: getattr(trial, key) for key in COLUMNS if hasattr(trial, key)},
         "recipe": trial.shown,
         "status": status,
-        "reason": reason or rows.loadgen_verdict(measurements),
+        "reason": reason or "; ".join(filter(None, [assumed.of_row(artifacts, trial.model), rows.loadgen_verdict(measurements)])),
         "level": stats.LEVEL,
         "artifact_sha256": artifact.get("sha256"),
         "trial_id": trial.id,

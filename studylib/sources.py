@@ -82,8 +82,8 @@ class Sources:
 
         def write(folder: Path) -> Path:
             source = self.source(store) if self._parents else None
-            works = why_refused(source, self.model.trust) if source else None
-            samples, notes = self.model.described_samples(split, n, self.seed, source and source.path, works)
+            ask = asked(source, self.model.trust) if source else None
+            samples, notes = self.model.described_samples(split, n, self.seed, source and source.path, ask)
             facts["lineage"][-1].update({"notes": notes} if notes else {})
             return samples.save(folder)
 
@@ -104,7 +104,8 @@ class Sources:
             answers = _answers(run, source, samples)
             lie = _output_grids(source)
             outputs = integer_parity.real(answers, lie, list(answers))
-            _check(outputs, samples, self.model.task)
+            invented = self.model.reads_file and self.model.data == "synthetic"
+            _check(outputs, samples, self.model.task, invented)
             require_steady(run, samples, answers, source)
             return arrays.save(folder / "outputs", outputs, {"grids": lie} if lie else {})
 
@@ -191,23 +192,25 @@ def _keras(path: Path, trust: bool) -> Run:
     return run
 
 
-def why_refused(source: Artifact, trust: bool) -> Callable[[dict], str | None]:
-    """A function that asks the source model one query and gives its error in words, or None when it answers."""
+def asked(source: Artifact, trust: bool) -> Callable[[dict], tuple[quality.Outputs | None, str | None]]:
+    """A function that asks the source model one query: (outputs by name, None), or (None, its error in words) when it refuses."""
     opened = []
 
-    def ask(inputs: dict) -> str | None:
+    def ask(inputs: dict) -> tuple[quality.Outputs | None, str | None]:
         opened.extend([] if opened else [open_source(source, trust)])
         try:
-            opened[0](inputs)
+            return opened[0](inputs), None
         except Exception as error:  # a framework may raise anything at a shape it does not like: that is the answer
-            return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
-        return None
+            return None, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
     return ask
 
 
-def _check(outputs: quality.Outputs, samples: Samples, task: str) -> None:
-    """Refuse outputs that nothing can be held against, and labels that are no class. Raises `ArtifactError`."""
+def _check(outputs: quality.Outputs, samples: Samples, task: str, invented: bool) -> None:
+    """Refuse outputs that nothing can be held against, and labels that are no class. Raises `ArtifactError`.
+
+    ``invented``: nobody gave the samples, so that NaN says nothing of the model.
+    """
     for name, values in outputs.items():
         if values.dtype.name == "bfloat16":
             raise ArtifactError(
@@ -220,10 +223,16 @@ def _check(outputs: quality.Outputs, samples: Samples, task: str) -> None:
             raise ArtifactError(f"the source model's output '{name}' is empty, shape {values.shape[1:]}; there is nothing to compare")
         finite = np.isfinite(np.asarray(values, float)).reshape(len(values), -1).all(1)
         if not finite.all():
-            raise ArtifactError(
-                f"the source model itself answers NaN or infinity (output '{name}', {int((~finite).sum())} of {len(finite)} samples, "
-                f"first sample {int(np.argmin(finite))}); correct the model or its data, no conversion can be judged"
+            where = (
+                f"(output '{name}', {int((~finite).sum())} of {len(finite)} samples, first sample {int(np.argmin(finite))}); "
+                "no conversion can be judged"
             )
+            if invented:
+                raise ArtifactError(
+                    f"on invented inputs the model answers NaN or infinity {where}. "
+                    "That may be the inputs' fault: give DATA, or a range in the card"
+                )
+            raise ArtifactError(f"the source model itself answers NaN or infinity {where}. Correct the model or its data")
     if task == "classification":
         _check_scores(*next(iter(outputs.items())), samples.labels)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from studylib import compare, recording
+from studylib import assumed, compare, recording
 from studylib.errors import lookup
 from studylib.params import hardware_sets, outputs_root
 from studylib.records import Trial, is_plain
@@ -93,8 +93,9 @@ def quality(results: Results) -> pd.DataFrame:
     rows = []
     for trial, found in evaluated(results):
         passed = "passed" if found["status"] == "ok" else f"{found['status']}: {found['reason']}"
-        rows.append(key(trial) | {"parity": passed} | _quality_columns(trial, found))
-    return frame(rows).drop(columns="batch")
+        told = assumed.beside_accuracy(results.artifacts(), trial.model) if "correct" in found else ""
+        rows.append(key(trial) | {"parity": passed} | _quality_columns(trial, found) | {"accuracy assumes": told})
+    return without_empty(frame(rows).drop(columns="batch"), "accuracy assumes")
 
 
 def evaluated(results: Results) -> list[tuple[Trial, dict]]:
@@ -126,9 +127,10 @@ def latency(results: Results) -> pd.DataFrame:
                 "load_ms": interval(values, "load_time", 1e6, interval=False),
                 "cold_start_ms": interval(values, "cold_start", 1e6, interval=False),
                 "LoadGen": loadgen(results, trial),
+                "remark": assumed.of_row(results.artifacts(), trial.model),
             }
         )
-    return frame(rows)
+    return without_empty(frame(rows), "remark")
 
 
 def loadgen(results: Results, *trials: Trial) -> str:
@@ -245,7 +247,8 @@ def _quality_text(trial: Trial, results: Results) -> str:
     """``accuracy 98.3 [97.3, 99.0] %`` or, without labels, the agreement with the source model."""
     found = results.evaluation(trial.evaluation_id) or {}
     if "correct" in found and trial.weights != "random":
-        return f"accuracy {percent(proportion(found, 'correct'))} %"
+        warned = assumed.warning(results.artifacts(), trial.model)
+        return f"accuracy {percent(proportion(found, 'correct'))} %" + (f" (WARNING: {warned})" if warned else "")
     return f"agreement with the source model {percent(proportion(found, 'agreeing'))} %" if "agreeing" in found else ""
 
 

@@ -25,6 +25,7 @@ LAYERS = (
         "records",
         "peak_record",
         "roof",
+        "assumed",
         "long_table",
         "results",
         "recording",

@@ -158,7 +158,13 @@ def _tensor(value) -> dict:
 
     kind = value.type.tensor_type
     name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
-    return {"name": value.name, "shape": _shape(kind), "dtype": _plain_dtype(name)}
+    # What the exporter called its axes says which one is the batch.
+    return {
+        "name": value.name,
+        "shape": _shape(kind),
+        "dtype": _plain_dtype(name),
+        "axes": [axis.dim_param or None for axis in kind.shape.dim],
+    }
 
 
 def _shape(kind) -> list[int | None] | None:

@@ -18,16 +18,25 @@ Task = Literal["classification", "question_answering", "speech_recognition", "ot
 class InputCard(Section):
     """One input: sizes of the dynamic axes, where the batch lies, and what its values are.
 
-    ``shape``: the whole shape of one sample, without the batch axis. ``range``: smallest value and the first one too
+    ``shape``: the whole shape of one sample, without the batch axis. ``batch_axis``: its number, or ``none`` where no axis is the
+    batch (a signal of any length, asked for alone). ``range``: smallest value and the first one too
     large, for seeded inputs. ``scale``, ``mean``, ``std``: applied to images in this order, value * scale, - mean, / std.
     """
 
     shape: Annotated[tuple[Annotated[StrictInt, Field(ge=1, le=2**24)], ...], Field(max_length=8)] | None = None
-    batch_axis: Annotated[StrictInt, Field(ge=0, le=7)] | None = None
+    batch_axis: StrictInt | StrictStr | None = None
     range: tuple[Number, Number] | None = None
     scale: Number = 1 / 255
     mean: Numbers = (0.0,)
     std: Numbers = (1.0,)
+
+    @field_validator("batch_axis", mode="plain")
+    @classmethod
+    def _axis(cls, value):
+        value = value.lower() if isinstance(value, str) else value
+        if value is None or value == "none" or (type(value) is int and 0 <= value <= 7):
+            return value
+        raise ValueError("it should be the number of an axis, 0 to 7, or none where no axis is the batch")
 
     @field_validator("range", "scale", "mean", "std")
     @classmethod

@@ -16,7 +16,9 @@ from studylib.inside.precision import FLOAT32, precision
 from studylib.own import data as own_data
 from studylib.own import integers, litert_files, saved_models
 from studylib.own.card import Card, read_card
+from studylib.own.input_names import input_names
 from studylib.own.safety import why_unsafe
+from studylib.own.weight_files import copied_onnx, weight_files
 from studylib.recipes.mixed_precision import precision_remarks
 from studylib.zoo import Model, Samples
 
@@ -46,7 +48,8 @@ class OwnModel(Model):
     weights = "own"
     packages = ("numpy",)
     helpers = (
-        "data.py", "card.py", "safety.py", "litert_files.py", "integers.py", "saved_models.py", "../inside/grids.py",
+        "data.py", "array_files.py", "axes.py", "hidden.py", "input_names.py", "invented.py", "picture_folder.py", "pictures.py",
+        "roles.py", "weight_files.py", "card.py", "safety.py", "litert_files.py", "integers.py", "saved_models.py", "../inside/grids.py",
         "../inside/precision.py", "../recipes/from_torch.py", "../recipes/keras_files.py", "../recipes/keras_safety.py",
         "../recipes/keras_signature.py", "../recipes/litert_signature.py", "../recipes/mixed_precision.py", "../runtimes/litert_names.py",
     )  # fmt: skip
@@ -97,7 +100,10 @@ class OwnModel(Model):
 
     @cached_property
     def has_labels(self) -> bool:
-        return bool(self.data_path) and not self.refusal and own_data.has_labels(Path(self.data_path))
+        if not self.data_path or self.refusal:
+            return False
+        # What is called as labels are may be an input of the model.
+        return own_data.has_labels(Path(self.data_path), lambda: input_names(self.path, self.source_format))
 
     @property
     def test_samples(self) -> int:
@@ -140,7 +146,7 @@ class OwnModel(Model):
             return hashlib.sha256(
                 f"{self.location} {package_version('torch')} {content_hash(_module_file(self.location))}".encode()
             ).hexdigest()
-        files = [self.path, *(_weight_files(self.path) if self.source_format == "onnx" else [])]
+        files = [self.path, *(weight_files(self.path) if self.source_format == "onnx" else [])]
         return hashlib.sha256("".join(content_hash(file) for file in files).encode()).hexdigest()
 
     def write(self, folder: Path, seed: int) -> Path:
@@ -154,7 +160,7 @@ class OwnModel(Model):
         # Its own name, so that what is said of it later is understood; readers know endings in small letters.
         target = folder / (self.path.name if self.path.is_dir() else f"{self.path.stem}{self.path.suffix.lower()}")
         if self.source_format == "onnx":
-            target = _copied_onnx(self.path, folder)
+            target = copied_onnx(self.path, folder)
         elif self.source_format == "tflite":
             target.write_bytes(litert_files.taken_in(self.path, self.card.signature))
         elif self.path.is_dir():
@@ -186,15 +192,17 @@ class OwnModel(Model):
         return {"at the door": remarks} if remarks else {}
 
     def described_samples(
-        self, split: str, n: int, seed: int, source: Path | None, works: Callable[[dict], str | None]
+        self, split: str, n: int, seed: int, source: Path | None, ask: Callable[[dict], tuple[dict | None, str | None]] | None
     ) -> tuple[Samples, dict]:
-        """Samples that fit what the file says, and what was assumed. ``works(inputs)``: why the model refuses a query."""
+        """Samples that fit what the file says, and what was assumed. ``ask``: asks the model one query, as `studylib.sources.asked`."""
         tensors = inside.look(source, self.source_format, trust=self.trust)["inputs"]
+        # Keras puts the batch first by contract; a factory's exporter does so too.
+        certain = self.source_format.startswith("keras") or self.is_factory
 
-        def make(tensors, card, works):
-            return own_data.samples(tensors, card, self.data_path and Path(self.data_path), split, n, seed, works)
+        def make(tensors, card, ask):
+            return own_data.samples(tensors, card, self.data_path and Path(self.data_path), split, n, seed, ask, certain)
 
-        return integers.samples(make, tensors, self.card, source, self.source_format, bool(self.data_path), works)
+        return integers.samples(make, tensors, self.card, source, self.source_format, bool(self.data_path), ask)
 
     def samples(self, split: str, n: int, seed: int) -> Samples:
         raise NotImplementedError("what samples fit is known from the file: `described_samples` reads it")
@@ -218,6 +226,8 @@ def format_of(path: Path) -> str:
 
 def check_file(path: Path, format: str) -> None:
     """Refuse what can be seen from outside: nothing there, another kind of file, cut off. Raises `InputError`."""
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"MODEL {path}: a link to {path.readlink()}, which is not there. Fetch that file, or give another.")
     if not path.exists():
         raise InputError(f"MODEL {path}: no such file or folder. Give {_KNOWN}.")
     if path.is_dir():
@@ -248,37 +258,3 @@ def _module_file(location: str) -> Path:
     if spec is None or not spec.origin or not Path(spec.origin).is_file():
         raise InputError(f"MODEL {location}: no module '{module}' can be imported from here. Name one, or set PYTHONPATH.")
     return Path(spec.origin)
-
-
-def _weight_files(path: Path) -> list[Path]:
-    """The files beside an ONNX graph that hold its weights, as the graph names them; none for a file that does not decode."""
-    import onnx
-    from google.protobuf.message import DecodeError
-    from onnx.external_data_helper import ExternalDataInfo, _get_all_tensors, uses_external_data
-
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except DecodeError:
-        return []
-    names = {ExternalDataInfo(tensor).location for tensor in _get_all_tensors(model) if uses_external_data(tensor)}
-    return [file for name in sorted(names) if (file := path.parent / name).is_file()]
-
-
-def _copied_onnx(path: Path, folder: Path) -> Path:
-    """One file, or a folder with the weights beside the graph where those are too large for one."""
-    import onnx
-    from google.protobuf.message import DecodeError
-    from onnx.external_data_helper import _get_all_tensors, uses_external_data
-
-    from studylib.recipes.to_onnx import save
-
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except DecodeError:
-        raise ArtifactError(f"{path.name} is damaged or cut off: it does not decode as ONNX. Copy or export it again.") from None
-    if not any(uses_external_data(tensor) for tensor in _get_all_tensors(model)):
-        return Path(shutil.copyfile(path, folder / f"{path.stem}.onnx"))
-    try:
-        return save(onnx.load(path), folder)
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise ArtifactError(f"{path.name} keeps its weights in other files, and they cannot be read: {error}") from None

@@ -124,11 +124,12 @@ class Model(ABC):
         return {}
 
     def described_samples(
-        self, split: str, n: int, seed: int, source: Path | None, works: Callable[[dict], str | None]
+        self, split: str, n: int, seed: int, source: Path | None, ask: Callable[[dict], tuple[dict | None, str | None]] | None
     ) -> tuple[Samples, dict]:
         """`samples`, and notes on what was assumed to make them.
 
-        ``source``: the written file, where ``reads_file``; ``works(inputs)``: why the source model refuses a query.
+        ``source``: the written file, where ``reads_file``; ``ask(inputs)``: the source model's outputs
+        by name and None, or None and why it refuses.
         """
         return self.samples(split, n, seed), {}
 
