@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from studylib import arguments
+from studylib import arguments, runs
 from studylib.console import Console, only_one
 from studylib.errors import InputError, StudyError
 
@@ -19,6 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     # Measuring processes set their own; this keeps the frameworks quiet wherever the kernels import them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     signal.signal(signal.SIGTERM, _interrupt)
+    runs.begin()
     try:
         options.run(options)
         sys.stdout.flush()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from studylib import arrays, quality
+from studylib import arrays, quality, varying
 from studylib.artifact import Artifact, Store, derived_key
 from studylib.errors import ArtifactError
 from studylib.runtimes import RUNTIMES, Options
@@ -43,6 +43,7 @@ class Sources:
         parents = (retrained or self.model_key, self.samples_key("test", n))
         here = Path(__file__).parent
         answering = (
+            "varying.py",
             "recipes/keras_files.py",
             "recipes/from_torch.py",
             "runtimes/tensorflow.py",
@@ -107,19 +108,24 @@ def answer(source: Artifact, samples: Samples, trust: bool = False) -> quality.O
     if source.format.startswith("keras") and all(samples.batch_axes.get(name, 0) == 0 for name in samples.inputs):
         together = run({name: np.array(values) for name, values in samples.inputs.items()})
         return {name: values[:, None] for name, values in together.items()}
-    return stacked(run, samples)
+    return answered(run, samples)
+
+
+def answered(run: Run, samples: Samples) -> quality.Outputs:
+    """Outputs of ``run`` on one sample at a time, with the batch axis of 1 kept: (n, …), or as `studylib.varying` keeps them."""
+    return varying.gathered([run(samples.batch(index, 1)) for index in range(len(samples))])
 
 
 def stacked(run: Run, samples: Samples) -> quality.Outputs:
-    """Outputs of ``run`` on one sample at a time: arrays of shape (n, …) with the batch axis of 1 kept."""
-    found = [run(samples.batch(index, 1)) for index in range(len(samples))]
-    for name in found[0]:
-        shapes = sorted({np.shape(outputs[name]) for outputs in found})
-        if len(shapes) > 1:
+    """The same where every answer must be comparable. Raises `ArtifactError` where a shape differs from sample to sample."""
+    found = answered(run, samples)
+    for name, values in found.items():
+        if varying.is_varying(values):
+            shapes = sorted({one.shape for one in values})
             raise ArtifactError(
                 f"the output '{name}' has another shape for another sample ({shapes[0]}, {shapes[1]}); such answers cannot be compared"
             )
-    return {name: np.stack([outputs[name] for outputs in found]) for name in found[0]}
+    return found
 
 
 def open_source(source: Artifact, trust: bool = False) -> Run:
@@ -174,18 +180,23 @@ def named(outputs) -> dict[str, np.ndarray]:
 def _check(outputs: quality.Outputs, samples: Samples, task: str) -> None:
     """Refuse outputs that nothing can be held against, and labels that are no class. Raises `ArtifactError`."""
     for name, values in outputs.items():
-        if values.dtype.kind not in "fiub":
-            raise ArtifactError(f"the source model's output '{name}' is {values.dtype}; only numbers can be compared")
-        if values.size == 0:
-            raise ArtifactError(f"the source model's output '{name}' is empty, shape {values.shape[1:]}; there is nothing to compare")
-        finite = np.isfinite(np.asarray(values, float)).reshape(len(values), -1).all(1)
+        kind = next((one.dtype for one in values if one.dtype.kind not in "fiub"), None) if varying.is_varying(values) else values.dtype
+        if kind is not None and kind.kind not in "fiub":
+            raise ArtifactError(f"the source model's output '{name}' is {kind}; only numbers can be compared")
+        finite = np.array([np.isfinite(np.asarray(one, float)).all() for one in values])
         if not finite.all():
             raise ArtifactError(
                 f"the source model itself answers NaN or infinity (output '{name}', {int((~finite).sum())} of {len(finite)} samples, "
                 f"first sample {int(np.argmin(finite))}); correct the model or its data, no conversion can be judged"
             )
     if task == "classification":
-        _check_scores(*next(iter(outputs.items())), samples.labels)
+        name, scores = next(iter(outputs.items()))
+        if varying.is_varying(scores):
+            raise ArtifactError(
+                f"a classification needs one row of scores a sample, and the output '{name}' has another shape for another sample; "
+                "say TASK=other"
+            )
+        _check_scores(name, scores, samples.labels)
 
 
 def _check_scores(name: str, scores: np.ndarray, labels: np.ndarray | None) -> None:
