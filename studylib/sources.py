@@ -123,7 +123,8 @@ def stacked(run: Run, samples: Samples) -> quality.Outputs:
         if varying.is_varying(values):
             shapes = sorted({one.shape for one in values})
             raise ArtifactError(
-                f"the output '{name}' has another shape for another sample ({shapes[0]}, {shapes[1]}); such answers cannot be compared"
+                f"the output '{name}' has another shape for another sample ({shapes[0]}, {shapes[1]}); such answers cannot be compared: "
+                f"{varying.REMEDY}"
             )
     return found
 

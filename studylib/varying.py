@@ -11,7 +11,8 @@ import numpy as np
 from studylib import stats
 from studylib.quality import Outputs, tolerance
 
-_REMEDY = (
+# What brings a comparison.
+REMEDY = (
     "to judge one, export the model up to where the number of answers is decided (a detector without its non-maximum suppression), "
     "which has outputs of one shape"
 )
@@ -44,10 +45,10 @@ def why_not_comparable(outputs: Outputs, reference: Outputs) -> str:
     name, values = named[0], reference[named[0]]
     if not is_varying(values):
         what = f"the source model's output '{name}' is empty for every sample here (shape {_text(values.shape[1:])})"
-        return f"not comparable: {what}; give DATA in which it finds something, and {_REMEDY}"
+        return f"not comparable: {what}; give DATA in which it finds something, and {REMEDY}"
     shapes = sorted({one.shape for one in values}, key=lambda shape: (np.prod(shape), shape))
     what = f"the number of answers depends on the input (output '{name}': {_text(shapes[0])} to {_text(shapes[-1])})"
-    return f"not comparable: {what}; {_REMEDY}"
+    return f"not comparable: {what}; {REMEDY}"
 
 
 def by_sample(outputs: Outputs, reference: Outputs) -> tuple[int, int, float]:
@@ -84,8 +85,8 @@ def why_not_same(outputs: Outputs, reference: Outputs, precision: str) -> str | 
 def told(outputs: Outputs, reference: Outputs) -> str:
     """What sample by sample tells instead of a fidelity, in words."""
     alike, count, sqnr = by_sample(outputs, reference)
-    values = "" if not alike else ", their values equal" if np.isposinf(sqnr) else f", their values within {sqnr:.0f} dB"
-    return f"{alike} of {count} samples have as many answers as the source model gives{values}"
+    values = "equal" if np.isposinf(sqnr) else "alike but for rounding" if sqnr >= tolerance("fp32").sqnr_db else "not quite the same"
+    return f"{alike} of {count} samples have as many answers as the source model gives{f', with {values} values' if alike else ''}"
 
 
 def _together(values: list[np.ndarray]) -> np.ndarray:
