@@ -41,18 +41,19 @@ def budget_of(results: Results) -> float:
 class Lost:
     """What a variant lost on the test samples: a share of right or agreeing answers, or for random weights its SQNR in dB.
 
-    ``worst``: the interval's unfavourable end, None where samples depend on each other and for SQNR.
+    ``worst``: the interval's unfavourable end, None where samples depend on each other and for SQNR. ``why``: of a value that is not known.
     """
 
     measure: str
     value: float
     n: int
     worst: float | None = None
+    why: str = "fp32 was not evaluated beside it"
 
     @property
     def words(self) -> str:
         if np.isnan(self.value):
-            return "not known: fp32 was not evaluated beside it"
+            return f"not known: {self.why}"
         if self.measure == "sqnr":
             return f"SQNR {self.value:.1f} dB (n {self.n})"
         name = {"correct": "accuracy", "agreeing": "agreement"}[self.measure]
@@ -68,6 +69,8 @@ class Lost:
 def lost(variant: Variant) -> Lost:
     """What ``variant`` lost against its ``float32``; of answers without labels, against the source model."""
     n = variant.evaluation.get("n", 0)
+    if not variant.evaluation.get("comparable", True):
+        return Lost("sqnr", np.nan, n, why="its answers are not comparable, since their number depends on the input")
     if variant.trial.weights == "random" or variant.measure == "sqnr":
         return Lost("sqnr", float(variant.evaluation.get("sqnr", np.nan)), n)
     if variant.measure == "agreeing":

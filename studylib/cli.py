@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from studylib import arguments
+from studylib import arguments, runs
 from studylib.console import Console, only_one
 from studylib.errors import InputError, StudyError
 
@@ -24,6 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     # Measuring processes set their own; this keeps the frameworks quiet wherever the kernels import them.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     signal.signal(signal.SIGTERM, _interrupt)
+    runs.begin()
     try:
         more, notes = arguments.typed(argv[0], os.environ) if argv and argv[0] in VERBS else ([], [])
         options = arguments.parser(__doc__, VERBS).parse_args([*argv, *more])

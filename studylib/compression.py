@@ -153,6 +153,8 @@ def techniques(results: Results) -> pd.DataFrame:
 
 def quality_text(variant: Variant) -> str:
     """``accuracy 98.3 [97.3, 99.0] %``, agreement with the source model, or SQNR."""
+    if not variant.evaluation.get("comparable", True):
+        return "not comparable"
     if variant.measure == "sqnr":
         return "" if np.isnan(variant.quality) else f"SQNR {variant.quality:.1f} dB"
     name = {"correct": "accuracy", "agreeing": "agreement"}[variant.measure]

@@ -44,7 +44,8 @@ def conversions(results: Results) -> pd.DataFrame:
             row |= {"n": str(found["n"]), "samples": found["data"]}
         facts = _facts(results, cell) if status in ("ok", "written") else {}
         row |= {name: digits(facts[name]) if facts else "" for name in ("seconds", "size_kb")}
-        rows.append(row | {"reason or remark": reason or _remarks(results, cell)})
+        remarks = "; ".join(filter(None, (found.get("why_not_comparable"), _remarks(results, cell))))
+        rows.append(row | {"reason or remark": reason or remarks})
     return pd.DataFrame(rows).fillna("") if rows else pd.DataFrame(columns=_COLUMNS)
 
 
@@ -73,7 +74,7 @@ def inside(results: Results) -> pd.DataFrame:
 
 def outputs(results: Results) -> pd.DataFrame:
     """Fidelity of each output of every model that has several, in every runtime; the parity gate goes by the worst."""
-    trials = [trial for trial in results.plan() if trial.evaluation_id and not trial.control]
+    trials = [trial for trial in results.plan() if trial.evaluation_id and not trial.control and not trial.sweep]
     trials += [cell.trial for cell in results.conversions() if cell.trial]
     rows = []
     for trial in {trial.evaluation_id: trial for trial in trials}.values():

@@ -27,7 +27,8 @@ def state(results) -> list[tuple]:
     files = [results.folder / name for name in ("plan.json", "run.json", "artifacts.json", "inside.json", "peaks.json")]
     for trial in results.plan():
         files += sorted((results.raw / trial.id).glob("*.json"))
-        files += [results.raw / trial.evaluation_id / "evaluation.json"] if trial.evaluation_id else []
+        kept = results.raw / trial.evaluation_id
+        files += [kept / "evaluation.json", *sorted(kept.glob("batch-*.json"))] if trial.evaluation_id else []
     return [(file.name, facts.st_mtime_ns, facts.st_size, facts.st_ino) for file in files if file.exists() for facts in [file.stat()]]
 
 

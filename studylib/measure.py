@@ -1,6 +1,5 @@
 """Evaluate and time trials: parity first, then interleaved rounds of fresh processes."""
 
-import json
 import math
 import random
 import statistics
@@ -9,18 +8,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from studylib import memory_limit
-from studylib.errors import StudyError, TrialError
+from studylib import checking, memory_limit
+from studylib.errors import TrialError
 from studylib.limits import Limits, why_invalid
 from studylib.params import Effort
 from studylib.progress import Progress
 from studylib.recipes import split_recipe
 from studylib.records import PLAIN, Measurement, Trial
 from studylib.results import Results
+from studylib.runs import is_tried_again, now
 from studylib.scenarios import Budget, scenario_for
 from studylib.scenarios.asking import asked
 from studylib.scenarios.trouble import why_doubted, why_failed
-from studylib.worker import now
 
 # Attempts at one repetition that something disturbed.
 _ATTEMPTS = 3
@@ -57,19 +56,36 @@ class Bench:
     write: Callable[[str], None] = print
 
     def evaluate(self, trials: list[Trial]) -> None:
-        """Measure quality and parity of every artifact in its runtime, once; a failure becomes the row's reason."""
-        waiting = {trial.evaluation_id: trial for trial in trials if not self.results.evaluation(trial.evaluation_id)}
+        """Measure quality and parity of every artifact in its runtime, once; a failure becomes the row's reason.
+
+        The batches that its trials are timed with are held against single answers in the same process, those of a sweep of batches only
+        when they are looked at.
+        """
+        waiting = {trial.evaluation_id: trial for trial in trials if not self.results.is_evaluated(trial)}
+        batched = [trial for trial in trials if trial.sweep != "batch"]
+        batches = checking.unseen(self.results, batched)
         progress = Progress("evaluation", [1] * len(waiting), self.write)
         for evaluation_id, trial in waiting.items():
             progress.begin(f"{trial.model}, {trial.label}")
-            try:
-                found = self.execute(self._job(trial) | self._origin(trial), self.settings.timeout_s)
-            except TrialError as error:
-                found = {"status": "failed", "reason": str(error)}
+            found = self._evaluated(trial, batches.get((evaluation_id, trial.options), (trial, []))[1])
+            for finding in found.pop("batches", []):
+                self.results.record_check(trial, finding)
             if found["reason"].startswith("parity:"):
                 where = self._first_difference(trial, found.get("worst_sample", 0))
                 found["reason"] += f"; {where}"
             self.results.record_evaluation(evaluation_id, found)
+            progress.end()
+
+        self.check([trial for trial in batched if (self.results.evaluation(trial.evaluation_id) or {}).get("status") == "ok"])
+
+    def check(self, trials: list[Trial]) -> None:
+        """Hold the batches that ``trials`` are timed with against single answers, as far as nobody did."""
+        waiting = checking.unseen(self.results, trials).values()
+        progress = Progress("evaluation", [1] * len(waiting), self.write)
+        for trial, sizes in waiting:
+            progress.begin(f"{trial.model}, {trial.label}, answers to batches of {', '.join(map(str, sizes))}")
+            for finding in checking.findings(self.execute, self._job(trial) | self._origin(trial), sizes, self.settings.timeout_s):
+                self.results.record_check(trial, finding)
             progress.end()
 
     def glance(self, trial: Trial) -> dict:
@@ -79,6 +95,9 @@ class Bench:
         load = asked(scenario, trial.batch_size, Budget(_LOOKED, 0.0, self.settings.max_duration_s), **self._stream(trial))
         job = self._job(trial) | load | {"kind": "measure", "driver": "loop", "settings": {"warmup_s": 0.0}}
         begun = time.monotonic()
+        self.check([trial])
+        if unlike := self.results.why_unlike(trial):
+            return {"reason": unlike, "seconds": time.monotonic() - begun}
         try:
             found = memory_limit.run_within(self.memory_bytes, self.execute, job, self.settings.timeout_s)
         except TrialError as error:
@@ -96,7 +115,8 @@ class Bench:
         A trial that fails is not tried again in this campaign. A disturbed repetition is, while the budget of the whole run
         lasts; what stays invalid then is said.
         """
-        waiting = list(self.waiting(trials, campaign))
+        self.check([trial for trial, *_ in self.waiting(trials, campaign)])
+        waiting = list(self.waiting([trial for trial in trials if not self.results.why_unlike(trial)], campaign))
         repeats = self._repeats_left(trials, waiting[0][1]) if waiting else 0
         lost = 0
         session = now()
@@ -134,7 +154,8 @@ class Bench:
             found = [attempt for attempt in attempts[trial.id] if attempt.campaign == target]
             here = [attempt for attempt in found if attempt.repetition == repetition]
             finished = any(attempt.status == "ok" for attempt in here) or len(here) >= _ATTEMPTS
-            if not finished and not any(attempt.status == "failed" for attempt in found) and (not here or repeats > 0):
+            broken = any(attempt.status == "failed" and not is_tried_again(attempt.reason, attempt.ended_at) for attempt in found)
+            if not finished and not broken and (not here or repeats > 0):
                 repeats -= bool(here)
                 yield trial, target, repetition, len(here)
 
@@ -184,6 +205,16 @@ class Bench:
             self.results.record_rate(trial.id, campaign, found)
         return found["qps"]
 
+    def _evaluated(self, trial: Trial, sizes: list[int]) -> dict:
+        """The result of an evaluation, with findings of batches of these ``sizes``; a batch that ends the process costs only itself."""
+        job = self._job(trial) | self._origin(trial)
+        for more in [sizes, []] if sizes else [[]]:
+            try:
+                return self.execute(job | {"sizes": more}, self.settings.timeout_s)
+            except TrialError as error:
+                found = {"status": "failed", "reason": str(error)}
+        return found
+
     def _first_difference(self, trial: Trial, sample: int) -> str:
         """Where an artifact begins to differ from its source, in words; a search of its own, so that it can cost only itself."""
         try:
@@ -219,66 +250,3 @@ def rounds(trials: list[Trial], repetitions: int, seed: int) -> Iterator[tuple[i
         random.Random(f"{seed}-{repetition}").shuffle(order)
         for trial in order:
             yield repetition, trial
-
-
-def make_artifacts(
-    targets: list[dict],
-    known: dict[str, str],
-    folder: Path,
-    execute: Callable,
-    present: Callable[[str], bool],
-    timeout_s: float,
-    write: Callable[[str], None] = print,
-) -> dict[str, str]:
-    """Make the targets that are neither ``present`` nor ``known`` to fail; returns all failed keys with their reasons.
-
-    One process makes many, since importing a converter takes longer than most conversions. When it dies, the
-    target under way is the failed one and a new process goes on with the rest.
-    """
-    waiting = [target for target in targets if target["key"] not in known and not present(target["key"])]
-    progress = Progress("artifact", [target["weight"] for target in waiting], write)
-    watch = _Watch({target["key"]: target["label"] for target in waiting}, progress, dict(known))
-    while waiting:
-        job = {"kind": "build", "targets": waiting, "store": str(folder), "failed": watch.failures}
-        try:
-            execute(job, timeout_s * sum(target["weight"] for target in waiting), watch)
-        except TrialError as error:
-            before = len(waiting)
-            watch.died(str(error))
-            waiting = [target for target in waiting if target["key"] not in watch.ended]
-            if len(waiting) == before:
-                raise StudyError(f"artifacts could not be made: {error}") from None
-        else:
-            break
-    return watch.failures
-
-
-class _Watch:
-    """Follows the lines of a build process: what is under way, what has ended, what failed and why."""
-
-    def __init__(self, labels: dict[str, str], progress: Progress, failures: dict[str, str]):
-        self.labels, self.progress, self.failures = labels, progress, failures
-        self.under_way: str | None = None
-        self.ended: set[str] = set()
-
-    def __call__(self, line: str) -> None:
-        if line.startswith('{"begun": '):
-            self.under_way = json.loads(line)["begun"]
-            self.progress.begin(self.labels[self.under_way])
-        elif line.startswith('{"stage": ') and self.under_way:
-            self.progress.within(f"{self.labels[self.under_way]}: {json.loads(line)['stage']}")
-        elif line.startswith('{"ended": '):
-            ended = json.loads(line)
-            self._end(ended["ended"], ended["reason"])
-
-    def died(self, reason: str) -> None:
-        """The process ended before it said so: what was under way is what failed."""
-        if self.under_way is not None:
-            self._end(self.under_way, reason)
-
-    def _end(self, key: str, reason: str | None) -> None:
-        if reason:
-            self.failures[key] = reason
-        self.ended.add(key)
-        self.under_way = None
-        self.progress.end()

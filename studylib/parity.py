@@ -6,8 +6,8 @@ A phone's tool reads and writes raw bytes: `pack` writes its queries and `judge`
 from hashlib import sha256
 from pathlib import Path
 
-from studylib import arrays, integer_parity, quality
-from studylib.sources import stacked
+from studylib import arrays, integer_parity, quality, varying
+from studylib.sources import answered
 from studylib.zoo import Samples
 
 
@@ -22,9 +22,13 @@ def judged(job: dict, outputs: quality.Outputs, labels, placement: str, nodes: d
         return {name: values[: job.get("n")] for name, values in arrays.load(job[version])[0].items()}
 
     wanted, grids = of("version"), arrays.load(job["version"])[1].get("grids", {})
+    reference = of("reference")
+    why = varying.why_not_comparable(outputs, reference)
+    if why:
+        return common | _not_comparable(job, outputs, reference, wanted, why, elsewhere)
     outputs = integer_parity.real(outputs, grids, list(wanted))
     try:
-        found = quality.metrics(outputs, of("reference"), labels, job["task"])
+        found = quality.metrics(outputs, reference, labels, job["task"])
     except ValueError as error:
         return common | {"status": "failed", "reason": f"parity: {error}"}
     # A retrained model may answer otherwise than the source model: that is its quality. Its own conversions may not.
@@ -37,6 +41,14 @@ def judged(job: dict, outputs: quality.Outputs, labels, placement: str, nodes: d
         common["worst_sample"] = quality.worst_sample(outputs, of("version"))
     status = "failed" if reason else "invalid" if elsewhere else "ok"
     return found | common | {"status": status, "reason": reason or elsewhere or ""}
+
+
+def _not_comparable(job: dict, outputs: quality.Outputs, reference, version, why: str, elsewhere: str | None) -> dict:
+    """The evaluation where the number of answers depends on the input: no number of fidelity, and why there is none."""
+    reason = varying.why_not_same(outputs, version, job["precision"])
+    status = "failed" if reason else "invalid" if elsewhere else "ok"
+    words = f"{why}; sample by sample, {varying.told(outputs, version)}"
+    return {"comparable": False, "why_not_comparable": words, "status": status, "reason": reason or elsewhere or ""}
 
 
 def pack(job: dict) -> dict:
@@ -60,5 +72,5 @@ def judge(job: dict) -> dict:
     samples = Samples.load(Path(job["samples"])).taken(range(job["n"]))
     tensors = RawTensors(Path(job["artifact"]), samples.batch(0, 1))
     answers = iter([tensors.answer((Path(job["answers"]) / str(number)).read_bytes()) for number in range(job["n"])])
-    outputs = stacked(lambda query: next(answers), samples)
+    outputs = answered(lambda query: next(answers), samples)
     return judged(job, outputs, samples.labels, job["placement"], {}, job["elsewhere"])

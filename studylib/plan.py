@@ -30,6 +30,8 @@ _HARNESS = (
     "parity.py",
     "integer_parity.py",
     "inside/grids.py",
+    "batch_check.py",
+    "varying.py",
     "stats.py",
     "executors",
     "counters.py",
@@ -191,7 +193,8 @@ class Plan:
         version = "" if reason else self._version(runtime)
         artifact = keys[-1] if keys else ""
         answering = {name: value for name, value in point.settings.items() if name in RUNTIMES[runtime].answering}
-        facts = (artifact, self.origins[model]["reference"], runtime, version, provider, self.threads, self._conditions)
+        threads = point.threads or self.threads  # other threads are held against the source for themselves
+        facts = (artifact, self.origins[model]["reference"], runtime, version, provider, threads, self._conditions)
         facts += (sweeps.text(answering),) if answering else ()
         return Trial(
             model=model,
@@ -201,7 +204,7 @@ class Plan:
             runtime=runtime,
             runtime_version=version,
             provider=provider,
-            threads=point.threads or self.threads,
+            threads=threads,
             scenario=scenario_for(batch_size),
             batch_size=batch_size,
             artifact_key=artifact,

@@ -94,6 +94,8 @@ def matched(outputs: Outputs, reference: Outputs) -> list[tuple[str, np.ndarray,
     renamed = dict(zip(reference, outputs, strict=True)) if set(outputs) != set(reference) else {name: name for name in reference}
     pairs = []
     for name, wanted in reference.items():
+        if np.asarray(outputs[renamed[name]]).dtype == object:
+            raise ValueError(f"outputs '{name}' have another shape for another sample, the source model's have {wanted.shape[1:]}")
         found, wanted = np.asarray(outputs[renamed[name]], float), np.asarray(wanted, float)
         if found.shape != wanted.shape:
             raise ValueError(f"outputs '{name}' have the shape {found.shape}, the source model's have {wanted.shape}")

@@ -93,6 +93,12 @@ class Trial:
         return f"{threads}{options}{scenario}{' (A/A)' if self.control else ''}"
 
     @property
+    def batches(self) -> tuple[int, ...]:
+        """The sizes of the queries that are timed here, above one: of a server, where whatever waits is answered, a few of them."""
+        sizes = {2, self.batch_size - 1, self.batch_size} if self.scenario == "server" else {self.batch_size}
+        return tuple(sorted(size for size in sizes if 1 < size <= self.batch_size))
+
+    @property
     def usual(self) -> bool:
         """Whether it belongs to the comparison of all: one query after the other. Other scenarios have tables of their own."""
         return self.scenario in ("single_stream", "offline")
@@ -189,9 +195,12 @@ def read_evaluation(path: Path) -> dict | None:
     record = read_sealed(path)
     if record is None:
         return None
-    n, passed = record.get("n"), record.get("status") == "ok"
+    n, passed = record.get("n"), record.get("status") == "ok" and record.get("comparable", True)
     lists = [record[name] for name in ("agreeing", "correct") if name in record]
     sound = isinstance(record.get("reason"), str) and record.get("status") in ("ok", "failed", "invalid")
+    if not record.get("comparable", True):
+        # Where nothing can be compared there is no number that would pass for a fidelity, and words why.
+        sound = sound and "n" not in record and not lists and isinstance(record.get("why_not_comparable"), str)
     if "n" in record or passed:
         # A speech model has an answer for each frame: several for one sample, never fewer.
         sound = sound and isinstance(n, int) and all(isinstance(values, list) and len(values) >= n for values in lists)

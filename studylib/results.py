@@ -4,6 +4,7 @@ Raw files are only ever added. ``raw/<trial>/c0002-r003-a0.json`` is campaign 2 
 repetition 3, attempt 0. Every later number is computed from these files.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from studylib.artifact import write_bytes, write_text
 from studylib.errors import InputError
 from studylib.peak_record import Peaks
 from studylib.records import Conversion, Measurement, Trial, read_evaluation, read_measurement, read_sealed, write_sealed
+from studylib.runs import is_tried_again, now
 
 _RUN_KEYS = {
     "study": str, "hardware": str, "title": str, "native": bool, "mismatches": list, "host": dict, "host_id": str, "threads": int,
@@ -53,11 +55,34 @@ class Results:
 
     def record_evaluation(self, evaluation_id: str, evaluation: dict) -> None:
         """Keep the quality measures of one artifact in one runtime on this host."""
-        write_sealed(self.raw / evaluation_id / "evaluation.json", evaluation)
+        write_sealed(self.raw / evaluation_id / "evaluation.json", _dated(evaluation))
 
     def evaluation(self, evaluation_id: str) -> dict | None:
         path = self.raw / evaluation_id / "evaluation.json"
         return self._cached(path, read_evaluation) if path.exists() else None
+
+    def is_evaluated(self, trial: Trial) -> bool:
+        """Whether a trial's evaluation is known, other than by a failure of an earlier run that may have passed."""
+        found = self.evaluation(trial.evaluation_id)
+        return found is not None and not is_tried_again(found["reason"], found.get("failed_at", ""))
+
+    def record_check(self, trial: Trial, finding: dict) -> None:
+        """Keep whether queries of one size are answered as their samples are one by one, under a trial's conditions."""
+        write_sealed(self._check_path(trial, finding["batch_size"]), _dated(finding))
+
+    def checks(self, trial: Trial) -> dict[int, dict | None]:
+        """What was found of each size of query that ``trial`` is timed with (`studylib.batch_check`); None where nobody looked yet."""
+        paths = {size: self._check_path(trial, size) for size in trial.batches}
+        return {size: self._cached(path, read_sealed) if path.exists() else None for size, path in paths.items()}
+
+    def why_unlike(self, trial: Trial) -> str:
+        """Why a trial must not be timed: its batches are not answered as their samples are; empty where that is not known to be so."""
+        return next((found["reason"] for found in self.checks(trial).values() if found and found["status"] != "ok"), "")
+
+    def _check_path(self, trial: Trial, size: int) -> Path:
+        # Threads, provider and what else decides the answers are in the id of the evaluation.
+        options = f"-{hashlib.sha256(trial.options.encode()).hexdigest()[:8]}" if trial.options else ""
+        return self.raw / trial.evaluation_id / f"batch-{size:04d}{options}.json"
 
     def record_rate(self, trial_id: str, campaign: int, found: dict) -> None:
         """Keep what the search for a trial's rate found."""
@@ -69,7 +94,7 @@ class Results:
 
     def forget_failures(self) -> None:
         """Remove evaluations that failed or are invalid, and looks that failed, so that they are tried again; the others stay."""
-        for path in [*self.raw.glob("*/evaluation.json"), *self.raw.glob("*/look-*.json")]:
+        for path in [*self.raw.glob("*/evaluation.json"), *self.raw.glob("*/batch-*.json"), *self.raw.glob("*/look-*.json")]:
             found = self._cached(path, read_sealed) or {}
             if found.get("status") in ("failed", "invalid") or (path.name.startswith("look") and "reason" in found):
                 path.unlink()
@@ -79,7 +104,7 @@ class Results:
 
         ``number``: 0 for the first look of a sweep, from 1 on those of a search.
         """
-        write_sealed(self.raw / trial_id / f"look-{number}.json", look)
+        write_sealed(self.raw / trial_id / f"look-{number}.json", _dated(look))
 
     def looks(self, trial_id: str) -> list[dict]:
         """Every look at a trial."""
@@ -87,7 +112,8 @@ class Results:
 
     def look(self, trial_id: str, number: int = 0) -> dict | None:
         path = self.raw / trial_id / f"look-{number}.json"
-        return self._cached(path, read_sealed) if path.exists() else None
+        found = self._cached(path, read_sealed) if path.exists() else None
+        return None if found and is_tried_again(found.get("reason", ""), found.get("failed_at", "")) else found
 
     # --- the study ---------------------------------------------------------------------------------------------------
 
@@ -198,8 +224,13 @@ class Results:
         evaluation = self.evaluation(trial.evaluation_id) or {}
         if evaluation.get("status") in ("failed", "invalid"):
             return evaluation["status"], evaluation["reason"]
+        unlike = self.why_unlike(trial)
+        if unlike:
+            return "failed", unlike
         attempts = self.attempts(trial.id)
-        failed = [attempt.reason for attempt in attempts if attempt.status == "failed"]
+        # What failed in an earlier run may have been tried again: the last attempt at a repetition counts.
+        last = {attempt.repetition: attempt for attempt in attempts}
+        failed = [attempt.reason for attempt in last.values() if attempt.status == "failed"]
         if failed:
             return "failed", failed[0]
         if any(attempt.status == "ok" for attempt in attempts):
@@ -211,6 +242,10 @@ class Results:
     def failures(self) -> dict[str, str]:
         """Artifacts that could not be made, with the reason."""
         return self.run().get("failures", {})
+
+    def causes(self) -> dict[str, dict]:
+        """Those of them that failed by themselves, not by what they need: ``reason`` and time (``at``); what `failures` follow from."""
+        return self.run().get("causes", {})
 
     def table(self) -> "pandas.DataFrame":  # noqa: F821
         """The long table of the latest study, computed from the raw files."""
@@ -259,3 +294,8 @@ class Results:
         if self._cache.get(path, (None,))[0] != stamp:
             self._cache[path] = stamp, read(path)
         return self._cache[path][1]
+
+
+def _dated(record: dict) -> dict:
+    """A record that failed with the time when it did."""
+    return record | ({"failed_at": now()} if record.get("reason") else {})

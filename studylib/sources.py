@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from studylib import arrays, integer_parity, quality
+from studylib import arrays, integer_parity, quality, varying
 from studylib.artifact import Artifact, Store, derived_key
-from studylib.errors import ArtifactError
+from studylib.errors import ArtifactError, told
 from studylib.inside.grids import grids
 from studylib.inside.precision import FLOAT32, WHOLE
 from studylib.recipes.mixed_precision import REMEDY
@@ -48,6 +48,7 @@ class Sources:
         parents = (retrained or self.model_key, self.samples_key("test", n))
         here = Path(__file__).parent
         answering = (
+            "varying.py",
             "recipes/keras_files.py",
             "recipes/keras_signature.py",
             "steadiness.py",
@@ -143,26 +144,32 @@ def answer(source: Artifact, samples: Samples, trust: bool = False) -> quality.O
 
 def _answers(run: Run, source: Artifact, samples: Samples) -> quality.Outputs:
     if not source.format.startswith("keras") or any(samples.batch_axes.get(name, 0) != 0 for name in samples.inputs):
-        return stacked(run, samples)
+        return answered(run, samples)
     parts = []
     for start in range(0, len(samples), _BATCH):
         size = min(_BATCH, len(samples) - start)
         parts.append(run(samples.batch(start, size)))
         if any(np.shape(values)[:1] != (size,) for values in parts[-1].values()):
-            return stacked(run, samples)  # the first axis of an answer is no batch
+            return answered(run, samples)  # the first axis of an answer is no batch
     return {name: np.concatenate([part[name] for part in parts])[:, None] for name in parts[0]}
 
 
+def answered(run: Run, samples: Samples) -> quality.Outputs:
+    """Outputs of ``run`` on one sample at a time, with the batch axis of 1 kept: (n, …), or as `studylib.varying` keeps them."""
+    return varying.gathered([run(samples.batch(index, 1)) for index in range(len(samples))])
+
+
 def stacked(run: Run, samples: Samples) -> quality.Outputs:
-    """Outputs of ``run`` on one sample at a time: arrays of shape (n, …) with the batch axis of 1 kept."""
-    found = [run(samples.batch(index, 1)) for index in range(len(samples))]
-    for name in found[0]:
-        shapes = sorted({np.shape(outputs[name]) for outputs in found})
-        if len(shapes) > 1:
+    """The same where every answer must be comparable. Raises `ArtifactError` where a shape differs from sample to sample."""
+    found = answered(run, samples)
+    for name, values in found.items():
+        if varying.is_varying(values):
+            shapes = sorted({one.shape for one in values})
             raise ArtifactError(
-                f"the output '{name}' has another shape for another sample ({shapes[0]}, {shapes[1]}); such answers cannot be compared"
+                f"the output '{name}' has another shape for another sample ({shapes[0]}, {shapes[1]}); such answers cannot be compared: "
+                f"{varying.REMEDY}"
             )
-    return {name: np.stack([outputs[name] for outputs in found]) for name in found[0]}
+    return found
 
 
 def open_source(source: Artifact, trust: bool = False) -> Run:
@@ -201,7 +208,7 @@ def asked(source: Artifact, trust: bool) -> Callable[[dict], tuple[quality.Outpu
         try:
             return opened[0](inputs), None
         except Exception as error:  # a framework may raise anything at a shape it does not like: that is the answer
-            return None, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+            return None, told(error)
 
     return ask
 
@@ -212,16 +219,15 @@ def _check(outputs: quality.Outputs, samples: Samples, task: str, invented: bool
     ``invented``: nobody gave the samples, so that NaN says nothing of the model.
     """
     for name, values in outputs.items():
-        if values.dtype.name == "bfloat16":
+        kind = next((one.dtype for one in values if one.dtype.kind not in "fiub"), None) if varying.is_varying(values) else values.dtype
+        if kind is not None and kind.name == "bfloat16":
             raise ArtifactError(
                 f"the source model answers in bfloat16 (output '{name}'), the half precision of a TPU, which nothing else here reads: "
                 f'its last layer computes by the policy mixed_bfloat16. Give that layer dtype="float32", or {REMEDY}'
             )
-        if values.dtype.kind not in "fiub":
-            raise ArtifactError(f"the source model's output '{name}' is {values.dtype}; only numbers can be compared")
-        if values.size == 0:
-            raise ArtifactError(f"the source model's output '{name}' is empty, shape {values.shape[1:]}; there is nothing to compare")
-        finite = np.isfinite(np.asarray(values, float)).reshape(len(values), -1).all(1)
+        if kind is not None and kind.kind not in "fiub":
+            raise ArtifactError(f"the source model's output '{name}' is {kind}; only numbers can be compared")
+        finite = np.array([np.isfinite(np.asarray(one, float)).all() for one in values])
         if not finite.all():
             where = (
                 f"(output '{name}', {int((~finite).sum())} of {len(finite)} samples, first sample {int(np.argmin(finite))}); "
@@ -234,7 +240,13 @@ def _check(outputs: quality.Outputs, samples: Samples, task: str, invented: bool
                 )
             raise ArtifactError(f"the source model itself answers NaN or infinity {where}. Correct the model or its data")
     if task == "classification":
-        _check_scores(*next(iter(outputs.items())), samples.labels)
+        name, scores = next(iter(outputs.items()))
+        if varying.is_varying(scores):
+            raise ArtifactError(
+                f"a classification needs one row of scores a sample, and the output '{name}' has another shape for another sample; "
+                "say TASK=other"
+            )
+        _check_scores(name, scores, samples.labels)
 
 
 def _check_scores(name: str, scores: np.ndarray, labels: np.ndarray | None) -> None:

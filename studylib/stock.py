@@ -8,13 +8,14 @@ from pathlib import Path
 
 from studylib import params
 from studylib.artifact import Artifact, Store, remove_leftovers, write_bytes
+from studylib.building import make_artifacts
 from studylib.errors import ArtifactError, InputError
-from studylib.measure import make_artifacts
 from studylib.own import facts_of
 from studylib.plan import Plan
 from studylib.recipes import split_recipe
 from studylib.recipes.retrained import KILLED
 from studylib.results import Results
+from studylib.runs import is_tried_again, now
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ class Stock:
     def get(self, key: str) -> Artifact:
         """An artifact by its key, its hash checked once in this process. Raises `ArtifactError` when it is not made."""
         if not self.has(key):
-            raise ArtifactError(f"artifact {key[:12]} is not in {self.store.folder}; run the conversion step first")
+            reason = self.failures().get(key)
+            raise ArtifactError(reason or f"artifact {key[:12]} is not in {self.store.folder}; run the conversion step first")
         return self._seen[key]
 
     def has(self, key: str) -> bool:
@@ -43,19 +45,35 @@ class Stock:
         return key in self._seen or self._look(key)
 
     def make(self, targets: list[dict]) -> dict[str, str]:
-        """Make the targets that are missing; returns all that failed so far, with the reason."""
+        """Make the targets that are missing; returns the causes: what failed so far by itself, each key with its reason and its time.
+
+        A key is the hash of all that decided the failure. What only needs it is no cause: its own key may be made of other things.
+        """
         remove_leftovers(self.store.folder)
-        limit = self.plan.params.settings.timeout_s
-        failures = make_artifacts(targets, self._final_failures(), self.store.folder, self.execute, self._look, limit, self.write)
-        for name, origin in self.plan.origins.items():
-            # Without samples or reference outputs the source itself cannot be judged: its own rows say why.
-            reason = next((failures[origin[name]] for name in ("source", "samples", "reference") if origin[name] in failures), None)
+        limit, before = self.plan.params.settings.timeout_s, self.causes()
+        known = {key: cause["reason"] for key, cause in self._final(before).items()}
+        failures = make_artifacts(targets, known, self.store.folder, self.execute, self._look, limit, self.write)
+        needs = {target["key"]: target["needs"] for target in targets}
+        own = {key: reason for key, reason in failures.items() if not any(need in failures for need in needs.get(key, ()))}
+        tried = {key: cause for key, cause in before.items() if key not in needs}  # what may have passed and was not among these
+        return tried | {key: before[key] if key in known else {"reason": reason, "at": now()} for key, reason in own.items()}
+
+    def told(self, causes: dict[str, dict]) -> dict[str, str]:
+        """Every artifact of the plan that the ``causes`` cost, with the reason: itself, all that needs it, and what it is judged by."""
+        found = {key: cause["reason"] for key, cause in causes.items()}
+        for target in self.plan.targets:
+            reason = next((found[need] for need in target["needs"] if need in found), None)
             if reason:
-                failures[origin["source"]] = reason
+                found.setdefault(target["key"], reason)
+        for model, origin in self.plan.origins.items():
+            # Without samples or reference outputs the source itself cannot be judged: its own rows say why.
+            reason = next((found[origin[name]] for name in ("source", "samples", "reference") if origin[name] in found), None)
+            if reason:
+                found[origin["source"]] = reason
             for base, version in origin["versions"].items():
-                if version["reference"] in failures:
-                    failures |= dict.fromkeys(self._made_of(name, base), failures[version["reference"]])
-        return failures
+                if version["reference"] in found:
+                    found |= dict.fromkeys(self._made_of(model, base), found[version["reference"]])
+        return found
 
     def _made_of(self, model: str, base: str) -> list[str]:
         """The keys of all that is made of one model's retrained version."""
@@ -63,15 +81,19 @@ class Stock:
         return [target["key"] for target in recipes if split_recipe(target["recipe"])[0] == base]
 
     def failures(self) -> dict[str, str]:
-        """Artifacts that could not be made, with the reason."""
+        """Artifacts of the plan that could not be made, or not judged, with the reason."""
+        return self.told(self.causes())
+
+    def causes(self) -> dict[str, dict]:
+        """What failed by itself, as `make` returned it."""
         try:
-            return self.results.failures()
+            return self.results.causes()
         except InputError:
             return {}
 
     def is_complete(self) -> bool:
         """Whether every artifact is there and intact, or known to fail. Says what is corrupted."""
-        known = self._final_failures()
+        known = self.told(self._final(self.causes()))
         present = [target["key"] in known or self._look(target["key"]) for target in self.plan.targets]
         return all(present)
 
@@ -105,6 +127,10 @@ class Stock:
             self._seen[key] = found
         return found is not None
 
-    def _final_failures(self) -> dict[str, str]:
-        """Known failures that another try would not mend: a training that was killed goes on from its last epoch."""
-        return {key: reason for key, reason in self.failures().items() if not reason.startswith(KILLED)}
+    def _final(self, causes: dict[str, dict]) -> dict[str, dict]:
+        """Those that another try in this run would not mend: a training that was killed goes on from its last epoch."""
+        return {
+            key: cause
+            for key, cause in causes.items()
+            if not cause["reason"].startswith(KILLED) and not is_tried_again(cause["reason"], cause["at"])
+        }

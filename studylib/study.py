@@ -22,8 +22,8 @@ from studylib.plan import Plan
 from studylib.provenance import git_state, package_versions
 from studylib.records import Trial
 from studylib.results import Results
+from studylib.runs import now
 from studylib.stock import Stock
-from studylib.worker import now
 
 # Of a phone, its heat alone is seen from here, beside each repetition.
 _UNSEEN = Advice(
@@ -96,9 +96,9 @@ class Study:
 
     @property
     def timed(self) -> list[Trial]:
-        """Trials that passed the parity gate, and that neither a sweep was cut short before nor a search gave up."""
+        """Trials that passed the parity gate, also in batches, and that neither a sweep was cut short before nor a search gave up."""
         left_out = self.narrowing.left_out(self.same)
-        return [trial for trial in self.same if trial.id not in left_out]
+        return [trial for trial in self.same if trial.id not in left_out and not self.results.why_unlike(trial)]
 
     # --- steps -------------------------------------------------------------------------------------------------------
 
@@ -131,7 +131,7 @@ class Study:
         ``force`` begins a new campaign and tries again what failed. ``matrix``: as in `evaluate`.
         """
         if force:
-            self.save_plan(failures={})
+            self.save_plan(causes={})
             self.results.forget_failures()
         self.evaluate(matrix=matrix)
         campaign = self.results.newest_campaign() + 1 if force else None
@@ -155,16 +155,18 @@ class Study:
         if not self.params.choice.assignment:
             self.stock.save_assignments(self.folder / "adaptive")
 
-    def save_plan(self, failures: dict[str, str] | None = None) -> None:
-        """Write what is planned, what is made, and how this run is; ``failures`` instead of those known before."""
+    def save_plan(self, causes: dict[str, dict] | None = None) -> None:
+        """Write what is planned, what is made, and how this run is; ``causes`` of failures instead of those known before."""
         planned = {target["key"] for target in self.plan.targets}
-        known = self.stock.failures() if failures is None else failures
+        known = self.stock.causes() if causes is None else causes
         # A plan of chosen trials needs only part of what was made before them: what failed then is still known to fail.
-        failures = {key: reason for key, reason in known.items() if key in planned or self.plan.chosen is not None}
+        causes = {key: cause for key, cause in known.items() if key in planned or self.plan.chosen is not None}
+        failures = self.stock.told(causes)
         made, described = self.stock.described(failures)
         left_out = self.narrowing.left_out(self.same)
+        left_out = {trial.id: left_out[trial.id] for trial in self.same if trial.id in left_out and not self.results.why_unlike(trial)}
         trials = [replace(trial, reason=left_out.get(trial.id, trial.reason)) for trial in self.trials]
-        self.results.save_plan(trials, self._run_facts(failures), made, self.plan.conversions, described)
+        self.results.save_plan(trials, self._run_facts(failures, causes), made, self.plan.conversions, described)
 
     def is_complete(self) -> bool:
         """Whether every artifact is there and intact and every trial is measured. Says what is corrupted."""
@@ -173,7 +175,7 @@ class Study:
         except InputError:
             return False
         present = self.stock.is_complete()  # looks at every artifact, so that all that is corrupted is said
-        evaluated = all(self.results.evaluation(trial.evaluation_id) for trial in [*self.made, *self.converted])
+        evaluated = all(self.results.is_evaluated(trial) for trial in [*self.made, *self.converted])
         return planned and present and evaluated and not any(self.bench.waiting(self.timed)) and self.narrowing.is_over(self.same)
 
     def nothing_to_measure(self) -> str:
@@ -254,7 +256,7 @@ class Study:
         """An artifact of this study by its key, its hash checked once in this process."""
         return self.stock.get(key)
 
-    def _run_facts(self, failures: dict[str, str]) -> dict:
+    def _run_facts(self, failures: dict[str, str], causes: dict[str, dict]) -> dict:
         return {
             "study": f"{self.params.hardware.name}-{self.params.effort}",
             "hardware": self.params.hardware.name,
@@ -269,6 +271,7 @@ class Study:
             "limits": asdict(self.limits),
             "parameters": self.params.model_dump(mode="json") | {"settings": asdict(self.params.settings)},
             "failures": failures,
+            "causes": causes,
             "git": git_state(),
             "python": platform.python_version(),
             "packages": package_versions(),

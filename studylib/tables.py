@@ -92,7 +92,7 @@ def quality(results: Results) -> pd.DataFrame:
     """Fidelity and accuracy of every artifact in its runtime, with the verdict of the parity gate."""
     rows = []
     for trial, found in evaluated(results):
-        passed = "passed" if found["status"] == "ok" else f"{found['status']}: {found['reason']}"
+        passed = found.get("why_not_comparable", "passed") if found["status"] == "ok" else f"{found['status']}: {found['reason']}"
         told = assumed.beside_accuracy(results.artifacts(), trial.model) if "correct" in found else ""
         rows.append(key(trial) | {"parity": passed} | _quality_columns(trial, found) | {"accuracy assumes": told})
     return without_empty(frame(rows).drop(columns="batch"), "accuracy assumes")
@@ -246,6 +246,8 @@ def winners(results: Results, without: Collection[str] = ()) -> pd.DataFrame:
 def _quality_text(trial: Trial, results: Results) -> str:
     """``accuracy 98.3 [97.3, 99.0] %`` or, without labels, the agreement with the source model."""
     found = results.evaluation(trial.evaluation_id) or {}
+    if not found.get("comparable", True):
+        return "not comparable"
     if "correct" in found and trial.weights != "random":
         warned = assumed.warning(results.artifacts(), trial.model)
         return f"accuracy {percent(proportion(found, 'correct'))} %" + (f" (WARNING: {warned})" if warned else "")

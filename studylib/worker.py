@@ -1,9 +1,10 @@
 """One job in one process: ``python -m studylib.worker job.json result.json``.
 
 The job and its result are plain JSON. The result file appears whole or not at all. Kinds of job: ``build`` (make
-artifacts), ``evaluate`` (quality of one artifact in one runtime), ``pack`` and ``judge`` (what of that stays here when a phone
-answers), ``locate`` (where an artifact that is not the same model begins to differ), ``find_rate`` (the rate of the server
-scenario), ``measure`` (one repetition of one trial), ``peaks`` (what this host can do at most).
+artifacts), ``evaluate`` (quality of one artifact in one runtime), ``check`` (whether it answers batches as it does single
+samples), ``pack``, ``judge`` and ``judge_batch`` (what of those stays here when a phone answers), ``locate`` (where an
+artifact that is not the same model begins to differ), ``find_rate`` (the rate of the server scenario), ``measure`` (one
+repetition of one trial), ``peaks`` (what this host can do at most).
 """
 
 import json
@@ -11,7 +12,6 @@ import os
 import sys
 import time
 import traceback
-from datetime import UTC, datetime
 from pathlib import Path
 
 STARTED_NS = time.perf_counter_ns()
@@ -21,6 +21,7 @@ from studylib import memory_limit  # noqa: E402
 from studylib.artifact import Store, write_text  # noqa: E402
 from studylib.errors import ArtifactError, OutputError, StudyError, told  # noqa: E402
 from studylib.processes import die_with_parent  # noqa: E402
+from studylib.runs import now  # noqa: E402
 
 # What was under way, for the words of an error whose cause is not known.
 _STAGES = {
@@ -33,18 +34,15 @@ _STAGES = {
     "inside": "looking into the file",
     "packed": "packing the file",
     "evaluate": "evaluating",
+    "check": "checking batches",
     "pack": "making a phone's queries",
     "judge": "reading a phone's answers",
+    "judge_batch": "reading a phone's answers",
     "locate": "looking for the layer",
     "find_rate": "searching the rate",
     "measure": "measuring",
     "peaks": "measuring the peaks",
 }
-
-
-def now() -> str:
-    """The current time, UTC, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def build(job: dict) -> dict:
@@ -106,15 +104,27 @@ def _lessons(recipe, sources, target: dict, store: Store):
 
 
 def evaluate(job: dict) -> dict:
-    """Run every test sample through the runtime, one at a time as it will be deployed, and hold it against the source."""
-    from studylib import parity
+    """Run every test sample through the runtime, one at a time as it will be deployed, and hold it against the source.
+
+    ``batches`` of the result: what was found of queries of the job's ``sizes``, while the session is open.
+    """
+    from studylib import batch_check, parity, varying
     from studylib.runtimes import why_fallen_back
-    from studylib.sources import stacked
 
     session, samples, _ = open_session(job)
-    outputs = stacked(session.anew, samples)
+    answers = [session.anew(samples.batch(index, 1)) for index in range(len(samples))]
     elsewhere = why_fallen_back(job["provider"], session)
-    return parity.judged(job, outputs, samples.labels, session.placement(), session.nodes(), elsewhere)
+    found = parity.judged(job, varying.gathered(answers), samples.labels, session.placement(), session.nodes(), elsewhere)
+    sizes = job.get("sizes", []) if found["status"] == "ok" else []
+    return found | {"batches": [batch_check.check(session.run, samples, size, job["precision"], answers) for size in sizes]}
+
+
+def check(job: dict) -> dict:
+    """What is found of queries of the job's ``sizes``, under its threads and settings, against single answers under the same."""
+    from studylib import batch_check
+
+    session, samples, _ = open_session(job)
+    return {"batches": [batch_check.check(session.run, samples, size, job["precision"]) for size in job["sizes"]]}
 
 
 def pack(job: dict) -> dict:
@@ -129,6 +139,13 @@ def judge(job: dict) -> dict:
     from studylib import parity
 
     return parity.judge(job)
+
+
+def judge_batch(job: dict) -> dict:
+    """What is found of a batch that a phone answered."""
+    from studylib import parity
+
+    return parity.judge_batch(job)
 
 
 def locate(job: dict) -> dict:
@@ -253,8 +270,10 @@ def memory_at(moment: str) -> dict[str, int]:
 JOBS = {
     "build": build,
     "evaluate": evaluate,
+    "check": check,
     "pack": pack,
     "judge": judge,
+    "judge_batch": judge_batch,
     "locate": locate,
     "find_rate": find_rate,
     "measure": measure,

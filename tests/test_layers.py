@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 LAYERS = (
-    ("errors", "stats", "progress", "processes", "memory", "reading"),
+    ("errors", "stats", "progress", "processes", "memory", "reading", "runs"),
     (
         "sysfs",
         "nvml",
@@ -38,6 +38,8 @@ LAYERS = (
         "recipes",
         "scenarios",
         "quality",
+        "varying",
+        "batch_check",
         "inside",
         "divergence",
         "own",
@@ -50,7 +52,7 @@ LAYERS = (
         "peaks",
         "parity",
     ),
-    ("worker", "measure", "wording", "compare"),
+    ("worker", "checking", "building", "measure", "wording", "compare"),
     ("executors",),
     (
         "targets",

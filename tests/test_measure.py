@@ -5,10 +5,11 @@ import pytest
 from conftest import trial
 
 from studylib import worker
+from studylib.building import make_artifacts
 from studylib.errors import StudyError, TrialError
 from studylib.executors import LocalExecutor
 from studylib.limits import Limits
-from studylib.measure import Bench, make_artifacts, rounds
+from studylib.measure import Bench, rounds
 from studylib.params import EFFORTS
 from studylib.results import Results
 

@@ -1,0 +1,71 @@
+"""Make artifacts in processes of their own, and know of each whether and why it failed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from studylib.errors import StudyError, TrialError
+from studylib.progress import Progress
+
+
+def make_artifacts(
+    targets: list[dict],
+    known: dict[str, str],
+    folder: Path,
+    execute: Callable,
+    present: Callable[[str], bool],
+    timeout_s: float,
+    write: Callable[[str], None] = print,
+) -> dict[str, str]:
+    """Make the targets that are neither ``present`` nor ``known`` to fail; returns all failed keys with their reasons.
+
+    One process makes many, since importing a converter takes longer than most conversions. When it dies, the
+    target under way is the failed one and a new process goes on with the rest.
+    """
+    waiting = [target for target in targets if target["key"] not in known and not present(target["key"])]
+    progress = Progress("artifact", [target["weight"] for target in waiting], write)
+    watch = _Watch({target["key"]: target["label"] for target in waiting}, progress, dict(known))
+    while waiting:
+        job = {"kind": "build", "targets": waiting, "store": str(folder), "failed": watch.failures}
+        try:
+            execute(job, timeout_s * sum(target["weight"] for target in waiting), watch)
+        except TrialError as error:
+            before = len(waiting)
+            watch.died(str(error))
+            waiting = [target for target in waiting if target["key"] not in watch.ended]
+            if len(waiting) == before:
+                raise StudyError(f"artifacts could not be made: {error}") from None
+        else:
+            break
+    return watch.failures
+
+
+class _Watch:
+    """Follows the lines of a build process: what is under way, what has ended, what failed and why."""
+
+    def __init__(self, labels: dict[str, str], progress: Progress, failures: dict[str, str]):
+        self.labels, self.progress, self.failures = labels, progress, failures
+        self.under_way: str | None = None
+        self.ended: set[str] = set()
+
+    def __call__(self, line: str) -> None:
+        if line.startswith('{"begun": '):
+            self.under_way = json.loads(line)["begun"]
+            self.progress.begin(self.labels[self.under_way])
+        elif line.startswith('{"stage": ') and self.under_way:
+            self.progress.within(f"{self.labels[self.under_way]}: {json.loads(line)['stage']}")
+        elif line.startswith('{"ended": '):
+            ended = json.loads(line)
+            self._end(ended["ended"], ended["reason"])
+
+    def died(self, reason: str) -> None:
+        """The process ended before it said so: what was under way is what failed."""
+        if self.under_way is not None:
+            self._end(self.under_way, reason)
+
+    def _end(self, key: str, reason: str | None) -> None:
+        if reason:
+            self.failures[key] = reason
+        self.ended.add(key)
+        self.under_way = None
+        self.progress.end()
