@@ -30,6 +30,7 @@ _HOME = {
     "adaptive_verdicts": "adaptive_verdicts",
     "winners": "winners",
     "advise": "advice",
+    "first_screen": "findings",
     "recorded": "recording",
     "sensitivity": "sensitivity",
     "why": "why",

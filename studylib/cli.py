@@ -214,7 +214,9 @@ def _conclude(results, page: Path, seconds: float) -> None:
         status, reason = results.status(trial)
         if status not in ("ok", "skipped"):
             print(f"{status}: {trial.model} {trial.label}: {reason}")
-    for sentence in findings.summary(results):
+    first = findings.first_screen(results)
+    print(first)
+    for sentence in findings.summary(results)[len(first) :]:
         print(f"- {sentence}")
     print(f"done in {duration(seconds)}; report: {page}")
 

@@ -64,8 +64,9 @@ def speed_ups(results: Results) -> list[SpeedUp]:
 
 
 def twin_of(control: Trial, trials: list[Trial]) -> Trial | None:
-    """The trial that an A/A control repeats."""
-    return next((t for t in trials if not t.control and (t.model, t.label) == (control.model, control.label.removesuffix(" (A/A)"))), None)
+    """The trial that an A/A control repeats: the same in everything else."""
+    repeated = replace(control, control=False, reason=None).id
+    return next((trial for trial in trials if trial.id == repeated), None)
 
 
 def speed_up(baseline: Trial, contender: Trial, results: Results) -> SpeedUp:
@@ -90,17 +91,21 @@ def paired_rounds(baseline: Trial, contender: Trial, results: Results) -> tuple[
     return _medians(first[number] for number in shared), _medians(second[number] for number in shared)
 
 
+def controls(results: Results, model: str, batch_size: int) -> list[SpeedUp]:
+    """What was measured against itself: the A/A control, and every file that was timed under two names (`Results.doubles`)."""
+    ours = [trial for trial in results.plan() if trial.usual and (trial.model, trial.batch_size) == (model, batch_size)]
+    measured, doubles = [trial for trial in ours if results.measurements(trial.id)], results.doubles()
+    pairs = [(twin_of(trial, measured) if trial.control else doubles.get(trial.id), trial) for trial in measured]
+    return [speed_up(twin, trial, results) for twin, trial in pairs if twin in measured]
+
+
 def noise_floor(results: Results, model: str, batch_size: int) -> float | None:
-    """How far from 1 this run reads where there is no difference, as a ratio over 1: the far end of the A/A control's interval.
+    """How far from 1 this run reads where there is no difference, as a ratio over 1: the farthest end of its `controls`' intervals.
 
     None without a control that carries an interval.
     """
-    measured = [
-        trial for trial in results.compared() if (trial.model, trial.batch_size) == (model, batch_size) and results.measurements(trial.id)
-    ]
-    control = next((trial for trial in measured if trial.control), None)
-    twin = control and twin_of(control, measured)
-    return floor_of(speed_up(twin, control, results).comparison) if twin else None
+    found = [floor_of(control.comparison) for control in controls(results, model, batch_size)]
+    return max((floor for floor in found if floor is not None), default=None)
 
 
 def floor_of(control: stats.Comparison) -> float | None:

@@ -1,16 +1,15 @@
 """What each technique costs and saves: every variant against the float version in the same runtime, and the Pareto front."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from studylib import compare, stats, tables
+from studylib.losses import KEPT, budget_of, lost, reference_of
 from studylib.recipes import split_recipe
-from studylib.records import Trial
 from studylib.results import Results
-from studylib.rows import proportion
+from studylib.variants import Variant, share
 
 # How a technique works, by how its name begins; the first that fits counts.
 _FAMILIES = (
@@ -23,75 +22,6 @@ _FAMILIES = (
 _CHANCE = 0.05
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One trial at the study's smallest batch size beside the fp32 trial of the same model and runtime (``float32``)."""
-
-    results: Results
-    trial: Trial
-    float32: Trial | None
-
-    @cached_property
-    def evaluation(self) -> dict:
-        return self.results.evaluation(self.trial.evaluation_id) or {}
-
-    @property
-    def artifact(self) -> dict:
-        return self.results.artifacts().get(self.trial.artifact_key, {})
-
-    @property
-    def inside(self) -> dict:
-        """What is inside the file, as far as it was looked into."""
-        return self.results.inside().get(self.trial.artifact_key, {})
-
-    @cached_property
-    def speed_up(self) -> compare.SpeedUp | None:
-        """Against fp32 in the same runtime; None where one of the two was not timed."""
-        if self.float32 is None or self.float32.id == self.trial.id:
-            return None
-        measured = all(self.results.measurements(trial.id) for trial in (self.float32, self.trial))
-        return compare.speed_up(self.float32, self.trial, self.results) if measured else None
-
-    @property
-    def verdict(self) -> str:
-        """faster or slower than fp32 in the same runtime, as far as the ratio leaves this run's noise; otherwise cannot tell."""
-        return "" if self.speed_up is None else compare.judged(self.speed_up, self.results)
-
-    @cached_property
-    def change(self) -> stats.PairedDifference | None:
-        """Right answers (or answers that agree with the source model) lost and gained against fp32 on the same samples."""
-        name = self.measure
-        if self.float32 is None or self.float32.id == self.trial.id or name == "sqnr":
-            return None
-        before = (self.results.evaluation(self.float32.evaluation_id) or {}).get(name)
-        after = self.evaluation.get(name)
-        return stats.paired_accuracy(np.array(before), np.array(after)) if before and after else None
-
-    @property
-    def measure(self) -> str:
-        """``correct`` where samples are labelled and weights mean something, ``agreeing`` where outputs are scores, else ``sqnr``."""
-        names = ["correct"] if self.trial.weights != "random" else []
-        return next((name for name in [*names, "agreeing"] if name in self.evaluation), "sqnr")
-
-    @property
-    def independent(self) -> bool:
-        """Whether one answer tells nothing of the next: only then intervals and p values of shares mean anything."""
-        return bool(self.evaluation.get("independent")) and len(self.evaluation.get(self.measure, ())) == self.evaluation.get("n")
-
-    @cached_property
-    def quality(self) -> float:
-        """In percent (accuracy, agreement) or dB (SQNR); NaN before it was evaluated."""
-        if self.measure == "sqnr":
-            return float(self.evaluation.get("sqnr", np.nan))
-        return 100 * float(np.mean(self.evaluation[self.measure]))
-
-    @cached_property
-    def ms(self) -> float:
-        """The typical latency of a query in milliseconds; NaN where it was not timed."""
-        found = self.results.measurements(self.trial.id)
-        return compare.typical_ns(found) / 1e6 if found and self.results.status(self.trial)[0] == "ok" else np.nan
-
-
 def family(recipe: str) -> str:
     """The kind of technique that a recipe is."""
     base, last = split_recipe(recipe)
@@ -101,8 +31,18 @@ def family(recipe: str) -> str:
 
 
 def variants(results: Results) -> list[Variant]:
-    """Every trial of the smallest batch size that is not a control and could be planned."""
-    plan = [trial for trial in results.compared() if not trial.control and not trial.sweep]
+    """Every trial of the smallest batch size that is not a control and could be planned; the same file and settings once."""
+    return [variant for variant in _every(results) if variant.stands_for is None]
+
+
+def doubles(results: Results) -> list[Variant]:
+    """Those of `variants`' trials that are another one's file under a second name."""
+    return [variant for variant in _every(results) if variant.stands_for is not None]
+
+
+def _every(results: Results) -> list[Variant]:
+    """The same, with every name that a file has."""
+    plan = [trial for trial in results.plan() if trial.usual and not trial.control and not trial.sweep]
     smallest = min((trial.batch_size for trial in plan), default=1)
     chosen = [trial for trial in plan if trial.batch_size == smallest and not trial.reason]
     floats = {(trial.model, trial.runtime, trial.provider): trial for trial in chosen if trial.recipe == "fp32"}
@@ -122,8 +62,9 @@ def front(found: list[Variant]) -> set[str]:
 
 def techniques(results: Results) -> pd.DataFrame:
     """Every variant: size, packed size, quality with its paired change, latency with its speed-up; or why it has none."""
-    found = variants(results)
-    best, table = front(found), results.table()
+    found, most = _every(results), budget_of(results)
+    references = {name: reference_of(results.compared(), name, results) for name in dict.fromkeys(v.trial.model for v in found)}
+    best, table = front(variants(results)), results.table()
     sizes = {(v.trial.model, v.trial.format): v.artifact.get("size_bytes") for v in found if v.trial.recipe == "fp32"}
     rows = []
     for variant in found:
@@ -141,6 +82,7 @@ def techniques(results: Results) -> pd.DataFrame:
                 "gzip_kb": facts.get("gzip_bytes", np.nan) / 1000,
                 "quality": quality_text(variant),
                 "change": change_text(variant),
+                "budget": KEPT[lost(replace(variant, float32=references[trial.model])).within(most)] if variant.evaluation else "",
                 "p50_ms": tables.typical_ms(table[table.trial_id == trial.id].set_index("metric")),
                 "against fp32": speed_text(variant.speed_up, results),
                 "front": "●" if trial.id in best else "",
@@ -161,11 +103,6 @@ def quality_text(variant: Variant) -> str:
     return f"{name} {tables.percent(share(variant))} %"
 
 
-def share(variant: Variant) -> stats.Estimate:
-    """The share of right (or agreeing) answers with its exact interval where samples are independent."""
-    return proportion(variant.evaluation, variant.measure)
-
-
 def change_text(variant: Variant) -> str:
     """``-0.4 [-1.0, +0.2] points, p 0.3``: paired on the same samples, McNemar's exact test; without it for dependent samples."""
     change = variant.change
@@ -178,11 +115,8 @@ def change_text(variant: Variant) -> str:
 
 
 def _same_file(variant: Variant) -> str:
-    """Whether a technique left the fp32 file as it was."""
-    if variant.float32 is None or variant.float32.id == variant.trial.id:
-        return ""
-    before = variant.results.artifacts().get(variant.float32.artifact_key, {}).get("sha256")
-    return "the same file as fp32" if before and before == variant.artifact.get("sha256") else ""
+    """Whether a technique left another's file as it was."""
+    return "" if variant.stands_for is None else f"the same file as {variant.stands_for.recipe}"
 
 
 def speed_text(found: compare.SpeedUp | None, results: Results) -> str:

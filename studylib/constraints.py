@@ -3,13 +3,12 @@
 import math
 from dataclasses import dataclass
 
-from studylib.adaptive_verdicts import lost
-from studylib.compression import Variant
-from studylib.contenders import contenders, lost_words
+from studylib.contenders import contenders
 from studylib.errors import InputError
+from studylib.losses import lost
 from studylib.params import RANDOM_SQNR_DB
 from studylib.results import Results
-from studylib.stats import at_most
+from studylib.variants import Variant
 from studylib.wording import digits
 
 # A limit on latency is one on slow answers, not on half of them: the highest of these that the values carry.
@@ -79,15 +78,15 @@ class Limit:
 
     def _hold_answers(self, variant: Variant) -> Held:
         found = lost(variant)
-        words = f"lost {lost_words(found)}" if found.measure != "sqnr" else lost_words(found)
+        kept = bool(found.within(self.most))
         if math.isnan(found.value):
-            return Held(False, math.inf, words, "what it lost is not known")
+            return Held(kept, math.inf, found.text, found.text)
         if found.measure == "sqnr":
             missing = RANDOM_SQNR_DB - found.value
-            return Held(missing <= 0, missing, words, f"{words}: {missing:.1f} dB short of {RANDOM_SQNR_DB:g} dB")
-        worst = found.value if found.worst is None else max(found.worst, found.value)
-        over = worst - self.most
-        return Held(at_most(worst, self.most), over, words, f"{words}: {100 * over:.1f} points over the {100 * self.most:g} allowed")
+            return Held(kept, missing, found.text, f"{found.text}: {missing:.1f} dB short of {RANDOM_SQNR_DB:g} dB")
+        over, needed = found.end - self.most, found.samples_needed(self.most)
+        words = f"{found.text}: {100 * over:.1f} points over the {100 * self.most:g} allowed"
+        return Held(kept, over, found.text, words + (f"; at least {needed} samples are needed to tell" if needed else ""))
 
     def _hold_measured(self, candidate: Candidate) -> Held:
         name, unit, unit_words = _MEASURED[self.kind]

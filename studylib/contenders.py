@@ -1,19 +1,22 @@
 """What competes: every timed trial beside the fp32 that its answers are held against, and how two of them compare."""
 
-import numpy as np
-
 from studylib import compare
-from studylib.adaptive_verdicts import Lost
-from studylib.compression import Variant
+from studylib.losses import reference_of
 from studylib.records import Trial
 from studylib.results import Results
+from studylib.variants import Variant
+from studylib.wording import some
+
+# Of several reasons why nothing was timed, what went wrong counts before what was never tried.
+_WORST_FIRST = ("failed", "invalid", "pending", "skipped")
+_SHOWN_REASONS = 2
 
 
 def contenders(results: Results, model: str | None = None) -> list[Variant]:
     """Every trial that was timed and is valid, of all batch sizes. Answers are held against TensorFlow fp32, else the first fp32."""
     # Queries one after the other: times under load answer another question.
     plan = [trial for trial in results.compared() if not trial.control and model in (None, trial.model)]
-    references = {name: _reference(plan, name, results) for name in dict.fromkeys(trial.model for trial in plan)}
+    references = {name: reference_of(plan, name, results) for name in dict.fromkeys(trial.model for trial in plan)}
     timed = [trial for trial in plan if results.status(trial)[0] == "ok"]
     return [Variant(results, trial, references[trial.model]) for trial in timed]
 
@@ -24,11 +27,12 @@ def models(results: Results) -> list[str]:
 
 
 def why_none(results: Results, model: str) -> str:
-    """Why nothing of ``model`` competes, in words: what became of its trials."""
+    """Why nothing of ``model`` competes, in words: what became of its trials, what went wrong first."""
     ours = [results.status(trial) for trial in results.compared() if trial.model == model and not trial.control]
     if not ours:
         return "nothing was timed one query after the other; other scenarios do not tell who is faster"
-    return f"nothing was timed ({'; '.join(dict.fromkeys(f'{status}: {reason}' for status, reason in ours))})"
+    reasons = dict.fromkeys(sorted(ours, key=lambda told: _WORST_FIRST.index(told[0])))
+    return f"nothing was timed ({some([f'{status}: {reason}' for status, reason in reasons], _SHOWN_REASONS, '; ')})"
 
 
 def at_smallest_batch(found: list[Variant]) -> list[Variant]:
@@ -60,14 +64,15 @@ def verdict(baseline: Variant, contender: Variant) -> str:
     return compare.judged(for_one_sample(baseline.trial, contender.trial, contender.results), contender.results)
 
 
-def lost_words(found: Lost) -> str:
-    """``0.2 points of accuracy (n 1000), up to 0.7 within the interval``."""
-    if found.worst is None or np.isnan(found.value) or found.worst <= found.value:
-        return found.words
-    return f"{found.words}, up to {100 * found.worst:.1f} within the interval"
+def baseline(rivals: list[Variant]) -> Variant | None:
+    """TensorFlow fp32 as it is usually set, otherwise the first fp32; of several batch sizes, the fastest for one sample."""
+    floats = [variant for variant in rivals if variant.trial.recipe == "fp32" and variant.trial.sweep in ("", "batch")]
+    if not floats:
+        return None
+    runtime = next((variant.trial.where for variant in floats if variant.trial.runtime == "tensorflow"), floats[0].trial.where)
+    return min((variant for variant in floats if variant.trial.where == runtime), key=sample_ns)
 
 
-def _reference(plan: list[Trial], model: str, results: Results) -> Trial | None:
-    usual = [trial for trial in plan if not trial.sweep]
-    floats = [trial for trial in usual if (trial.model, trial.recipe) == (model, "fp32") and results.evaluation(trial.evaluation_id)]
-    return next((trial for trial in floats if trial.runtime == "tensorflow"), floats[0] if floats else None)
+def unjudged(rivals: list[Variant]) -> list[Variant]:
+    """The float versions whose outputs could not be compared: the same weights, so they may be named where nothing else can be."""
+    return [variant for variant in rivals if variant.trial.recipe == "fp32" and variant.why_not_comparable]

@@ -3,19 +3,37 @@
 from itertools import takewhile
 
 from studylib import advice, compare, contenders, scenario_tables, tables, winners
-from studylib.adaptive_verdicts import budget_of, lost
+from studylib.grounds import grounds
+from studylib.losses import budget_of, lost
+from studylib.passport import Fit
 from studylib.results import Results
-from studylib.wording import some
+from studylib.wording import plain, some
+
+
+class FirstScreen(tuple):
+    """Lines that say the most important first; a notebook shows the first one and the decisions in bold."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def __str__(self) -> str:
+        return "\n".join(self)
+
+    def _repr_markdown_(self) -> str:
+        return "\n\n".join(f"**{plain(line)}**" if number == 0 else plain(line) for number, line in enumerate(self))
+
+
+def first_screen(results: Results) -> FirstScreen:
+    """What the numbers stand on, then the decision for each model, or why there is none: how report, terminal and notebook begin."""
+    return FirstScreen(advice.advise(results).first)
 
 
 def summary(results: Results) -> list[str]:
-    """What was found, in sentences whose every number is computed."""
-    run = results.run()
-    sentences = [] if run["native"] else [f"REHEARSAL: nothing here was measured on {run['title']}."]
-    incomplete = tables.incomplete(results)
-    if incomplete:
-        sentences.append(f"{incomplete} Run `{run['command']}` to go on.")
-    most = budget_of(results)
+    """What was found, in sentences whose every number is computed; `first_screen` comes first."""
+    run, most = results.run(), budget_of(results)
+    sentences = list(first_screen(results))
+    if tables.incomplete(results):
+        sentences.append(f"Run `{run['command']}` to go on.")
     sentences += _fastest(results, most)
     sentences += scenario_tables.sentences(results)
     for found in compare.speed_ups(results):
@@ -25,7 +43,6 @@ def summary(results: Results) -> list[str]:
             sentences.append(f"{which}: a trial against itself reads {reading}; so much this run reads where there is no difference.")
     mean = winners.geometric_mean(results)
     sentences += [f"Winners within the accuracy budget: {mean.words}."] if mean and len(mean.baselines) > 1 else []
-    sentences += [one.headline for one in advice.advise(results, most)]
     missing = tables.not_measured(results)
     if len(missing):
         counts = ", ".join(f"{count} {status}" for status, count in missing.status.value_counts().items())
@@ -34,23 +51,29 @@ def summary(results: Results) -> list[str]:
 
 
 def _fastest(results: Results, most: float) -> list[str]:
-    """For each model and batch size the fastest that keeps the accuracy budget, and who is faster and does not."""
-    timed = sorted(contenders.contenders(results), key=contenders.sample_ns)
-    over = {one.trial.id for one in timed if lost(one).within(most) is False}
-    kept = {(row["model"], row["batch"]): row for row in tables.winners(results, without=over).to_dict("records")}
+    """For each larger batch size the fastest that keeps the accuracy budget, and who is faster and does not.
+
+    The smallest batch size is what the advice is for. Where nobody may be named there, nobody is here.
+    """
+    ground = grounds(results)
+    if not ground.decides or ground.fitness.fit is Fit.NO:
+        return []
+    every = contenders.contenders(results)
+    smallest = {one.trial.id for one in contenders.at_smallest_batch(every)}
+    timed = sorted((one for one in every if one.trial.id not in smallest), key=contenders.sample_ns)
+    out = {one.trial.id for one in timed if not lost(one).within(most)}
+    kept = {(row["model"], row["batch"]): row for row in tables.winners(results, without=out | smallest).to_dict("records")}
     sentences = []
-    for fastest in tables.winners(results).to_dict("records"):
-        which = fastest["model"], fastest["batch"]
-        alike = [one for one in timed if (one.trial.model, one.trial.batch_size) == which]
-        too_lossy = list(takewhile(lambda one: one.trial.id in over, alike))
-        row = kept.get(which, fastest)
-        within = " within the accuracy budget" if too_lossy and which in kept else ""
+    for (model, batch), row in kept.items():
+        alike = [one for one in timed if (one.trial.model, one.trial.batch_size) == (model, batch)]
+        lossy = [f"{one.trial.label} ({lost(one).text})" for one in takewhile(lambda one: one.trial.id in out, alike)]
+        within = " within the accuracy budget" if lossy else ""
         typical = row["p50_ms"] if row["p50_ms"].startswith("mean") else f"median {row['p50_ms']}"
-        parts = [f"{which[0]}, batch {which[1]}: the fastest{within} is {row['fastest']}, {typical} ms, {row['quality']}"]
-        parts[0] += "" if which in kept else ", which is over the accuracy budget"
-        named = {"it cannot be told from": row["cannot be told from it"], "measured apart from it:": row.get("measured apart from it")}
-        if within:
-            lossy = [f"{one.trial.label} (lost {lost(one).words})" for one in too_lossy]
-            named["faster, and over the budget:"] = some(lossy, 2)
-        sentences.append("; ".join([*parts, *(f"{words} {names}" for words, names in named.items() if names)]) + ".")
+        first = f"{model}, batch {batch}: the fastest{within} is {row['fastest']}, {typical} ms, {row['quality']}"
+        named = {
+            "it cannot be told from": row["cannot be told from it"],
+            "measured apart from it:": row.get("measured apart from it"),
+            "faster, and not known to keep the budget:": some(lossy, 2),
+        }
+        sentences.append("; ".join([first, *(f"{words} {names}" for words, names in named.items() if names)]) + ".")
     return sentences

@@ -10,10 +10,11 @@ from random import Random
 
 import numpy as np
 
-from studylib.adaptive_verdicts import lost
-from studylib.compression import Variant
+from studylib import compare
+from studylib.losses import Lost, lost, reference_of
 from studylib.measure import Bench
 from studylib.records import Trial
+from studylib.variants import Variant
 
 # Looks that each has had when a rung is judged, the part that goes on (one in so many), and how many are measured in full.
 _RUNGS = (1, 3)
@@ -53,25 +54,24 @@ class Search:
     def left_out(self, trials: list[Trial]) -> dict[str, str]:
         """Which trials the search gave up so far, with the reason. An A/A control goes with the trial that it repeats."""
         out = {name: reason for group in groups(trials) for name, reason in self._standing(group).out.items()}
-        labels = {(trial.model, trial.label): out.get(trial.id) for trial in trials if not trial.control}
-        twins = {trial.id: labels.get((trial.model, trial.label.removesuffix(" (A/A)"))) for trial in trials if trial.control}
-        return out | {name: reason for name, reason in twins.items() if reason}
+        twins = {trial.id: compare.twin_of(trial, trials) for trial in trials if trial.control}
+        return out | {name: out[twin.id] for name, twin in twins.items() if twin and twin.id in out}
 
     def is_over(self, trials: list[Trial]) -> bool:
         """Whether no look is wanted any more."""
         return not any(self._standing(group).wanted for group in groups(trials))
 
     def _standing(self, group: list[Trial]) -> Standing:
-        floats = {(t.runtime, t.provider): t for t in group if t.recipe == "fp32"}
-        over = {trial.id: reason for trial in group if (reason := self._over_budget(trial, floats.get((trial.runtime, trial.provider))))}
-        found = standing({trial.id: self._looks(trial) for trial in group if trial.id not in over})
+        reference = reference_of(group, group[0].model, self.bench.results)
+        losses = {trial.id: lost(Variant(self.bench.results, trial, reference)) for trial in group}
+        # Too few samples to tell of anybody: then the reference alone is known to keep the budget, and it does not take part in the race.
+        untold = {name for name, found in losses.items() if found.samples_needed(self.max_accuracy_loss)}
+        over = {
+            name: _over(found) for name, found in losses.items() if name not in untold and found.within(self.max_accuracy_loss) is False
+        }
+        racing = [trial for trial in group if trial.id not in over and not (untold and trial is reference)]
+        found = standing({trial.id: self._looks(trial) for trial in racing})
         return Standing(over | found.out, found.wanted)
-
-    def _over_budget(self, trial: Trial, float32: Trial | None) -> str:
-        found = lost(Variant(self.bench.results, trial, float32))
-        if found.within(self.max_accuracy_loss) is not False:
-            return ""
-        return f"left out by the search: over the budget, {found.words}"
 
     def _looks(self, trial: Trial) -> list[float | str]:
         """Nanoseconds for one sample of each look, or why the look failed."""
@@ -106,6 +106,10 @@ def groups(trials: list[Trial]) -> list[list[Trial]]:
         if not trial.control and not trial.sweep:
             found.setdefault((trial.model, trial.scenario, trial.batch_size), []).append(trial)
     return list(found.values())
+
+
+def _over(found: Lost) -> str:
+    return f"left out by the search: not within the budget, {found.text}"
 
 
 def _slow(ratio: float, count: int) -> str:

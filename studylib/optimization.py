@@ -6,15 +6,14 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from studylib import compression, contenders, sweeps, tables
-from studylib.adaptive_verdicts import lost
 from studylib.artifact import write_text
-from studylib.compression import Variant
-from studylib.contenders import lost_words
 from studylib.errors import InputError
+from studylib.losses import lost
 from studylib.records import Trial
 from studylib.runtimes import RUNTIMES, SESSIONS
 from studylib.study import Study
 from studylib.sweeps import Point
+from studylib.variants import Variant
 
 # What is tried unless the user names recipes: a path is walked in minutes, and training takes longer.
 RECIPES = ("fp32", "fp16", "dynamic_wi8_afp32", "static_wi8_ai8")
@@ -123,10 +122,10 @@ def _rate(study: Study, trial: Trial) -> float:
 
 def _recipes(study: Study, start: Trial) -> Iterable[Trial]:
     """Other recipes of the same model in the same runtime that keep the budget."""
-    most = study.params.choice.max_accuracy_loss
+    most, doubles = study.params.choice.max_accuracy_loss, study.results.doubles()
     for trial in study.same:
         ours = (trial.model, trial.where) == (start.model, start.where) and trial.recipe != "fp32" and study.is_smallest(trial)
-        if ours and lost(Variant(study.results, trial, start)).within(most):
+        if ours and trial.id not in doubles and lost(Variant(study.results, trial, start)).within(most):
             yield trial
 
 
@@ -189,7 +188,7 @@ def _row(results, one: Path, step: Step, before: Trial | None) -> dict:
         "over the step before": _over(before, step.trial, results),
         "over the start": _over(one.start if before else None, step.trial, results),
         "rss_peak_mb": tables.interval(values, "rss_peak", 1e6),
-        "lost": lost_words(lost(Variant(results, step.trial, one.start))) if before else "",
+        "lost": lost(Variant(results, step.trial, one.start)).words if before else "",
         "goes on": _goes_on(step),
     }
 

@@ -1,6 +1,7 @@
 """The noise passport of a study: is this machine fit to measure? What was said before, what happened, and what that means."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 
 import pandas as pd
 
@@ -42,24 +43,64 @@ def table(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def verdict(results: Results) -> tuple[str, str]:
-    """(yes, with care, no or not known, and why): judged by what happened, since advice may be wrong for this machine."""
+class Fit(StrEnum):
+    """Whether a machine was fit to measure."""
+
+    YES = "yes"
+    CARE = "with care"
+    NO = "no"
+    UNKNOWN = "not known"
+
+
+@dataclass(frozen=True)
+class Fitness:
+    """Whether the machine was fit, judged by what happened: advice before a run may be wrong for this machine.
+
+    ``lost``: repetitions of those ``tried`` that stayed invalid. ``floor``: what a trial against itself reads at worst, as a ratio over
+    1; None without a control that carries an interval.
+    """
+
+    tried: int
+    lost: int
+    floor: float | None
+
+    @property
+    def fit(self) -> Fit:
+        if not self.tried:
+            return Fit.UNKNOWN
+        if self.lost > _LOST_SHARE * self.tried or (self.floor or 0) > _FLOOR_UNFIT:
+            return Fit.NO
+        return Fit.CARE if self.floor is None or self.floor > _FLOOR_CARE or self.lost else Fit.YES
+
+    @property
+    def invalid(self) -> str:
+        return f"{self.lost or 'no'} repetition{'s' * (self.lost > 1)} stayed invalid" + (f" of {self.tried}" if self.lost else "")
+
+    @property
+    def why(self) -> str:
+        if not self.tried:
+            return "nothing was measured yet"
+        if self.lost > _LOST_SHARE * self.tried:
+            return f"{self.lost} of {self.tried} repetitions stayed invalid"
+        if self.floor is None:
+            return "no A/A control carries an interval, so what this run cannot tell apart is not known"
+        reads = f"a trial against itself reads up to {self.floor:.2f}x"
+        if self.fit is Fit.NO:
+            return f"{reads}: smaller differences cannot be told"
+        return f"{reads}; {self.invalid}"
+
+
+def fitness(results: Results) -> Fitness:
+    """What happened while ``results`` were measured, as far as it decides whether they can be trusted."""
     attempts = _attempts(results)
-    if not attempts:
-        return "not known", "nothing was measured yet"
-    tried, lost = _lost(attempts)
     floors = [floor for _, _, floor in noise_floors(results) if floor is not None]
-    if lost > _LOST_SHARE * tried:
-        return "no", f"{lost} of {tried} repetitions stayed invalid"
-    if not floors:
-        return "with care", "no A/A control carries an interval, so what this run cannot tell apart is not known"
-    worst = max(floors)
-    reads = f"a trial against itself reads up to {worst:.2f}x"
-    if worst > _FLOOR_UNFIT:
-        return "no", f"{reads}: smaller differences cannot be told"
-    if worst > _FLOOR_CARE or lost:
-        return "with care", f"{reads}; {lost} of {tried} repetitions stayed invalid"
-    return "yes", f"{reads}; no repetition stayed invalid"
+    return Fitness(*(_lost(attempts) if attempts else (0, 0)), max(floors, default=None))
+
+
+def verdict(results: Results) -> tuple[Fit, str]:
+    """(`Fit`, and why)."""
+    found = fitness(results)
+    return found.fit, found.why
 
 
 def noise_floors(results: Results) -> list[tuple[str, int, float | None]]:

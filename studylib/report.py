@@ -25,6 +25,8 @@ from studylib import (
     winners,
 )
 from studylib.artifact import write_bytes, write_text
+from studylib.grounds import grounds
+from studylib.passport import Fit
 from studylib.results import Results
 from studylib.wording import plain
 
@@ -32,7 +34,7 @@ _TABLES = {
     "passport": ("Is this machine fit to measure?", passport.table),
     "winner": ("Winner of each model within the accuracy budget, against its baseline", winners.table),
     "projects": ("Which to choose for which project", advice.choices),
-    "winners": ("Fastest of each model", tables.winners),
+    "winners": ("Fastest of each model and batch size, whatever it lost", tables.winners),
     "techniques": ("Every technique: what it saves and what it costs", compression.techniques),
     "why": ("Why a variant is slower or worse than fp32", why.reasons),
     "adaptive": ("Adaptive recipes against uniform ones", adaptive_verdicts.verdicts),
@@ -79,15 +81,18 @@ def build(results: Results) -> Path:
 
 
 def _content(results: Results, drawn: list[drawing.Drawn]) -> dict:
-    run = results.run()
+    run, first, advices = results.run(), findings.first_screen(results), advice.advise(results)
+    ground = grounds(results)
     return {
         "run": run,
         "rehearsal": not run["native"],
         "provenance": tables.provenance(results),
-        "incomplete": tables.incomplete(results),
+        "first": first,
         "loadgen": scenario_tables.note(results),
-        "summary": findings.summary(results),
-        "advice": advice.advise(results, adaptive_verdicts.budget_of(results)),
+        "summary": findings.summary(results)[len(first) :],
+        "advice": advices,
+        "headlines": {one.headline for one in advices} | set(advices.caveats[1:]),
+        "sound": ground.native and ground.fitness.fit in (Fit.YES, Fit.CARE),
         "figures": [drawn_figure.__dict__ | {"number": number} for number, drawn_figure in enumerate(drawn, 1)],
         "png": {figure.name: _data_uri(results.folder / "figures" / f"{figure.name}.png") for figure in drawn},
         "tables": [

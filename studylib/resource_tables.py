@@ -13,7 +13,7 @@ def memory(results: Results) -> pd.DataFrame:
     ``arena``: how much of it the runtime keeps as its own pool.
     """
     table, rows = results.table(), []
-    for trial in results.plan():
+    for trial in results.distinct():
         values = table[(table.trial_id == trial.id) & (table.status == "ok")].set_index("metric")
         if "rss_peak" in values.index and not trial.control:
             steps = {
@@ -30,7 +30,7 @@ def memory(results: Results) -> pd.DataFrame:
 def energy(results: Results) -> pd.DataFrame:
     """Energy of a query as the machine's meters tell it, or why there is none."""
     table, rows = results.table(), []
-    for trial in results.plan():
+    for trial in results.distinct():
         told = [m.energy for m in results.measurements(trial.id)]
         if told and not trial.control:
             values = table[table.trial_id == trial.id].set_index("metric")

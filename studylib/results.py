@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from studylib import long_table, roof, stats
+from studylib import doubles, long_table, roof, stats
 from studylib.artifact import write_bytes, write_text
 from studylib.errors import InputError
 from studylib.peak_record import Peaks
@@ -143,9 +143,21 @@ class Results:
                 f"{self.folder / 'plan.json'} was written by another version of studylib. Run `make study HW={self.folder.name}` again."
             ) from None
 
+    def distinct(self) -> list[Trial]:
+        """The trials of the latest study, each file with its settings once (see `doubles`)."""
+        doubles = self.doubles()
+        return [trial for trial in self.plan() if trial.id not in doubles]
+
     def compared(self) -> list[Trial]:
-        """The trials of the latest study that are compared with each other; other scenarios have tables of their own."""
-        return [trial for trial in self.plan() if trial.usual]
+        """Those of them that are compared with each other: one query after the other; other scenarios have tables of their own."""
+        return [trial for trial in self.distinct() if trial.usual]
+
+    def doubles(self) -> dict[str, Trial]:
+        """Trials of the latest study that are another one under a second name, by id: the trial that stands for them."""
+        known = self.artifacts()
+        return doubles.doubles(
+            self.plan(), lambda trial: known.get(trial.artifact_key, {}).get("sha256", ""), lambda trial: self.status(trial)[0] == "ok"
+        )
 
     def run(self) -> dict:
         """Resolved parameters, host facts, versions and times of the latest study."""

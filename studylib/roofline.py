@@ -13,7 +13,7 @@ def points(results: Results) -> list[Point]:
     """Every timed trial that is no A/A control, in the order of the plan."""
     table = results.table()
     medians = table[(table.metric == MEDIAN) & (table.status == "ok")].set_index("trial_id")
-    timed = [trial for trial in results.plan() if trial.id in medians.index and not trial.control]
+    timed = [trial for trial in results.distinct() if trial.id in medians.index and not trial.control]
     return [results.roof_of(trial, estimate(medians.loc[trial.id])) for trial in timed]
 
 

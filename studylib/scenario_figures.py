@@ -8,7 +8,9 @@ from studylib.scenario_tables import NOTE
 def scenarios(results: Results):
     """Latency distributions by scenario, one panel for each model and scenario; a server's bound is a line."""
     title = "Latency by scenario"
-    measured = [(trial, results.measurements(trial.id)) for trial in results.plan() if not trial.usual and results.status(trial)[0] == "ok"]
+    measured = [
+        (trial, results.measurements(trial.id)) for trial in results.distinct() if not trial.usual and results.status(trial)[0] == "ok"
+    ]
     if not measured:
         return None, "scenarios", title, "", ""
     panels = list(dict.fromkeys((trial.model, trial.scenario) for trial, _ in measured))

@@ -16,7 +16,7 @@ def scenarios(results: Results) -> pd.DataFrame:
     Early-stopping columns are LoadGen's estimates: the true percentile is at most this with 99 % confidence, by repetition; their mean.
     """
     table, found = results.table(), []
-    for trial in results.plan():
+    for trial in results.distinct():
         values = table[(table.trial_id == trial.id) & (table.status == "ok")].set_index("metric")
         if _belongs(trial) and len(values) and "latency_mean" in values.index:
             found.append(_row(trial, values, results))
@@ -81,7 +81,7 @@ def rates(results: Results) -> pd.DataFrame:
 
 def sentences(results: Results) -> list[str]:
     """For each model: the highest rate kept within the bound, and whether a stream keeps up; every number computed."""
-    said, measured = [], [trial for trial in results.plan() if not trial.usual and results.status(trial)[0] == "ok"]
+    said, measured = [], [trial for trial in results.distinct() if not trial.usual and results.status(trial)[0] == "ok"]
     for model in dict.fromkeys(trial.model for trial in measured):
         servers = [trial for trial in measured if (trial.model, trial.scenario) == (model, "server")]
         streams = [trial for trial in measured if (trial.model, trial.scenario) == (model, "streaming")]

@@ -4,13 +4,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from studylib import adaptive_verdicts, tables, winners
-from studylib.compression import Variant
 from studylib.contenders import contenders, fastest, for_one_sample
+from studylib.losses import budget_of, lost
 from studylib.opening import fetch_weights, open_study
 from studylib.params import outputs_root
 from studylib.records import Trial
 from studylib.results import Results
 from studylib.study import Study
+from studylib.variants import Variant
 from studylib.wording import lines
 
 MODELS = ("resnet50", "bert_base", "deepspeech_small")
@@ -73,8 +74,8 @@ def compared(results: Results, finalists: list[Trial], looked_at: list[Trial], m
     """What the search came to for one model of ``results`` that were measured in full; None without a winner."""
     winner = next((one for one in winners.winners(results) if (one.model, one.goal) == (model, "latency")), None)
     names = {trial.id for trial in finalists}
-    most = adaptive_verdicts.budget_of(results)
-    kept = [v for v in contenders(results, model) if v.trial.id in names and adaptive_verdicts.lost(v).within(most)]
+    most = budget_of(results)
+    kept = [v for v in contenders(results, model) if v.trial.id in names and lost(v).within(most)]
     if winner is None or winner.variant is None or not kept:
         return None
     ours = [trial for trial in looked_at if trial.model == model]

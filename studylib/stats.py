@@ -196,6 +196,18 @@ def paired_accuracy(reference: np.ndarray, contender: np.ndarray, level: float =
     return PairedDifference(estimate, lost, gained, float(p_value))
 
 
+def fewest_pairs(most: float, level: float = LEVEL) -> int:
+    """Fewest samples of which none lost leaves the interval of `paired_accuracy` within ``most``; 276 for one point."""
+    from scipy.stats import norm
+
+    return math.ceil(norm.ppf((1 + level) / 2) * math.sqrt(2) / most) - 2
+
+
+def fewest_agreeing(most: float, level: float = LEVEL) -> int:
+    """Fewest samples of which all agree leave the interval of `binomial_interval` within ``most``; 368 for one point."""
+    return math.ceil(math.log((1 - level) / 2) / math.log1p(-most)) if most < 1 else 1
+
+
 def sqnr_db(reference: np.ndarray, outputs: np.ndarray) -> float:
     """Signal to quantization noise ratio in dB, infinite for equal arrays."""
     reference, outputs = np.asarray(reference, float), np.asarray(outputs, float)

@@ -216,8 +216,14 @@ def recorded(results: Results) -> pd.DataFrame:
 
 
 def winners(results: Results, without: Collection[str] = ()) -> pd.DataFrame:
-    """The fastest trial of each model and batch size, and those that cannot be told from it. ``without``: ids of trials left out."""
-    rows = []
+    """The fastest trial of each model and batch size, whatever it lost, and those that cannot be told from it.
+
+    ``without``: ids of trials left out. A rehearsal tells nothing of the speed of its hardware, and names nobody.
+    """
+    rows, run = [], results.run()
+    if not run["native"]:
+        names = f"none: this is a rehearsal of {run['title']}, whose speed is not known"
+        return pd.DataFrame([{"model": model, "fastest": names} for model in dict.fromkeys(trial.model for trial in results.compared())])
     measured = [t for t in results.compared() if results.status(t)[0] == "ok" and not t.control and t.id not in without]
     typical = {t.id: compare.typical_ns(results.measurements(t.id)) for t in measured}
     table = results.table()

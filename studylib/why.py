@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from studylib import tables
-from studylib.compression import Variant, family, variants
+from studylib.compression import family, variants
 from studylib.recipes import split_recipe
 from studylib.results import Results
+from studylib.variants import Variant
 
 # Instructions that multiply int8 and add in one step, without saturating on the way.
 _INT8_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}

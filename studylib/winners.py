@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 
 from studylib import compare, stats, tables
-from studylib.adaptive_verdicts import budget_of, lost
-from studylib.compression import Variant, speed_text
-from studylib.contenders import at_smallest_batch, contenders, fastest, for_one_sample, lost_words, models, sample_ns, why_none
+from studylib.compression import speed_text
+from studylib.contenders import at_smallest_batch, baseline, contenders, for_one_sample, models, sample_ns, unjudged, why_none
+from studylib.decisions import decide
+from studylib.losses import budget_of, lost
 from studylib.records import Trial
 from studylib.results import Results
+from studylib.variants import Variant
 from studylib.wording import some
 
 GOALS = ("latency", "throughput")
@@ -28,7 +30,8 @@ class Winner:
     """The fastest of one model for one goal: ``latency`` (smallest batch) or ``throughput`` (any batch, time for one sample).
 
     ``baseline``: TensorFlow fp32 (at its own fastest batch for throughput), otherwise the first fp32; None where none was timed.
-    ``ties`` cannot be told from the winner; ``over_budget`` are faster and lost too much. Without a winner, ``reason`` says why.
+    ``ties`` cannot be told from the winner; ``over_budget`` are faster and do not keep the budget, by the unfavourable end of the paired
+    interval (`studylib.losses`). Without a winner, as in every rehearsal, ``reason`` says why.
     """
 
     model: str
@@ -128,22 +131,16 @@ def _winner(model: str, goal: str, timed: list[Variant], most: float, results: R
     if not timed:
         return Winner(model, goal, reason=why_none(results, model))
     rivals = at_smallest_batch(timed) if goal == "latency" else timed
-    kept = [variant for variant in rivals if lost(variant).within(most)]
+    kept = [variant for variant in rivals if lost(variant).within(most)] or unjudged(rivals)
     if not kept:
         closest = min(rivals, key=sample_ns)
-        return Winner(model, goal, reason=f"nothing within the budget; the fastest, {closest.trial.label}, lost {lost(closest).words}")
-    best, ties = fastest(kept)
-    over = sorted((v for v in rivals if v not in kept and sample_ns(v) < sample_ns(best)), key=sample_ns)
-    return Winner(model, goal, best, _baseline(rivals), tuple(ties), tuple(over))
-
-
-def _baseline(rivals: list[Variant]) -> Trial | None:
-    """TensorFlow fp32 as it is usually set, otherwise the first fp32; of several batch sizes, the fastest for one sample."""
-    floats = [variant for variant in rivals if variant.trial.recipe == "fp32" and variant.trial.sweep in ("", "batch")]
-    if not floats:
-        return None
-    runtime = next((variant.trial.where for variant in floats if variant.trial.runtime == "tensorflow"), floats[0].trial.where)
-    return min((variant for variant in floats if variant.trial.where == runtime), key=sample_ns).trial
+        return Winner(model, goal, reason=f"nothing within the budget; the fastest, {closest.trial.label}: {lost(closest).text}")
+    found = decide(kept, rivals, results)
+    if found.best is None:
+        return Winner(model, goal, reason=found.reason)
+    over = sorted((v for v in rivals if v not in kept and sample_ns(v) < sample_ns(found.best)), key=sample_ns)
+    start = baseline(rivals)
+    return Winner(model, goal, found.best, start and start.trial, found.ties, tuple(over))
 
 
 def _logs(one: Winner) -> np.ndarray:
@@ -179,8 +176,8 @@ def _row(one: Winner, target: str, results: Results) -> dict:
         "over the baseline": one.words,
         "rounds": one.against.comparison.n if one.against else len(results.measurements(trial.id)),
         "baseline": one.baseline.label if one.baseline else "",
-        "lost": lost_words(lost(one.variant)),
+        "lost": lost(one.variant).words,
         "cannot be told from it": some([variant.trial.label for variant in one.ties]),
-        "faster, but over the budget": some([f"{v.trial.label} (lost {lost(v).words})" for v in one.over_budget]),
+        "faster, but over the budget": some([f"{v.trial.label} ({lost(v).text})" for v in one.over_budget]),
         "LoadGen": tables.loadgen(results, trial, *([one.baseline] if one.baseline else [])),
     }

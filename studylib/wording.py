@@ -55,10 +55,10 @@ def estimated(estimate: Estimate | None, unit: float) -> str:
     return text if estimate.low is None else f"{text} [{digits(estimate.low / unit)}, {digits(estimate.high / unit)}]"
 
 
-def some(names: list[str], most: int = 5) -> str:
+def some(names: list[str], most: int = 5, between: str = ", ") -> str:
     """The first ``most`` names, and how many more there are: ``a, b and 62 more``."""
     rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+    return between.join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def plain(text: str) -> str:
@@ -70,7 +70,11 @@ def markdown(frame: pd.DataFrame) -> str:
     """A GitHub-flavoured table."""
 
     def cells(values) -> str:
-        return "| " + " | ".join(" ".join(_cell(value).split()).replace("|", "\\|").replace("<", "&lt;") for value in values) + " |"
+        return (
+            "| "
+            + " | ".join(" ".join(_cell(value).split()).replace("|", "\\|").replace("<", "&lt;").replace("](", "]\\(") for value in values)
+            + " |"
+        )
 
     return "\n".join([cells(frame.columns), cells(["---"] * len(frame.columns)), *(cells(row) for row in frame.itertuples(index=False))])
 

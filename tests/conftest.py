@@ -221,7 +221,7 @@ def recorded(tmp_path):
     """Function that records a small study: a baseline, a contender twice as fast, an A/A twin and a skipped trial."""
     from studylib.results import Results
 
-    def record(native: bool = True, weights: str = "trained", rounds: int = 8) -> Results:
+    def record(native: bool = True, weights: str = "trained", rounds: int = 8, n: int = 1000) -> Results:
         results = Results(tmp_path / "cpu")
         slow = trial(runtime="tensorflow", format="saved_model", weights=weights, artifact_key="b" * 64, evaluation_id="evaluation-slow")
         fast = trial(weights=weights, evaluation_id="evaluation-fast")
@@ -238,9 +238,9 @@ def recorded(tmp_path):
             for repetition in range(rounds):
                 values = (centre * rng.lognormal(0, 0.02, 200)).astype(int).tolist()
                 results.record(measurement(of, repetition, values))
-        right = [True] * 98 + [False] * 2
+        right = [True] * (n - n // 50) + [False] * (n // 50)
         found = {
-            "n": 100,
+            "n": n,
             "finite": True,
             "output_mse": 1e-9,
             "sqnr": 90.0,
@@ -248,7 +248,7 @@ def recorded(tmp_path):
             "max_rel_error": 1e-4,
             "cosine": 1.0,
             "data": "real",
-            "agreeing": [True] * 100,
+            "agreeing": [True] * n,
             "correct": right,
             "independent": True,
         }
@@ -295,7 +295,10 @@ def variants(tmp_path):
             }
             sizes = {"size_bytes": 4000 // (number + 1), "gzip_bytes": 3000 // (number + 1)}
             artifacts.append(known | sizes | {"key": key})
-            inside[key] = {"operators": operators, "macs": more.get("macs", 1000), "float_islands": more.get("islands")}
+            inside[key] = {
+                "operators": operators, "macs": more.get("macs", 1000), "float_islands": more.get("islands"), "parameters": 10,
+                "opset": {"": 17}, "inputs": [], "outputs": [], "consequences": [],
+            }  # fmt: skip
             for repetition in range(8 if centre else 0):
                 values = (centre * rng.lognormal(0, 0.02, 200)).astype(int).tolist()
                 results.record(measurement(made, repetition, values))

@@ -3,7 +3,14 @@ import pytest
 
 from studylib import adaptive_verdicts, figures, sensitivity
 
-FP32, STATIC = (400_000, {}, 95, 90.0, {}), (200_000, {}, 80, 12.0, {})
+
+def _of(ns: int, right: int, sqnr: float) -> tuple:
+    """A variant with so many of a hundred answers right, of a thousand samples."""
+    answers = {"n": 1000, "agreeing": [True] * 1000, "correct": [True] * (10 * right) + [False] * (1000 - 10 * right)}
+    return ns, {}, right, sqnr, {"evaluation": answers}
+
+
+FP32, STATIC = _of(400_000, 95, 90.0), _of(200_000, 80, 12.0)
 
 
 def _row(results):
@@ -12,7 +19,7 @@ def _row(results):
 
 
 def test_it_wins_over_the_best_uniform_recipe_that_keeps_the_budget(variants):
-    row = _row(variants({"fp32": FP32, "static_wi8_ai8": STATIC, "adaptive_wi8": (300_000, {}, 95, 30.0, {})}))
+    row = _row(variants({"fp32": FP32, "static_wi8_ai8": STATIC, "adaptive_wi8": _of(300_000, 95, 30.0)}))
     assert row["best uniform within budget"] == "onnxruntime fp32"
     assert row["over it"].startswith("1.3")
     assert row["over it"].endswith("faster")
@@ -21,22 +28,38 @@ def test_it_wins_over_the_best_uniform_recipe_that_keeps_the_budget(variants):
 
 
 def test_over_the_budget_is_said(variants):
-    row = _row(variants({"fp32": FP32, "adaptive_wi8": (300_000, {}, 90, 30.0, {})}))
-    assert row["lost"] == "5.0 points of accuracy (n 100)"
+    row = _row(variants({"fp32": FP32, "adaptive_wi8": _of(300_000, 90, 30.0)}))
+    assert row["lost"] == "5.0 points of accuracy (n 1000), up to 6.4 within the interval"
     assert row["budget"] == "at most 1 points: OVER BUDGET"
 
 
 @pytest.mark.parametrize(("most", "said"), [(0.05, "at most 5 points: kept"), (0.02, "at most 2 points: OVER BUDGET")])
 def test_the_budget_is_the_one_that_was_given(variants, most, said):
-    results = variants({"fp32": FP32, "adaptive_wi8": (300_000, {}, 92, 30.0, {})}, most=most)
+    results = variants({"fp32": FP32, "adaptive_wi8": _of(300_000, 92, 30.0)}, most=most)
     assert _row(results)["budget"] == said
 
 
 def test_without_fp32_nobody_knows_what_was_lost(variants):
-    row = _row(variants({"static_wi8_ai8": STATIC, "adaptive_wi8": (300_000, {}, 50, 30.0, {})}))
+    row = _row(variants({"static_wi8_ai8": STATIC, "adaptive_wi8": _of(300_000, 50, 30.0)}))
     assert row["lost"] == "not known: fp32 was not evaluated beside it"
     assert row["budget"] == "at most 1 points: not known"
     assert row["over fp32"] == "not timed"
+
+
+def test_a_loss_is_judged_by_its_unfavourable_end(variants):
+    """Four in a thousand lost, and perhaps nine: within a point. Eight, and perhaps fourteen: over it."""
+    for wrong, said in ((4, "kept"), (8, "OVER BUDGET")):
+        answers = {"n": 1000, "agreeing": [True] * 1000, "correct": [True] * (1000 - wrong) + [False] * wrong}
+        rows = {"fp32": _of(400_000, 100, 90.0), "adaptive_wi8": (300_000, {}, 0, 30.0, {"evaluation": answers})}
+        assert _row(variants(rows))["budget"] == f"at most 1 points: {said}"
+
+
+def test_a_search_that_quantized_nothing_found_nothing_better(variants):
+    ns, operators, right, sqnr, more = FP32
+    same = (ns, operators, right, sqnr, more | {"sha256": "e" * 64})
+    row = _row(variants({"fp32": same, "adaptive_wi8": (355_000, *same[1:])}))
+    assert row["over fp32"] == "the search found nothing better: the same file as onnxruntime fp32"
+    assert (row["over it"], row["against the others"]) == ("", "")
 
 
 def test_a_search_that_could_not_win_is_shown_as_such(variants):
@@ -47,9 +70,9 @@ def test_a_search_that_could_not_win_is_shown_as_such(variants):
 
 @pytest.mark.parametrize(("sqnr", "kept"), [(25.0, "kept"), (15.0, "OVER BUDGET")])
 def test_random_weights_are_held_to_fidelity(variants, sqnr, kept):
-    row = _row(variants({"fp32": FP32, "adaptive_wi8": (300_000, {}, 95, sqnr, {})}, weights="random"))
+    row = _row(variants({"fp32": FP32, "adaptive_wi8": _of(300_000, 95, sqnr)}, weights="random"))
     assert row["budget"] == f"at least 20 dB: {kept}"
-    assert row["lost"] == f"SQNR {sqnr:.1f} dB (n 100)"
+    assert row["lost"] == f"SQNR {sqnr:.1f} dB (n 1000)"
 
 
 def test_without_adaptive_recipes_there_is_no_row(variants):
@@ -118,7 +141,7 @@ def test_without_a_search_there_is_nothing_to_draw(variants):
 
 def test_a_gain_within_the_noise_of_the_run_is_none(variants):
     """The A/A control reads as much where there is no difference."""
-    rows = {"fp32": (400_000, {}, 95, 90.0, {}), "adaptive_wi8": (385_000, {}, 95, 30.0, {})}
+    rows = {"fp32": _of(400_000, 95, 90.0), "adaptive_wi8": _of(385_000, 95, 30.0)}
     assert _row(variants(rows))["over fp32"].endswith("faster")
     row = _row(variants(rows, control=370_000))
     assert "cannot tell: within this run's noise [0.9" in row["over fp32"]

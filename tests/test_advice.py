@@ -63,10 +63,11 @@ def test_runners_up_say_why_they_stand_behind(three):
 def test_a_budget_is_held_against_the_unfavourable_end(variants):
     """Eight of a thousand lost are within a point as measured, and may be more than one."""
     results = variants({"fp32": _of(400_000), "static_wi8_ai8": _of(200_000, wrong=8)})
-    assert sl.winners.winners(results)[0].variant.trial.recipe == "static_wi8_ai8"
+    assert sl.winners.winners(results)[0].variant.trial.recipe == "fp32"
     advice = _advice(results)
     assert advice.configuration.recipe == "fp32"
     assert "up to 1.4 within the interval: 0.4 points over the 1 allowed" in advice.runners_up[0].reason
+    assert advice.notes[-1].startswith("Faster, and not known to keep the budget: onnxruntime static_wi8_ai8 (lost 0.8 points of accuracy")
     assert _advice(results, max_accuracy_loss=0.02).configuration.recipe == "static_wi8_ai8"
 
 
@@ -89,7 +90,7 @@ def test_ties_are_said_and_the_planted_gain_within_the_noise_is_none(variants):
     rows = {"fp32": _of(400_000), "fp16": _of(390_000)}
     reason = _advice(variants(rows, control=370_000)).runners_up[0].reason
     assert reason.startswith("cannot be told apart: within this run's noise [0.9")
-    assert _advice(variants(rows, control=370_000)).why[0].endswith("it cannot be told from onnxruntime fp32")
+    assert _advice(variants(rows, control=370_000)).notes[0].endswith("it cannot be told from onnxruntime fp32.")
 
 
 @pytest.mark.parametrize(("most", "recipe"), [(2500, "fp16"), (1500, None), (4000, "fp16")])
@@ -145,10 +146,23 @@ def test_what_failed_or_is_invalid_is_never_advised(three, status):
     assert "dynamic" not in str(advice)
 
 
-def test_a_rehearsal_is_said_first_in_words(recorded):
+def test_a_rehearsal_is_said_first_and_advises_nothing(recorded):
     advice = _advice(recorded(native=False), max_accuracy_loss=0.05)
-    assert str(advice).startswith("REHEARSAL: measured on a test host, not on Test machine; this tells nothing of that hardware's speed.\n")
-    assert advice._repr_markdown_().startswith("**REHEARSAL: measured on a test host")
+    first = (
+        "REHEARSAL of Test machine on a test host (the architecture is x86_64, not aarch64): speed there is not known, and nothing is "
+        "advised. Fit to measure: a trial against itself reads 1.00x ["
+    )
+    assert str(advice).startswith(first)
+    assert advice._repr_markdown_().startswith("**REHEARSAL of Test machine on a test host (the architecture")
+    assert (advice.configuration, advice.projects, advice.runners_up, advice.why) == (None, (), (), ())
+    assert advice.headline == "mnist_cnn: nothing can be advised, since this is a rehearsal of Test machine, whose speed is not known."
+    ran, smallest, elsewhere = advice.known
+    assert ran == "2 of 3 configurations ran here and passed parity; 1 did not, and the report gives each reason"
+    assert smallest == (
+        "the smallest file that keeps the budget is that of onnxruntime fp32, 1.00 kB; lost 0.0 points of accuracy (n 1000), up to 0.3 "
+        "within the interval"
+    )
+    assert "another processor" in elsewhere
 
 
 def test_an_unfinished_study_gives_no_interval_to_hold_a_limit_against(recorded):
@@ -177,20 +191,97 @@ def test_one_runtime_alone_is_advised_and_has_no_runner_up(variants):
 def test_without_a_float_version_the_loss_is_not_known_and_nothing_is_advised(variants):
     advice = _advice(variants({"static_wi8_ai8": _of(200_000)}))
     assert advice.configuration is None
-    assert advice.unmet[0].reason == "nearest is onnxruntime static_wi8_ai8, what it lost is not known"
+    assert advice.unmet[0].reason == ("nearest is onnxruntime static_wi8_ai8, its fidelity is not known: fp32 was not evaluated beside it")
 
 
 def test_projects_are_generated_from_the_rows(three):
     projects = {project.counts: project for project in _advice(three, max_accuracy_loss=0.05).projects}
     assert projects["the time of one answer"].choice == "onnxruntime static_wi8_ai8"
     assert projects["the size of the file"].choice == "onnxruntime static_wi8_ai8"
-    assert projects["the size of the file"].because == "1.33 kB"
+    assert projects["the size of the file"].because == "it is the fastest, file 1.33 kB, and nothing needs less"
     assert projects["fidelity"].choice == "onnxruntime fp16"  # faster than fp32, and as right
     assert projects["fidelity"].because.startswith("lost 0.0 points of accuracy (n 1000)")
     memory = projects["memory"]
-    assert memory.because == "peak memory 40.0 [40.0, 40.0] MB, n 8; by this it cannot be told from onnxruntime fp32, onnxruntime fp16"
+    assert memory.choice == "onnxruntime static_wi8_ai8"
+    assert memory.because == "it is the fastest, peak memory 40.0 [40.0, 40.0] MB, and nothing needs less"
     kept = {project.counts: project.choice for project in _advice(three).projects}
     assert kept["the size of the file"] == "onnxruntime fp16"
+
+
+def _needing(results, number: int, peak_bytes: int, spread: float = 0.0):
+    """The same results in which a trial's processes peak at so many bytes, each repetition by ``spread`` more than the one before."""
+    one = results.plan()[number]
+    for repetition in results.measurements(one.id):
+        peak = int(peak_bytes * (1 + spread * repetition.repetition))
+        results.record(replace(repetition, memory_bytes=repetition.memory_bytes | {"rss_peak": peak}))
+    return results
+
+
+def _memory(results):
+    return next(project for project in _advice(results).projects if project.counts == "memory")
+
+
+def test_what_saves_next_to_nothing_and_is_forty_times_slower_is_not_chosen(variants):
+    """As seen: 0.5 of 67.5 MB, for forty times the time."""
+    rows = {"fp32": _of(400_000), "fp16": _of(16_000_000)}
+    memory = _memory(_needing(_needing(variants(rows), 0, 67_500_000), 1, 67_000_000))
+    assert memory.choice == "onnxruntime fp32"
+    assert memory.because == (
+        "it is the fastest, peak memory 67.5 [67.5, 67.5] MB; the least, 67.0 [67.0, 67.0] MB of onnxruntime fp16 (\N{MINUS SIGN}0.7 %), "
+        "is not 10% less"
+    )
+
+
+def test_a_gain_worth_naming_stands_beside_what_it_costs(variants):
+    rows = {"fp32": _of(400_000), "fp16": _of(520_000)}
+    memory = _memory(_needing(_needing(variants(rows), 0, 67_500_000), 1, 40_000_000))
+    assert memory.choice == "onnxruntime fp16"
+    assert re.fullmatch(
+        r"peak memory 40\.0 \[40\.0, 40\.0\] MB instead of 67\.5 \[67\.5, 67\.5\] MB of onnxruntime fp32 \(\N{MINUS SIGN}41 %, n 8\), "
+        r"takes 1\.[23]\dx \[1\.\d\d, 1\.\d\d\] the time \(n 8 rounds\)",
+        memory.because,
+    )
+
+
+def test_a_gain_that_may_be_chance_is_none(variants):
+    """A fifth less in the mean, and the intervals meet."""
+    rows = {"fp32": _of(400_000), "fp16": _of(520_000)}
+    memory = _memory(_needing(_needing(variants(rows), 0, 50_000_000, 0.2), 1, 40_000_000, 0.2))
+    assert memory.choice == "onnxruntime fp32"
+    assert memory.because.endswith("is not 10% less beyond doubt")
+
+
+def test_the_first_screen_reads_what_is_advised_against_the_baseline_with_n(three):
+    headline, numbers, out = _advice(three).first
+    assert headline == "mnist_cnn: set onnxruntime, provider cpu, recipe fp16, 2 threads, batch 1, the runtime's defaults."
+    assert re.fullmatch(
+        r"median 0\.3\d\d \[0\.\d+, 0\.\d+\] ms \(n 1600\); 1\.3\dx \[1\.\d+, 1\.\d+\], faster, against onnxruntime fp32 "
+        r"\(n 8 rounds\); lost 0\.0 points of accuracy \(n 1000\), up to 0\.3 within the interval\.",
+        numbers,
+    )
+    assert out.startswith("Faster, and not known to keep the budget: onnxruntime static_wi8_ai8 (lost 3.0 points")
+
+
+def test_too_few_samples_are_named_with_how_many_would_do(variants):
+    few = {"evaluation": {"correct": [True] * 100}}
+    advice = _advice(variants({"fp32": (400_000, {}, 0, 90.0, few), "fp16": (200_000, {}, 0, 90.0, few)}))
+    assert advice.configuration.recipe == "fp32"
+    assert advice.notes[-1] == (
+        "Faster, and not known to keep the budget: onnxruntime fp16 (lost 0.0 points of accuracy (n 100), up to 2.7 within the interval: "
+        "1.7 points over the 1 allowed; at least 276 samples are needed to tell)."
+    )
+
+
+def test_outputs_that_cannot_be_compared_never_keep_a_budget(variants):
+    """The float version may be named for its speed where nothing else can be, and says that its fidelity is not known."""
+    unlike = {"evaluation": {"comparable": False, "why_not_comparable": "the number of outputs varies"}, "without": ("correct",)}
+    rows = {"fp32": (400_000, {}, 0, 90.0, unlike), "static_wi8_ai8": (200_000, {}, 0, 90.0, unlike)}
+    results = variants(rows)
+    advice = _advice(results)
+    assert advice.configuration.recipe == sl.winners.winners(results)[0].variant.trial.recipe == "fp32"
+    assert "the baseline itself" in advice.notes[0]
+    assert "its fidelity is not known: the number of outputs varies" in advice.why[-1]
+    assert "its fidelity is not known: the number of outputs varies" in advice.runners_up[0].reason
 
 
 def test_work_in_bulk_may_choose_another_batch(three):

@@ -11,8 +11,8 @@ from studylib import halving
 from studylib.results import Results
 
 ANSWERS = {
-    "n": 100, "finite": True, "output_mse": 1e-9, "max_abs_error": 1e-4, "max_rel_error": 1e-4, "cosine": 1.0, "data": "real", "sqnr": 60.0,
-    "agreeing": [True] * 100, "independent": True, "status": "ok", "reason": "", "placement": "CPU",
+    "n": 1000, "finite": True, "output_mse": 1e-9, "max_abs_error": 1e-4, "max_rel_error": 1e-4, "cosine": 1.0, "data": "real",
+    "sqnr": 60.0, "agreeing": [True] * 1000, "independent": True, "status": "ok", "reason": "", "placement": "CPU",
 }  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def search(tmp_path):
     ]
     times = {one.id: 1e6 * (12 - number) for number, one in enumerate(trials)}
     for number, one in enumerate(trials):
-        right = [True] * (60 if number == 10 else 99) + [False] * (40 if number == 10 else 1)
+        right = [True] * (600 if number == 10 else 990) + [False] * (400 if number == 10 else 10)
         results.record_evaluation(one.evaluation_id, ANSWERS | {"correct": right})
     results.save_plan(trials, run_facts(), [])
     glances = []
@@ -74,7 +74,9 @@ def test_it_finds_the_fastest_within_the_budget(search):
     kept = [one for one in trials if one.id not in out]
     assert min(kept, key=lambda one: times[one.id]).recipe == "recipe11"
     assert len(kept) == 2
-    assert out[trials[10].id] == "left out by the search: over the budget, 39.0 points of accuracy (n 100)"
+    assert out[trials[10].id] == (
+        "left out by the search: not within the budget, lost 39.0 points of accuracy (n 1000), up to 42.0 within the interval"
+    )
     assert it.is_over(trials)
 
 
@@ -92,3 +94,16 @@ def test_a_control_goes_with_its_twin(search):
     control = replace(trials[0], control=True)
     it.narrow(trials)
     assert it.left_out([*trials, control])[control.id] == it.left_out(trials)[trials[0].id]
+
+
+def test_too_few_samples_leave_nobody_out_and_the_reference_in(search):
+    """A hundred answers cannot tell a loss of one point: only what lost more as measured is out, and the reference stays."""
+    it, trials, _ = search
+    for number, one in enumerate(trials):
+        wrong = 40 if number == 10 else 1
+        few = {"n": 100, "agreeing": [True] * 100, "correct": [True] * (100 - wrong) + [False] * wrong}
+        it.bench.results.record_evaluation(one.evaluation_id, ANSWERS | few)
+    it.narrow(trials)
+    out = it.left_out(trials)
+    assert [one.recipe for one in trials if one.id not in out] == ["fp32", "recipe9", "recipe11"]
+    assert [one.recipe for one in trials if "not within the budget" in out.get(one.id, "")] == ["recipe10"]
