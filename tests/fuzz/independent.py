@@ -13,13 +13,15 @@ def source(path: Path, kind: str) -> Answer:
     if kind == "onnx":
         return _reference_onnx(path)
     if kind == "litert":
-        return litert(path, reference=True)
+        return litert(path, raw=True, reference=True)
     return saved_model(path) if path.is_dir() else _keras(path)
 
 
-def artifact(path: Path, format: str) -> Answer:
-    """A file that the study made."""
-    return {"onnx": onnx, "tflite": litert, "openvino": openvino, "saved_model": saved_model}[format](path)
+def artifact(path: Path, format: str, raw: bool = False) -> Answer:
+    """A file that the study made. ``raw``: whole numbers of a LiteRT file as they are stored, to be held against a source's own."""
+    if format == "tflite":
+        return litert(path, raw)
+    return {"onnx": onnx, "openvino": openvino, "saved_model": saved_model}[format](path)
 
 
 def _keras(path: Path) -> Answer:
@@ -76,8 +78,8 @@ def onnx(path: Path) -> Answer:
     return lambda inputs: session.run(None, inputs)
 
 
-def litert(path: Path, reference: bool = False) -> Answer:
-    """LiteRT's interpreter; ``reference``: its plain kernels."""
+def litert(path: Path, raw: bool = False, reference: bool = False) -> Answer:
+    """LiteRT's interpreter; ``raw``: whole numbers stay as they are; ``reference``: its plain kernels."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     kind = OpResolverType.BUILTIN_REF if reference else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -95,16 +97,23 @@ def litert(path: Path, reference: bool = False) -> Answer:
     def answer(inputs: dict) -> list[np.ndarray]:
         interpreter = opened()
         details = {tensor["name"]: tensor for tensor in interpreter.get_input_details()}
+        chosen = {name: details[names[name]] if name in names else _named(name, details) for name in inputs}
         for name, values in inputs.items():
-            interpreter.resize_tensor_input(details[names.get(name, name)]["index"], values.shape)
+            interpreter.resize_tensor_input(chosen[name]["index"], values.shape)
         interpreter.allocate_tensors()
         for name, values in inputs.items():
-            tensor = details[names.get(name, name)]
-            interpreter.set_tensor(tensor["index"], _quantized(values, tensor))
+            interpreter.set_tensor(chosen[name]["index"], _quantized(values, chosen[name]))
         interpreter.invoke()
-        return [_real(interpreter.get_tensor(tensor["index"]), tensor) for tensor in interpreter.get_output_details()]
+        found = [(interpreter.get_tensor(tensor["index"]), tensor) for tensor in interpreter.get_output_details()]
+        return [values if raw else _real(values, tensor) for values, tensor in found]
 
     return answer
+
+
+def _named(name: str, details: dict) -> dict:
+    """The tensor that a name without its graph's additions stands for, as ``given_0`` for ``serving_default_given_0:0``."""
+    (found,) = [tensor for full, tensor in details.items() if name in full]
+    return found
 
 
 def _quantized(values: np.ndarray, tensor: dict) -> np.ndarray:

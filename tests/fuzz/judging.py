@@ -96,8 +96,13 @@ def judge(seed: int, drawn: Drawn, outputs: Path, recipes=RECIPES, batches=BATCH
     return verdict
 
 
+def _passed(study) -> list:
+    """Trials that would be timed: the same model, in batches too."""
+    return [trial for trial in study.same if not study.results.why_unlike(trial)]
+
+
 def _judge_words(verdict: Verdict, study) -> None:
-    good = {trial.id for trial in study.same}
+    good = {trial.id for trial in _passed(study)}
     for trial in study.trials:
         # Nothing is timed here: what passed the gate and waits for its turn is "pending".
         status, reason = study.results.status(trial)
@@ -124,7 +129,7 @@ def _confirm(verdict: Verdict, study, drawn: Drawn) -> None:
     from studylib.zoo import Samples
 
     wanted, asked = None, set()
-    for trial in study.same:
+    for trial in _passed(study):
         if (trial.evaluation_id, trial.batch_size) in asked or trial.format not in ("onnx", "tflite", "openvino", "saved_model"):
             continue
         asked.add((trial.evaluation_id, trial.batch_size))
@@ -133,16 +138,15 @@ def _confirm(verdict: Verdict, study, drawn: Drawn) -> None:
         count = min(len(samples), 8)
         singles = [{name: np.array(values) for name, values in samples.batch(index, 1).items()} for index in range(count)]
         if wanted is None:
-            answer = independent.source(drawn.path, drawn.kind)
-            wanted = [answer(query) for query in singles]
+            wanted = _answers(independent.source(drawn.path, drawn.kind), singles)
         path = study.artifact(trial.artifact_key).path
-        run = independent.artifact(path, trial.format)
+        run = independent.artifact(path, trial.format, raw=any(values.dtype.kind in "iu" for values in wanted[0]))
         evaluation = study.results.evaluation(trial.evaluation_id)
-        precision = evaluation.get("precision") or split_recipe(trial.recipe)[1]
+        precision = trial.source or split_recipe(trial.recipe)[1]
         if trial.batch_size > 1:
             _confirm_batch(verdict, trial, run, samples, precision)
             continue
-        found = [run(query) for query in singles]
+        found = _answers(run, singles)
         if evaluation.get("comparable", True) is False:
             continue
         ours = independent.sqnr_db(*(_together(answers) for answers in (wanted, found)))
@@ -150,6 +154,10 @@ def _confirm(verdict: Verdict, study, drawn: Drawn) -> None:
         if ours < least - _SLACK_DB:
             verdict.wrong.append(f"{trial.label}: ok at {evaluation.get('sqnr')} dB, and its framework says {ours:.1f} dB")
         verdict.confirmed += 1
+
+
+def _answers(answer: independent.Answer, queries: list[dict]) -> list[list[np.ndarray]]:
+    return [answer(query) for query in queries]
 
 
 def _confirm_batch(verdict: Verdict, trial, run, samples, precision: str) -> None:

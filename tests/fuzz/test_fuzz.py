@@ -51,7 +51,7 @@ def test_the_judge_sees_a_wrong_ok(tmp_path, monkeypatch):
         answer = independent.onnx(path)
         return lambda inputs: [values[..., ::-1] for values in answer(inputs)]
 
-    monkeypatch.setattr(independent, "artifact", lambda path, format: turned(path))
+    monkeypatch.setattr(independent, "artifact", lambda path, format, raw: turned(path))
     verdict = judging.judge(0, _baked(tmp_path / "baked.onnx"), tmp_path / "outputs", recipes=("fp32",), batches=(1,))
     assert any("its framework says" in text for text in verdict.wrong)
 
