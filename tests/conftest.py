@@ -22,6 +22,8 @@ _OUTPUTS = tempfile.TemporaryDirectory(prefix="studylib-tests-")
 os.environ["STUDYLIB_OUTPUTS"] = _OUTPUTS.name
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(ROOT))
+# Kernels import the same sources, whoever built the environment.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 
 def pytest_collection_modifyitems(items):
@@ -57,6 +59,11 @@ def cli(*arguments: str, outputs: Path | None = None, **environment: str) -> sub
     env = os.environ | environment | ({"STUDYLIB_OUTPUTS": str(outputs)} if outputs else {}) | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "studylib", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=env, cwd=tempfile.gettempdir(), timeout=900)
+
+
+def plan_lines(printed: str) -> list[str]:
+    """What a plan says that it would measure: model, label, scenario and threads."""
+    return re.findall(r"^  to measure, \d+ repetitions: (.*)$", printed, re.MULTILINE)
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
-from conftest import ROOT, cli
+from conftest import ROOT, cli, run_facts
 
 from studylib.console import Console
 
@@ -95,7 +96,7 @@ def test_a_root_without_hardware_sets_is_named(tmp_path):
 
 
 def test_too_few_rounds_for_the_bench(tmp_path):
-    _refused(cli("bench", "--rounds", "2", outputs=tmp_path), "--rounds is 2; an interval needs at least")
+    _refused(cli("bench", "--rounds", "2", outputs=tmp_path), "ROUNDS is 2; an interval needs at least")
 
 
 def test_an_unknown_benchmark_is_answered_with_the_known_ones(tmp_path):
@@ -161,6 +162,51 @@ def test_advice_is_printed_with_its_limits(recorded):
     assert "mnist_cnn: set onnxruntime, provider cpu, recipe fp32, 2 threads, batch 1" in done.stdout
     assert "tensorflow fp32: out, file 0.00400 MB: 4.00 times the limit; slower: takes 2.0" in done.stdout
     _refused(cli("advise", "--model", "mnist", outputs=folder.parent), "Unknown model of these results 'mnist'")
+
+
+def test_limits_that_nothing_keeps_end_with_3_and_say_so_last(recorded):
+    folder = recorded().folder
+    done = cli("advise", "--size-mb", "0.0000001", outputs=folder.parent)
+    assert done.returncode == 3
+    assert "nothing can be advised" in done.stdout
+    *_, why, last = done.stderr.splitlines()
+    assert why == "mnist_cnn has no advice: none of the 2 configurations that were timed keeps every limit."
+    assert last == "exit status 3: 1 of 1 model: mnist_cnn."
+
+
+def test_a_model_without_a_timed_row_is_found_in_the_results(recorded):
+    """Of two models one was timed: the other is named with what its rows say, and the status is 3."""
+    from studylib.cli import _told, _without_timing
+
+    results = recorded()
+    missing = _without_timing(results, ["mnist_cnn", "other"])
+    assert missing == {"other": "no trial of it is planned"}
+    assert (_told(missing, "has no timed row", 2), _told({}, "has no timed row", 2)) == (3, 0)
+    results.save_plan([replace(trial, reason="no such recipe here") for trial in results.plan()], run_facts(), [])
+    assert _without_timing(results, ["mnist_cnn"]) == {"mnist_cnn": "skipped: no such recipe here"}
+
+
+@pytest.mark.slow
+def test_a_study_in_which_nothing_can_run_ends_with_3_and_a_report(tmp_path, graph_of_no_runtime):
+    done = cli("study", "--effort", "smoke", "--recipe", "fp32", "--model", str(graph_of_no_runtime), outputs=tmp_path)
+    assert done.returncode == 3, done.stdout + done.stderr
+    *_, why, last = done.stderr.splitlines()
+    assert why.startswith("strange has no timed row: ")
+    assert "Nowhere" in why
+    assert last == "exit status 3: 1 of 1 model: strange."
+    assert (tmp_path / "cpu" / "report" / "index.html").exists()
+
+
+@pytest.fixture
+def graph_of_no_runtime(tmp_path):
+    """A whole ONNX file with an operator that no runtime knows."""
+    from onnx import TensorProto, helper, save
+
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 4]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Nowhere", ["x"], ["y"], domain="of.mine")], "g", ends[:1], ends[1:])
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("of.mine", 1)]
+    save(helper.make_model(graph, opset_imports=opsets, ir_version=9), tmp_path / "strange.onnx")
+    return tmp_path / "strange.onnx"
 
 
 def test_an_outputs_folder_that_is_a_file(tmp_path):

@@ -185,3 +185,9 @@ def test_a_bad_name_on_the_command_line_is_refused():
 def test_the_command_of_a_study_of_an_own_model_can_be_typed_again():
     chosen = params.resolve("cpu", "smoke", models=("/my models/a.onnx",), data="/d.npz", task="other", trust=True)
     assert chosen.command() == "make study HW=cpu EFFORT=smoke MODEL='/my models/a.onnx' DATA=/d.npz TASK=other TRUST=1"
+
+
+def test_the_command_quotes_what_a_shell_would_read():
+    """A dollar stays one: make hands over what was typed, as it stands."""
+    chosen = params.resolve("cpu", "smoke", models=("/it's/price$5, a/m.onnx",), data="/a b.npz")
+    assert chosen.command() == """make study HW=cpu EFFORT=smoke MODEL='/it'"'"'s/price$5, a/m.onnx' DATA='/a b.npz'"""

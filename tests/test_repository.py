@@ -43,7 +43,8 @@ def test_every_make_target_and_variable_of_the_readme_exists():
     assert targets <= set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     commands = re.findall(r"\bmake [a-z]+((?: [A-Z]+=\S+)+)", readme)
     variables = {name for command in commands for name in re.findall(r"([A-Z]+)=", command)}
-    assert variables <= set(re.findall(r"\$\((?:if \$\()?(?:filter-out 0 no false,\$\()?([A-Z]+)\)", makefile))
+    named = re.findall(r"^(?:CHOICES|SETTINGS) := (.*)$", makefile.replace("\\\n", " "), re.MULTILINE)
+    assert variables <= set(" ".join(named).split())
 
 
 def test_every_link_of_the_documents_leads_somewhere():

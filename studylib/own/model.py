@@ -16,6 +16,7 @@ from studylib.inside.precision import FLOAT32, precision
 from studylib.own import data as own_data
 from studylib.own import integers, litert_files, saved_models
 from studylib.own.card import Card, read_card
+from studylib.own.damage import why_damaged
 from studylib.own.input_names import input_names
 from studylib.own.safety import why_unsafe
 from studylib.own.weight_files import copied_onnx, weight_files
@@ -233,6 +234,7 @@ def check_file(path: Path, format: str) -> None:
     if path.is_dir():
         if not (path / "saved_model.pb").is_file():
             raise InputError(f"MODEL {path}: a folder without saved_model.pb is no SavedModel. Give the folder that holds that file.")
+        _check_whole(path, format)
         return
     try:
         with path.open("rb") as file:
@@ -246,6 +248,13 @@ def check_file(path: Path, format: str) -> None:
     offset, magic = _MAGIC.get(format, (0, b""))
     if head[offset : offset + len(magic)] != magic:
         raise InputError(f"MODEL {path}: not a {path.suffix} file: it begins with {head[:8]!r}. Give {_KNOWN}.")
+    _check_whole(path, format)
+
+
+def _check_whole(path: Path, format: str) -> None:
+    reason = why_damaged(path, format)
+    if reason:
+        raise InputError(f"MODEL {path}: the file is damaged or cut off: {reason}. Copy or export it again.")
 
 
 def _module_file(location: str) -> Path:
