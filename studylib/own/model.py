@@ -45,8 +45,8 @@ class OwnModel(Model):
     weights = "own"
     packages = ("numpy",)
     helpers = (
-        "data.py", "card.py", "safety.py", "saved_models.py", "../recipes/mixed_precision.py", "../recipes/keras_safety.py", "../recipes/keras_files.py", "../recipes/keras_signature.py",
-        "../recipes/from_torch.py",
+        "data.py", "card.py", "safety.py", "saved_models.py", "../recipes/mixed_precision.py", "../recipes/keras_safety.py",
+        "../recipes/keras_files.py", "../recipes/keras_signature.py", "../recipes/from_torch.py",
     )  # fmt: skip
     reads_file = True
     inputs = {}
