@@ -56,7 +56,10 @@ def _litert(path: Path, saved: Path) -> Path:
     return path
 
 
-DRAWS = r"answers differently each time \(output '{}', the same sample asked twice: .*\): it draws random numbers in {}.*sampling made deterministic"
+DRAWS = (
+    r"answers differently each time \(output '{}', the same sample asked twice: .*\): it draws random numbers in {}.*"
+    "sampling made deterministic"
+)
 
 
 def test_each_framework_is_asked_twice_and_what_draws_is_named(tmp_path):
