@@ -11,6 +11,7 @@ from studylib.recipes.keras_safety import h5_attributes, why_unsafe
 
 # How both Kerases say that a class is unknown to them.
 _UNKNOWN = (r"Could not locate class '([^']+)'", r"Unknown layer: '?([\w>.]+)", r"Could not deserialize class '([^']+)' because its parent")
+_NO_OPERATIONS = "A .h5 file of Keras 3 does not hold such operations so that Keras could read them back: save the model as .keras"
 # What the loaders raise for files they cannot make sense of; marshal adds EOFError for code of another Python.
 _LOADER_ERRORS = (ValueError, TypeError, KeyError, AttributeError, OSError, EOFError, NotImplementedError)
 
@@ -40,13 +41,24 @@ def _told(path: Path, said: str) -> str:
     """Why the file cannot be read, in words; where it wants a class that is nowhere here, what would bring it."""
     who = f"{path.name}, written by Keras {written_by(path)}, cannot be read by {reader_of(path)}"
     unknown = next(filter(None, (re.search(pattern, said) for pattern in _UNKNOWN)), None)
+    if unknown and _is_operation(unknown[1]):
+        return f"{who}: it computes with what is no layer: '{unknown[1]}'. {_NO_OPERATIONS}"
     if unknown:
         return (
             f"{who}: Unknown layer: '{unknown[1]}'. The file names that class and does not hold its code, nor would TRUST=1 bring it. "
             "Give a SavedModel instead, exported by model.export(folder) where the code is known"
         )
+    if "Only input tensors may be passed as positional arguments" in said and path.suffix != ".keras":
+        return f"{who}: an operation in it takes a number beside a tensor. {_NO_OPERATIONS}"
     # What follows repeats the whole configuration.
     return f"{who}: {' '.join(said.partition('Full object config')[0].partition('config={')[0].split())[:300]}"
+
+
+def _is_operation(name: str) -> bool:
+    """Whether it is an operation of Keras 3 (`keras.ops`, ``+``, the comparison in a mask) and no layer."""
+    import keras
+
+    return any(hasattr(getattr(keras.src.ops, module), name) for module in ("numpy", "nn", "math", "core", "linalg", "image"))
 
 
 def library_of(path: Path) -> str:

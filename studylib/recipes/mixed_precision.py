@@ -11,8 +11,8 @@ from studylib.recipes.keras_safety import objects, read_configuration
 
 _HALF = {"mixed_bfloat16": "bfloat16", "mixed_float16": "float16", "bfloat16": "bfloat16", "float16": "float16"}
 REMEDY = (
-    "save a float32 copy of the same weights and give that: "
-    'model = keras.models.load_model(path); [setattr(layer, "dtype_policy", "float32") for layer in model._flatten_layers()]; model.save("float32.keras")'
+    "save a float32 copy of the same weights and give that: model = keras.models.load_model(path); "
+    '[setattr(layer, "dtype_policy", "float32") for layer in model._flatten_layers()]; model.save("float32.keras")'
 )
 # What carries the arithmetic; a cast alone is no computing.
 _COMPUTING = ("Conv2D", "Conv3D", "DepthwiseConv2dNative", "MatMul", "BatchMatMulV2", "BatchMatMulV3", "BiasAdd", "Einsum", "AddV2", "Mul")
@@ -36,9 +36,7 @@ def precision_remarks(path: Path) -> list[str]:
     if not found:
         return []
     named = " and ".join(found)
-    return [
-        f"it computes in half precision (policy {named}), and every format is held against just those answers; to reach all formats, {REMEDY}"
-    ]
+    return [f"it computes in half precision (policy {named}), and every format is held against those answers; to reach all, {REMEDY}"]
 
 
 def refuse_half(saved_model: Path, format: str, kinds: tuple[str, ...]) -> None:

@@ -52,7 +52,8 @@ def convert(source: Path, scratch: Path, configure: Callable = lambda converter:
     require_signature(source)
     refuse_half(source, "LiteRT has no operators for that", ("bfloat16", "float16"))
     try:
-        return _converted(source, configure), {}
+        content = _converted(source, configure)
+        return (_without_variables(source, scratch, configure) if _holds_variables(content) else content), {}
     except RefusedError as refusal:
         if not _has_dynamic_batch(source):
             raise RefusedError(f"{refusal}. {_ADVICE}") from None
@@ -71,18 +72,47 @@ _ADVICE = (
 )
 
 
+def _without_variables(source: Path, scratch: Path, configure: Callable) -> bytes:
+    """The file made of the signature alone. Raises `RefusedError` when that still holds variables: the model keeps a state.
+
+    `tf.saved_model.save` of a whole Keras model keeps its variables in a place where the converter does not freeze them: it writes a
+    file that opens, and reads memory that nobody wrote.
+    """
+    with tempfile.TemporaryDirectory(dir=scratch, prefix="alone-") as alone:
+        write_again(source, Path(alone))
+        content = _converted(Path(alone), configure)
+    if _holds_variables(content):
+        raise RefusedError("the LiteRT file would hold variables that nothing fills: the model keeps a state between queries")
+    return content
+
+
+def _holds_variables(content: bytes) -> bool:
+    from ai_edge_litert.interpreter import Interpreter
+
+    return any(operator["op_name"] == "VAR_HANDLE" for operator in Interpreter(model_content=content)._get_ops_details())
+
+
 def fix_batch(source: Path, folder: Path) -> None:
     """Write the SavedModel ``source`` into ``folder`` once more, its signature with a batch of 1."""
+    write_again(source, folder, _of_one)
+    _fix_loops(folder / "saved_model.pb")
+
+
+def _as_it_is(tf, spec, name: str):
+    return tf.TensorSpec(spec.shape, spec.dtype, name)
+
+
+def write_again(source: Path, folder: Path, spec_of: Callable = _as_it_is) -> None:
+    """Write the serving signature of ``source`` alone into ``folder``. ``spec_of(tf, spec, name)``: what each input shall be."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(source))
     serving = loaded.signatures[SIGNATURE]
-    specs = {name: _of_one(tf, spec, name) for name, spec in serving.structured_input_signature[1].items()}
+    specs = {name: spec_of(tf, spec, name) for name, spec in serving.structured_input_signature[1].items()}
     module = tf.Module()
     module.loaded = loaded  # owns the variables
     module.serve = tf.function(lambda **inputs: serving(**inputs))
     tf.saved_model.save(module, str(folder), signatures={SIGNATURE: module.serve.get_concrete_function(**specs)})
-    _fix_loops(folder / "saved_model.pb")
 
 
 def _of_one(tf, spec, name: str):

@@ -2,13 +2,14 @@
 
 import re
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from studylib.errors import RefusedError
-from studylib.recipes import root_logging
+from studylib.recipes import root_logging, to_litert
 from studylib.recipes.base import Recipe
 from studylib.recipes.mixed_precision import refuse_half
 from studylib.zoo import Samples
@@ -19,7 +20,7 @@ class _ToOpenVino(Recipe):
     name: ClassVar[str] = "fp32"
     target: ClassVar[str] = "openvino"
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
-    helpers: ClassVar[tuple[str, ...]] = ("mixed_precision.py",)
+    helpers: ClassVar[tuple[str, ...]] = ("mixed_precision.py", "to_litert.py")
 
     def write(self, source: Path, folder: Path, calibration: Samples | None) -> Path:
         if self.source_format == "saved_model":
@@ -27,7 +28,15 @@ class _ToOpenVino(Recipe):
                 source, "OpenVINO computes it in float32 on most processors, so that its answers are not this model's", ("bfloat16",)
             )
         openvino = _openvino()
-        model = _translated(openvino.convert_model, source)
+        try:
+            model = _translated(openvino.convert_model, source)
+        except RefusedError as refusal:
+            if self.source_format != "saved_model" or "VarHandleOp" not in str(refusal):
+                raise
+            # `tf.saved_model.save` of a whole Keras model keeps its variables where this frontend does not look.
+            with tempfile.TemporaryDirectory(dir=folder, prefix="alone-") as alone:
+                to_litert.write_again(source, Path(alone))
+                model = _translated(openvino.convert_model, Path(alone))
         written = folder / "model"
         # The default stores weights as float16, which would be another recipe.
         openvino.save_model(model, written / "model.xml", compress_to_fp16=False)

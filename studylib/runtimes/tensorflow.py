@@ -1,5 +1,6 @@
 """TensorFlow itself, running a SavedModel: the baseline of every comparison."""
 
+import re
 from pathlib import Path
 from typing import ClassVar
 
@@ -58,10 +59,16 @@ class _Session(Session):
 
     def run(self, inputs: Inputs) -> Outputs:
         outputs = self._serve(**{name: self._constant(values) for name, values in inputs.items()})
-        return {name: values.numpy() for name, values in outputs.items()}
+        # A SavedModel keeps no order of its outputs, and TensorFlow gives them in another one in another process.
+        return {name: outputs[name].numpy() for name in sorted(outputs, key=_natural)}
 
     def placement(self) -> str:
         return self._device
+
+
+def _natural(name: str) -> list:
+    """A key that sorts ``output_10`` behind ``output_2``."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def serving_signature(model):
