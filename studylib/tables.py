@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from studylib import compare, recording
+from studylib import compare, integer_parity, recording
 from studylib.errors import lookup
 from studylib.params import hardware_sets, outputs_root
 from studylib.records import Trial, is_plain
@@ -94,7 +94,7 @@ def quality(results: Results) -> pd.DataFrame:
     for trial, found in evaluated(results):
         passed = "passed" if found["status"] == "ok" else f"{found['status']}: {found['reason']}"
         rows.append(key(trial) | {"parity": passed} | _quality_columns(trial, found))
-    return frame(rows).drop(columns="batch")
+    return without_empty(frame(rows).drop(columns="batch").fillna({"whole numbers": ""}), "whole numbers")
 
 
 def evaluated(results: Results) -> list[tuple[Trial, dict]]:
@@ -274,6 +274,7 @@ def _quality_columns(trial: Trial, found: dict) -> dict:
         "accuracy_%": percent(proportion(found, "correct")) if "correct" in found and trial.weights != "random" else accuracy,
         "n": found["n"],
         "samples": found["data"],
+        "whole numbers": integer_parity.told(found.get("steps", {})),
     }
 
 
