@@ -4,6 +4,7 @@ from collections import Counter
 
 import pandas as pd
 
+from studylib import integer_parity
 from studylib.records import Conversion, is_plain
 from studylib.results import Results
 from studylib.tables import digits
@@ -42,6 +43,7 @@ def conversions(results: Results) -> pd.DataFrame:
         if "n" in found:
             row |= {"sqnr_db": round(found["sqnr"], 1), "max error": f"{found['max_abs_error']:.2g}", "cosine": f"{found['cosine']:.6f}"}
             row |= {"n": str(found["n"]), "samples": found["data"]}
+            row |= {"whole numbers": told} if (told := integer_parity.told(found.get("steps", {}))) else {}
         facts = _facts(results, cell) if status in ("ok", "written") else {}
         row |= {name: digits(facts[name]) if facts else "" for name in ("seconds", "size_kb")}
         remarks = "; ".join(filter(None, (found.get("why_not_comparable"), _remarks(results, cell))))

@@ -163,7 +163,7 @@ class Plan:
             why_no_chain(recipe, runtime.format, origin)
             or self._why_not(name, provider, scenario or scenario_for(batch_size), point)
             or self._why_no_search(recipe)
-            or _why_already(recipe, self.models[model])
+            or _why_already(recipe, runtime.format, self.models[model])
             or _why_not_here(recipe, name, self.models[model])
             or _why_no_stream(scenario, self.models[model])
         )
@@ -298,9 +298,10 @@ def _why_not_here(recipe: str, runtime: str, model: Model) -> str | None:
     return f"tensorflow is the baseline, in fp32; {recipe} is measured in the other runtimes" if base and runtime == "tensorflow" else None
 
 
-def _why_already(recipe: str, model: Model) -> str | None:
+def _why_already(recipe: str, target: str, model: Model) -> str | None:
     """Why a recipe cannot begin with a model that somebody quantized before, or None."""
-    halves = model.precision in HALVES and model.source_format == "tflite"
+    # ai-edge-quantizer takes float32 weights only; of an ONNX file that is made of such a one, they are float32.
+    halves = model.precision in HALVES and target == "tflite"
     if recipe == PLAIN or not (model.precision in WHOLE or halves):
         return None
     return f"{model.name} is already {model.precision}: it is measured as it came. For {recipe} start from its float32 version"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from studylib import assumed, compare, recording
+from studylib import assumed, compare, integer_parity, recording
 from studylib.errors import lookup
 from studylib.params import hardware_sets, outputs_root
 from studylib.records import Trial, is_plain
@@ -95,7 +95,8 @@ def quality(results: Results) -> pd.DataFrame:
         passed = found.get("why_not_comparable", "passed") if found["status"] == "ok" else f"{found['status']}: {found['reason']}"
         told = assumed.beside_accuracy(results.artifacts(), trial.model) if "correct" in found else ""
         rows.append(key(trial) | {"parity": passed} | _quality_columns(trial, found) | {"accuracy assumes": told})
-    return without_empty(frame(rows).drop(columns="batch"), "accuracy assumes")
+    table = frame(rows).drop(columns="batch").fillna({"whole numbers": ""})
+    return without_empty(table, "accuracy assumes", "whole numbers")
 
 
 def evaluated(results: Results) -> list[tuple[Trial, dict]]:
@@ -285,6 +286,7 @@ def _quality_columns(trial: Trial, found: dict) -> dict:
         "accuracy_%": percent(proportion(found, "correct")) if "correct" in found and trial.weights != "random" else accuracy,
         "n": found["n"],
         "samples": found["data"],
+        "whole numbers": integer_parity.told(found.get("steps", {})),
     }
 
 

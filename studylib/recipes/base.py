@@ -106,5 +106,5 @@ class Recipe(ABC):
 
 
 def composed(before: str, name: str) -> str:
-    """The name of what recipe ``name`` makes of an artifact that was made by ``before``: ``fp32`` adds nothing to a name."""
-    return "_".join(part for part in (before, name) if part != "fp32") or "fp32"
+    """The name of what recipe ``name`` makes of an artifact that was made by ``before``: a plain conversion adds nothing to a name."""
+    return "_".join(part for part in (before, name) if not is_plain(part)) or before

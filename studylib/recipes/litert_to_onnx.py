@@ -7,10 +7,12 @@ from typing import ClassVar
 import numpy as np
 
 from studylib.errors import RefusedError
+from studylib.recipes import quantized
 from studylib.recipes.base import Recipe
 from studylib.runtimes.litert_names import ends
 from studylib.zoo import Samples
 
+_VARIABLES = ("VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
 _ADVICE = "Keep this model in LiteRT, or convert the model it was made from"
 
 
@@ -26,7 +28,7 @@ class LiteRTToOnnx(Recipe):
     target: ClassVar[str] = "onnx"
     source_format: ClassVar[str] = "tflite"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "tf2onnx", "onnx", "onnxruntime")
-    helpers: ClassVar[tuple[str, ...]] = ("../runtimes/litert_names.py",)
+    helpers: ClassVar[tuple[str, ...]] = ("quantized.py", "../runtimes/litert_names.py")
 
     opset: int = 18
 
@@ -34,6 +36,7 @@ class LiteRTToOnnx(Recipe):
         import onnx
 
         inputs, outputs = _names(source)
+        _require_no_variables(source)
         model = _translated(source, self.opset)
         rewritten = _rewrite_gelu(model.graph)
         _require_onnx_operators(model)
@@ -57,6 +60,15 @@ def _names(source: Path) -> tuple[dict[str, str], dict[str, str]]:
     except (ValueError, RuntimeError) as error:
         raise RefusedError(f"{source.name} is no LiteRT file that opens: {str(error)[:200]}") from None
     return tuple({name: tensor["name"] for name, tensor in side.items()} for side in sides)
+
+
+def _require_no_variables(source: Path) -> None:
+    """Raise `RefusedError` where weights or a state lie in variables: tf2onnx has no translation for those and stops anywhere."""
+    found = sorted({name for name in quantized.litert_operator_names(source.read_bytes(), source.name) if name in _VARIABLES})
+    if found:
+        raise RefusedError(
+            f"{source.name} keeps weights or a state in variables ({', '.join(found)}), for which ONNX has no operators. {_ADVICE}"
+        )
 
 
 def _translated(source: Path, opset: int):

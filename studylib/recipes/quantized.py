@@ -57,6 +57,11 @@ def require_operators(content: bytes, name: str, wanted: tuple[str, ...]) -> Non
     _require(name, wanted, Counter(_litert_operators(_parsed(content, name))))
 
 
+def litert_operator_names(content: bytes, name: str) -> list[str]:
+    """The operators of the bytes of a LiteRT file, all its graphs together; ``name`` tells it in messages."""
+    return _litert_operators(_parsed(content, name))
+
+
 def litert_weights(content: bytes) -> dict[str, int]:
     """How many constants of two or more axes a LiteRT file holds, by their type, such as ``int4`` (the interpreter shows int8)."""
     from ai_edge_litert import schema_py_generated as schema
