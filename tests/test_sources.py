@@ -33,11 +33,23 @@ def test_the_reference_is_what_the_source_answers_sample_by_sample(tmp_path):
 
 
 def test_a_source_that_answers_nan_is_refused_with_the_output_and_the_sample(tmp_path):
+    path = _onnx(tmp_path / "nan.onnx", "Relu", "Log", outputs=("fine", "broken"))
+    np.savez(tmp_path / "d.npz", x=np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32))
+    with pytest.raises(
+        ArtifactError, match=r"the source model itself answers NaN or infinity \(output 'broken', \d+ of 16 samples.*Correct"
+    ):
+        Sources(OwnModel(path, str(tmp_path / "d.npz")), 1).reference(32, Store(tmp_path / "store"))
+
+
+def test_nan_on_invented_inputs_blames_the_inputs(tmp_path):
     model = OwnModel(_onnx(tmp_path / "nan.onnx", "Relu", "Log", outputs=("fine", "broken")))
     with pytest.raises(
-        ArtifactError, match=r"the source model itself answers NaN or infinity \(output 'broken', \d+ of 32 samples, first sample"
-    ):
+        ArtifactError, match=r"on invented inputs the model answers NaN .*'broken'.*give DATA, or a range in the card"
+    ) as told:
         Sources(model, 1).reference(32, Store(tmp_path / "store"))
+    assert "orrect the model" not in str(told.value)
+    (tmp_path / "nan.yaml").write_text("inputs: {x: {range: [1, 2]}}")
+    Sources(OwnModel(model.location), 1).reference(32, Store(tmp_path / "store"))  # the remedy works
 
 
 def test_labels_that_are_no_class_are_refused_with_the_first(tmp_path):
@@ -91,5 +103,5 @@ def test_a_model_whose_samples_cannot_be_made_costs_its_own_rows(tmp_path, monke
     study.evaluate(("fp32",))
     states = {trial.model: study.results.status(trial) for trial in study.trials if not trial.control}
     assert states["bad"][0] == "failed"
-    assert "the source model itself answers NaN" in states["bad"][1]
+    assert "on invented inputs the model answers NaN" in states["bad"][1]
     assert study.results.evaluation(next(t for t in study.trials if t.model == "good").evaluation_id)["status"] == "ok"

@@ -19,6 +19,11 @@ def test_a_card_is_read_beside_the_model_and_may_be_absent(tmp_path):
     assert read_card(tmp_path / "m.onnx").task == "other"
 
 
+def test_a_card_says_where_the_batch_lies_or_that_it_lies_nowhere(tmp_path):
+    card = _card(tmp_path, "inputs: {x: {batch_axis: none}, y: {batch_axis: 1}, z: {}}")
+    assert [card.inputs[name].batch_axis for name in "xyz"] == ["none", 1, None]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -30,6 +35,9 @@ def test_a_card_is_read_beside_the_model_and_may_be_absent(tmp_path):
         ("inputs: {x: {std: [0]}}", r"scale and std should not be 0"),
         ("inputs: {x: {shape: [16000000, 16000000]}}", r"shape should hold at most 268435456 values"),
         ("inputs: {x: {shape: [0]}}", r"inputs\.x\.shape\.0 is 0; it should be greater than or equal to 1"),
+        ("inputs: {x: {batch_axis: 9}}", r"batch_axis is 9; it should be the number of an axis, 0 to 7, or none"),
+        ("inputs: {x: {batch_axis: first}}", r"batch_axis is 'first'; it should be the number of an axis, 0 to 7, or none"),
+        ("inputs: {x: {batch_axis: true}}", r"batch_axis is True; it should be the number of an axis"),
         ("[1, 2]", r"holds list; it must hold keys with values"),
         ("a: *b", r"not readable as YAML"),
     ],

@@ -205,7 +205,7 @@ def test_a_factory_returns_a_module_and_its_example_inputs(tmp_path, monkeypatch
     monkeypatch.syspath_prepend(str(tmp_path))
     model = OwnModel("made_here:factory")
     path = model.write(tmp_path, 0)
-    samples, _ = model.described_samples("test", 4, 1, path, lambda inputs: None)
+    samples, _ = model.described_samples("test", 4, 1, path, lambda inputs: ({}, None))
     assert [values.shape for values in samples.inputs.values()] == [(4, 3)]
     assert torch.export.load(path)
     with pytest.raises(ArtifactError, match=r"returned int; it must return \(torch\.nn\.Module, tuple of example tensors\)"):
