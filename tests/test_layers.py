@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 LAYERS = (
-    ("errors", "stats", "progress", "processes", "memory", "reading", "runs"),
+    ("errors", "stats", "progress", "processes", "memory", "reading", "runs", "whose"),
     (
         "sysfs",
         "nvml",
@@ -56,6 +56,7 @@ LAYERS = (
         "plan",
         "tables",
         "resource_tables",
+        "batch_tables",
         "compression",
         "adaptive_verdicts",
         "halving",

@@ -102,9 +102,7 @@ def test_as_a_classification_it_is_refused(tmp_path):
     from studylib.artifact import Store
 
     model = OwnModel(detector(tmp_path / "d.onnx"), declared_task="classification")
-    with pytest.raises(
-        ArtifactError, match=r"a classification needs one row .* another shape for another sample; say TASK=other"
-    ):
+    with pytest.raises(ArtifactError, match=r"a classification needs one row .* another shape for another sample; say TASK=other"):
         Sources(model, 1).reference(8, Store(tmp_path / "store"))
 
 
