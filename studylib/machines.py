@@ -92,9 +92,8 @@ def write(outputs: Path) -> Path:
         try:
             results.table()
             mean = winners.geometric_mean(results)
-            lines.append(
-                f"- **{whose.named(results.folder, results.run()['hardware'])}**: {tables.provenance(results)}{f' Winners: {mean.words}.' if mean else ''}"
-            )
+            of, told = whose.named(results.folder, results.run()["hardware"]), f" Winners: {mean.words}." if mean else ""
+            lines.append(f"- **{of}**: {tables.provenance(results)}{told}")
         except InputError as error:
             lines.append(f"- **{name}** is left out: {error}")
     path = outputs / "compare.md"
