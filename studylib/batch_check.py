@@ -41,12 +41,12 @@ def check(run: Callable[[dict], Outputs], samples: Samples, size: int, precision
     ``known``: single answers that were asked before, of the first samples. Whatever ``run`` raises at a batch is the finding.
     """
     queries = max(1, min(_QUERIES, _SAMPLES // size))
-    asked, positions, distinct = _asked(samples, size, queries * size)
-    facts = {"batch_size": size, "queries": queries, "distinct": distinct}
+    facts = {"batch_size": size, "queries": queries, "distinct": 0}
     try:
         if all(samples.batch_axes.get(name, 0) is None for name in samples.inputs):
             raise Unlike(f"no input of the model has a batch axis: it answers one sample a query, not {size}")
-        singles = {at: known[at] if asked is samples and at < len(known) else run(asked.batch(at, 1)) for at in dict.fromkeys(positions)}
+        asked, positions, singles = _alone(run, samples, size, queries * size, known)
+        facts["distinct"] = distinct = len({asked.content(at) for at in singles})
         worst = np.inf
         for start in range(0, len(positions), size):
             query = positions[start : start + size]
@@ -54,7 +54,7 @@ def check(run: Callable[[dict], Outputs], samples: Samples, size: int, precision
     except Unlike as error:
         return facts | unlike(size, f"{error}; {_REMEDY}")
     except StudyError as error:
-        return facts | unlike(size, str(error))
+        return facts | unlike(size, f"{error}; {_REMEDY}")
     except Exception as error:  # a framework may raise anything at a size it does not like: that is the finding
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
         return facts | unlike(size, f"{type(error).__name__}: {first}")
@@ -102,8 +102,8 @@ def held(together: Outputs, singles: Mapping[int, Outputs], size: int, precision
     return worst
 
 
-def _asked(samples: Samples, size: int, count: int) -> tuple[Samples, list[int], int]:
-    """Samples to ask, the ``count`` positions that fill the queries one after the other, and how many samples of them differ.
+def _alone(run, samples: Samples, size: int, count: int, known: Sequence[Outputs]) -> tuple[Samples, list[int], dict[int, Outputs]]:
+    """Samples to ask, the ``count`` positions that fill the queries one after the other, and the single answers by position.
 
     Where too few differ to see an exchange, they are asked with their values moved along too: what is looked at is not whether an
     answer is good, but whether a sample has the same one alone and among others.
@@ -114,18 +114,27 @@ def _asked(samples: Samples, size: int, count: int) -> tuple[Samples, list[int],
         if len(firsts) == count:
             break
     chosen = list(firsts.values())
-    if len(chosen) >= min(size, _DISTINCT):
-        return samples, [chosen[place % len(chosen)] for place in range(count)], len(chosen)
-    pairs = [(chosen[place % len(chosen)], place // len(chosen)) for place in range(min(size, _DISTINCT))]
+    if len(chosen) < min(size, _DISTINCT):
+        moved = _moved(samples, [(chosen[place % len(chosen)], place // len(chosen)) for place in range(min(size, _DISTINCT))])
+        try:
+            singles = {at: run(moved.batch(at, 1)) for at in range(len(moved))}
+        except Exception:  # a model may refuse values at another place: its samples are asked as they are
+            singles = {}
+        if singles and all(np.isfinite(np.asarray(values, float)).all() for one in singles.values() for values in one.values()):
+            return moved, [place % len(moved) for place in range(count)], singles
+    positions = [chosen[place % len(chosen)] for place in range(count)]
+    return samples, positions, {at: known[at] if at < len(known) else run(samples.batch(at, 1)) for at in dict.fromkeys(positions)}
+
+
+def _moved(samples: Samples, pairs: list[tuple[int, int]]) -> Samples:
+    """The samples at these positions, the values of each moved by so many places."""
     inputs = {
         name: values[[at for at, _ in pairs]]
         if samples.batch_axes.get(name, 0) is None
         else np.stack([np.roll(np.ravel(values[at]), places).reshape(values[at].shape) for at, places in pairs])
         for name, values in samples.inputs.items()
     }
-    made = Samples(inputs, None, samples.batch_axes)
-    distinct = len({made.content(index) for index in range(len(made))})
-    return made, [place % len(made) for place in range(count)], distinct
+    return Samples(inputs, None, samples.batch_axes)
 
 
 def _parts(name: str, values: np.ndarray, wanted: list[np.ndarray], size: int) -> np.ndarray | None:
