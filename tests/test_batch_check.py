@@ -241,7 +241,10 @@ def test_looks_and_measures_time_no_batch_that_is_answered_wrongly(tmp_path, mon
     jobs = []
     run = study.executor.run
     monkeypatch.setattr(study.executor, "run", lambda job, *rest: jobs.append(job) or run(job, *rest))
-    study.measure()
+    study.evaluate()
+    study.narrowing.look(study.same)
+    study.bench.measure(study.timed)
+    study.save()
     assert {job["batch_size"] for job in jobs if job["kind"] == "measure"} == {1}
     statuses = {t.batch_size: study.results.status(t) for t in study.results.plan() if not t.control and not t.reason}
     assert statuses.pop(1) == ("ok", "")
