@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
+from studylib.batch_check import unlike
 from studylib.errors import TrialError
 from studylib.records import Trial
 from studylib.results import Results
@@ -26,5 +27,4 @@ def findings(execute: Callable[[dict, float], dict], job: dict, sizes: list[int]
     except TrialError as error:
         if len(sizes) > 1:
             return [finding for size in sizes for finding in findings(execute, job, [size], timeout_s)]
-        facts = {"batch_size": sizes[0], "queries": 0, "distinct": 0, "sqnr": None, "remark": ""}
-        return [facts | {"status": "failed", "reason": f"batch {sizes[0]}: {error}"}]
+        return [{"queries": 0, "distinct": 0} | unlike(sizes[0], str(error))]

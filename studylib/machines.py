@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from studylib import compare, stats, tables, winners
+from studylib import compare, stats, tables, whose, winners
 from studylib.artifact import write_text
 from studylib.errors import InputError
 from studylib.records import Trial
@@ -18,7 +18,7 @@ _AGAINST = ("model", "trial", "machine", "p50_ms", "n", "against", "its p50_ms",
 
 @dataclass(frozen=True)
 class Machine:
-    """One stored study: the hardware set's name, its results, its run facts."""
+    """One stored study: the folder's name, its results, its run facts, which say what hardware set they are of."""
 
     name: str
     results: Results
@@ -26,11 +26,12 @@ class Machine:
 
     @property
     def heading(self) -> str:
-        return f"{self.name} ({'native' if self.run['native'] else 'REHEARSAL'})"
+        named = whose.named(self.results.folder, self.run["hardware"])
+        return f"{named} ({'native' if self.run['native'] else 'REHEARSAL'})"
 
 
 def studies(outputs: Path) -> dict[str, Results]:
-    """The stored studies by hardware set."""
+    """The stored studies by the folder that holds each."""
     return {path.parent.name: Results(path.parent) for path in sorted(outputs.glob("[!.]*/plan.json"))}
 
 
@@ -91,7 +92,8 @@ def write(outputs: Path) -> Path:
         try:
             results.table()
             mean = winners.geometric_mean(results)
-            lines.append(f"- **{name}**: {tables.provenance(results)}{f' Winners: {mean.words}.' if mean else ''}")
+            of, told = whose.named(results.folder, results.run()["hardware"]), f" Winners: {mean.words}." if mean else ""
+            lines.append(f"- **{of}**: {tables.provenance(results)}{told}")
         except InputError as error:
             lines.append(f"- **{name}** is left out: {error}")
     path = outputs / "compare.md"

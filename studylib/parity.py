@@ -6,7 +6,7 @@ A phone's tool reads and writes raw bytes: `pack` writes its queries and `judge`
 from hashlib import sha256
 from pathlib import Path
 
-from studylib import arrays, integer_parity, quality, varying
+from studylib import arrays, batch_check, integer_parity, quality, varying
 from studylib.sources import answered
 from studylib.zoo import Samples
 
@@ -74,3 +74,17 @@ def judge(job: dict) -> dict:
     answers = iter([tensors.answer((Path(job["answers"]) / str(number)).read_bytes()) for number in range(job["n"])])
     outputs = answered(lambda query: next(answers), samples)
     return judged(job, outputs, samples.labels, job["placement"], {}, job["elsewhere"])
+
+
+def judge_batch(job: dict) -> dict:
+    """The finding (`studylib.batch_check`) of a batch of ``size`` that a phone answered, in the file ``batch`` of ``answers``.
+
+    Beside it, named by their number, lie the answers to those of its samples in ``places``, each asked alone.
+    """
+    from studylib.runtimes.litert import RawTensors
+
+    samples, folder, artifact = Samples.load(Path(job["samples"])), Path(job["answers"]), Path(job["artifact"])
+    alone = RawTensors(artifact, samples.batch(0, 1))
+    singles = {place: alone.answer((folder / str(place)).read_bytes()) for place in job["places"]}
+    together = RawTensors(artifact, samples.batch(0, job["size"])).answer((folder / "batch").read_bytes())
+    return batch_check.held_once(together, singles, job["size"], job["precision"])

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from studylib import (
     adaptive_verdicts,
     advice,
+    batch_tables,
     compression,
     drawing,
     figures,
@@ -52,6 +53,7 @@ _TABLES = {
     "scenarios": (f"Scenarios. {scenario_tables.NOTE}", scenario_tables.scenarios),
     "rates": ("How the rate of each server was found", scenario_tables.rates),
     "quality": ("Quality and parity", tables.quality),
+    "batches": ("Batches, held against single answers before they are timed", batch_tables.checks),
     "accuracy": ("Change of accuracy on the same samples", tables.accuracy_changes),
     "artifacts": ("Artifacts", tables.artifacts),
     "conversions": ("From format to format: every conversion", formats.conversions),

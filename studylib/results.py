@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from studylib import doubles, long_table, roof, stats
+from studylib import doubles, long_table, roof, stats, whose
 from studylib.artifact import write_bytes, write_text
 from studylib.errors import InputError
 from studylib.peak_record import Peaks
@@ -139,9 +139,8 @@ class Results:
         try:
             return [Trial(**facts) for facts in self._read("plan.json", list)]
         except TypeError:
-            raise InputError(
-                f"{self.folder / 'plan.json'} was written by another version of studylib. Run `make study HW={self.folder.name}` again."
-            ) from None
+            path, again = self.folder / "plan.json", whose.again(self.folder)
+            raise InputError(f"{path} was written by another version of studylib. {again}") from None
 
     def distinct(self) -> list[Trial]:
         """The trials of the latest study, each file with its settings once (see `doubles`)."""
@@ -289,7 +288,7 @@ class Results:
         try:
             content = self._cached(path, lambda path: json.loads(path.read_text(encoding="utf-8")))
         except (FileNotFoundError, NotADirectoryError):
-            raise InputError(f"{path} is missing: no study ran here yet. Run `make study HW={self.folder.name}` first.") from None
+            raise InputError(f"{path} is missing: no study ran here yet. {whose.first(self.folder)}") from None
         except (OSError, ValueError, RecursionError) as error:
             raise self._unreadable(name, error) from None
         if not isinstance(content, kind) or (not content and name == "plan.json"):
@@ -297,7 +296,7 @@ class Results:
         return content
 
     def _unreadable(self, name: str, why) -> InputError:
-        return InputError(f"{self.folder / name} cannot be read ({why}). Run `make study HW={self.folder.name}` again.")
+        return InputError(f"{self.folder / name} cannot be read ({why}). {whose.again(self.folder)}")
 
     def _cached(self, path: Path, read):
         """``read(path)``, again only when the file has changed."""

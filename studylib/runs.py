@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 # Inherited by the kernels of a study's notebooks, so that they are one run with it.
 _BEGAN = "STUDYLIB_RUN_BEGAN"
 # How reasons begin whose cause is not in any hash (`studylib.executors`), alone or after what failed ("batch 8: crash: …").
-_PASSING = re.compile(r"(^|: )(crash|timeout|out of memory|the phone refused|\S+ did not arrive on the phone)\b")
+_PASSING = re.compile(r"(^|: )(crash|timeout|out of memory|MemoryError|the phone refused|\S+ did not arrive on the phone)\b")
 
 
 def now() -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from studylib import assumed, compare, integer_parity, recording
+from studylib import assumed, compare, integer_parity, recording, whose
 from studylib.errors import lookup
 from studylib.params import hardware_sets, outputs_root
 from studylib.records import Trial, is_plain
@@ -42,9 +42,10 @@ def provenance(results: Results) -> str:
     run = results.run()
     where = f"{run['host']['description']}; {run['threads']} threads used; {measured_when(results)}"
     unfinished = incomplete(results)
+    rest = " ".join(filter(None, (whose.remark(results.folder, run["hardware"]), unfinished)))
     if run["native"]:
-        return f"Native: measured on {where}. {unfinished}".strip()
-    return f"REHEARSAL, not {run['title']} ({'; '.join(run['mismatches'])}). Measured on {where}. {unfinished}".strip()
+        return f"Native: measured on {where}. {rest}".strip()
+    return f"REHEARSAL, not {run['title']} ({'; '.join(run['mismatches'])}). Measured on {where}. {rest}".strip()
 
 
 def incomplete(results: Results) -> str:

@@ -109,6 +109,18 @@ def test_too_few_samples_that_differ_are_asked_moved():
     assert _spoilt(lambda y: y, samples=same)["remark"] == "the samples are all the same, so an exchange among them would not be seen"
 
 
+def test_a_model_that_refuses_moved_values_is_asked_its_own():
+    def run(query):
+        if (query["x"][:, 0] != SAMPLES.inputs["x"][0, 0]).any():
+            raise ValueError("the first value is a length")
+        return _answer(query)
+
+    one = Samples({"x": SAMPLES.inputs["x"][:1]}, None)
+    found = batch_check.check(run, one, 4, "fp32")
+    assert (found["status"], found["distinct"]) == ("ok", 1)
+    assert found["remark"].startswith("the samples are all the same")
+
+
 def test_a_model_without_a_batch_axis_is_refused_also_where_all_samples_are_the_same():
     for values in (SAMPLES.inputs["x"], np.ones((4, 6), np.float32)):
         fixed = Samples({"x": values[:, None]}, None, {"x": None})
@@ -229,7 +241,10 @@ def test_looks_and_measures_time_no_batch_that_is_answered_wrongly(tmp_path, mon
     jobs = []
     run = study.executor.run
     monkeypatch.setattr(study.executor, "run", lambda job, *rest: jobs.append(job) or run(job, *rest))
-    study.measure()
+    study.evaluate()
+    study.narrowing.look(study.same)
+    study.bench.measure(study.timed)
+    study.save()
     assert {job["batch_size"] for job in jobs if job["kind"] == "measure"} == {1}
     statuses = {t.batch_size: study.results.status(t) for t in study.results.plan() if not t.control and not t.reason}
     assert statuses.pop(1) == ("ok", "")

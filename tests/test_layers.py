@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 LAYERS = (
-    ("errors", "stats", "progress", "processes", "memory", "reading", "runs"),
+    ("errors", "stats", "progress", "processes", "memory", "reading", "runs", "whose"),
     (
         "sysfs",
         "nvml",
@@ -60,6 +60,7 @@ LAYERS = (
         "plan",
         "tables",
         "resource_tables",
+        "batch_tables",
         "variants",
         "losses",
         "compression",

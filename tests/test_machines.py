@@ -7,6 +7,7 @@ import pytest
 from conftest import measurement, run_facts, trial
 
 from studylib import machines
+from studylib.errors import InputError
 from studylib.results import Results
 
 
@@ -123,3 +124,35 @@ def test_a_study_that_measured_nothing_is_no_machine(tmp_path):
     results.save_plan([trial()], run_facts(), [])
     assert [one.name for one in machines.machines(tmp_path)] == ["a"]
     assert json.loads((tmp_path / "b" / "plan.json").read_text())
+
+
+def test_results_that_were_copied_are_told_by_what_is_stored_in_them(tmp_path):
+    """A server's results in the folder of a board: no table says that the board took those times."""
+    _machine(tmp_path, "cpu")
+    _machine(tmp_path, "server", factor=3.0, host="other")
+    (tmp_path / "server").rename(tmp_path / "jetson")
+    text = machines.write(tmp_path).read_text()
+    assert "| model | trial | cpu (native) p50_ms | server, stored as jetson (native) p50_ms |" in text
+    assert _against(tmp_path)["onnxruntime fp32"]["machine"] == "server, stored as jetson (native)"
+    assert "jetson (native)" not in text.replace("server, stored as jetson (native)", "")
+    assert "- **server, stored as jetson**: Native: measured on a test host; 2 threads used;" in text
+    assert "These are results of HW=server, stored as jetson." in text
+    assert "stored as cpu" not in text
+
+
+def test_what_is_damaged_in_copied_results_is_not_to_be_measured_here(tmp_path):
+    _machine(tmp_path, "server")
+    (tmp_path / "server").rename(tmp_path / "jetson")
+    (tmp_path / "jetson" / "artifacts.json").write_text("[1")
+    with pytest.raises(InputError, match=r"It holds results of HW=server: copy them again from where `make study HW=server` wrote them"):
+        Results(tmp_path / "jetson").artifacts()
+    (tmp_path / "jetson" / "run.json").unlink()
+    with pytest.raises(InputError, match=r"no study ran here yet\. Run `make study HW=jetson` first"):
+        Results(tmp_path / "jetson").run()
+
+
+def test_a_path_lies_in_the_folder_of_its_study(tmp_path):
+    from studylib import whose
+
+    assert whose.named(tmp_path / "cpu" / "path", "cpu") == "cpu"
+    assert whose.again(tmp_path / "cpu" / "path") == "Run `make path HW=cpu` again."

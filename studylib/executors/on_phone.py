@@ -27,7 +27,7 @@ _OF_A_QUERY = ("artifact", "samples", "batch_size")
 
 
 class PhoneExecutor:
-    """Has ``measure`` and ``evaluate`` of LiteRT files done by ``phone``, everything else by ``local``.
+    """Has ``measure``, ``evaluate`` and ``check`` of LiteRT files done by ``phone``, everything else by ``local``.
 
     A repetition is one process of the tool, and its one value is the mean of the tool's queries: it tells no single times.
     What the tool reads is made here in a process of its own, and pushed once, named by its hash.
@@ -40,7 +40,7 @@ class PhoneExecutor:
 
     def run(self, job: dict, timeout_s: float, on_line: Callable[[str], None] = lambda line: None) -> dict:
         """The job's result, as `LocalExecutor.run`. Raises `TrialError` in words, and `InputError` when the phone stays away."""
-        on_phone = {"measure": self._measure, "evaluate": self._evaluate}.get(job["kind"])
+        on_phone = {"measure": self._measure, "evaluate": self._evaluate, "check": self._check}.get(job["kind"])
         if job.get("runtime") != RUNTIME or on_phone is None:
             found = self.local.run(job, timeout_s, on_line)
             # The search for the layer that differs cannot look into the phone.
@@ -103,6 +103,24 @@ class PhoneExecutor:
             placement, elsewhere = next((one for one in seen if one[1]), seen[0])
             found = {"kind": "judge", "answers": folder, "n": len(queries), "placement": placement, "elsewhere": elsewhere}
             return self.local.run(job | found, left_s())
+
+    def _check(self, job: dict, left_s: Callable[[], float]) -> dict:
+        """One batch of each of the job's ``sizes`` and a few of its samples alone, answered on the phone and compared here."""
+        found = [self._checked(job, size, left_s) for size in job["sizes"]]
+        return {"batches": found}
+
+    def _checked(self, job: dict, size: int, left_s: Callable[[], float]) -> dict:
+        (batch,) = self._queries(job | {"batch_size": size}, 1, left_s)
+        singles = self._queries(job | {"batch_size": 1}, _JUDGED, left_s)
+        places = sorted({min(place, len(singles) - 1) for place in (0, 1, size - 1)})
+        asked = {"batch": (batch, size)} | {str(place): (singles[place], 1) for place in places}
+        self._asked(["sh", "-c", f"rm -rf {_ANSWERS} && mkdir -p {_ANSWERS}"], left_s)
+        with job_folder() as folder:
+            for name, (query, samples) in asked.items():
+                self._ran(job | {"batch_size": samples}, query, benchmark_model.answering(f"{_ANSWERS}/{name}"), left_s)
+                self.phone.adb.pull(f"{_ANSWERS}/{name}", Path(folder) / name, left_s())
+            self._asked(["rm", "-rf", _ANSWERS], left_s)
+            return self.local.run(job | {"kind": "judge_batch", "answers": folder, "size": size, "places": places}, left_s())
 
     def _ran(self, job: dict, query: Query, flags: list[str], left_s: Callable[[], float]) -> list[str]:
         """What one process of the tool says."""

@@ -123,6 +123,41 @@ def test_a_wrong_answer_and_a_cut_one_fail_parity(executor, phone, job):
         executor.run(job | {"kind": "evaluate"}, 300)
 
 
+def test_a_batch_is_held_against_samples_asked_alone_on_the_phone(executor, phone, job):
+    found = executor.run(job | {"kind": "check", "sizes": [4, 2]}, 300)["batches"]
+    assert [(one["batch_size"], one["status"], one["queries"], one["distinct"]) for one in found] == [(4, "ok", 1, 3), (2, "ok", 1, 2)]
+    assert found[0]["remark"] == "3 of its samples were asked alone as well"
+    assert {run["input_layer_shape"] for run in phone.runs()} >= {"4,6:4,3"} or {run["input_layer_shape"] for run in phone.runs()} >= {
+        "4,3:4,6"
+    }
+    phone.says(cut=-4)
+    with pytest.raises(TrialError, match="an answer has"):
+        executor.run(job | {"kind": "check", "sizes": [4]}, 300)
+
+
+def test_what_a_phone_answered_wrongly_in_a_batch_is_found(files, tmp_path):
+    """Its answers as bytes, those of the batch exchanged."""
+    from studylib import parity
+    from studylib.runtimes.litert import RawTensors
+
+    artifact, folder, _ = files
+    samples = Samples.load(folder)
+    tensors = RawTensors(artifact, samples.batch(0, 1))
+    for name, query, turned in [(str(place), samples.batch(place, 1), False) for place in (0, 1, 3)] + [
+        ("batch", samples.batch(0, 4), True)
+    ]:
+        tensors = RawTensors(artifact, query)
+        raw = []
+        for tensor in tensors._session._interpreter.get_output_details():
+            values = tensors._session._interpreter.get_tensor(tensor["index"])
+            raw.append(np.ascontiguousarray(values[::-1] if turned else values).tobytes())
+        (tmp_path / name).write_bytes(b"".join(raw))
+    job = {"samples": str(folder), "artifact": str(artifact), "answers": str(tmp_path), "places": [0, 1, 3], "size": 4, "precision": "fp32"}
+    found = parity.judge_batch(job)
+    assert found["status"] == "failed"
+    assert found["reason"].startswith("batch 4: samples are answered otherwise than one by one: ")
+
+
 def test_a_tool_that_writes_no_answers_times_nothing(executor, phone, job):
     phone.says(unknown=["output_filepath"])
     with pytest.raises(TrialError, match=r"this benchmark_model does not know --output_filepath=.*; give a newer one in BENCHMARK_MODEL"):
