@@ -1,15 +1,12 @@
 """Adaptive recipes against uniform ones: within the budget on the test samples, and faster or not, by interleaved comparison."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 
 from studylib import compare
 from studylib.compression import doubles, family, speed_text, variants
-from studylib.losses import KEPT, Lost, budget_of, lost, reference_of
+from studylib.losses import KEPT, budget_of, lost_of
 from studylib.params import RANDOM_SQNR_DB
-from studylib.records import Trial
 from studylib.results import Results
 from studylib.variants import Variant
 
@@ -33,12 +30,11 @@ def verdicts(results: Results) -> pd.DataFrame:
 
 
 def _row(model: str, where: str, ours: list[Variant], most: float, results: Results) -> dict:
-    reference = reference_of(results.compared(), model, results)
     adaptive = min((v for v in ours if _adaptive(v)), key=lambda v: v.ms)
     uniform = [v for v in ours if family(v.trial.recipe) in ("float", "post-training quantization")]
-    kept = [v for v in uniform if _lost(v, reference).within(most)]
+    kept = [v for v in uniform if lost_of(v).within(most)]
     best = min(kept, key=lambda v: v.ms, default=None)
-    found = _lost(adaptive, reference)
+    found = lost_of(adaptive)
     budget = f"at least {RANDOM_SQNR_DB:g} dB" if found.measure == "sqnr" else f"at most {100 * most:g} points"
     row = {
         "model": model,
@@ -54,17 +50,12 @@ def _row(model: str, where: str, ours: list[Variant], most: float, results: Resu
     against = {v.trial.id: compare.judged(compare.speed_up(v.trial, adaptive.trial, results), results) for v in uniform}
     faster = sum(one == "faster" for one in against.values())
     slower = [v for v in uniform if against[v.trial.id] == "slower"]
-    named = ", ".join(f"{v.trial.label}{'' if _lost(v, reference).within(most) else ' (over budget)'}" for v in slower)
+    named = ", ".join(f"{v.trial.label}{'' if lost_of(v).within(most) else ' (over budget)'}" for v in slower)
     return row | {
         "over fp32": _against(adaptive.float32, adaptive, results),
         "over it": _against(best.trial, adaptive, results) if best else "",
         "against the others": f"faster than {faster} of {len(uniform)}" + (f"; slower than {named}" if slower else ""),
     }
-
-
-def _lost(variant: Variant, reference: Trial | None) -> Lost:
-    """What was lost against the float version that winner and advice hold answers against."""
-    return lost(replace(variant, float32=reference))
 
 
 def _against(baseline, adaptive: Variant, results: Results) -> str:

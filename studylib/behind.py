@@ -41,7 +41,8 @@ def numbers(chosen: Candidate, pool: list[Candidate], ties: tuple[Variant, ...])
         told.append(f"{speed_text(found, chosen.variant.results)}, against {start.trial.label} (n {found.comparison.n} rounds)")
     told.append(lost(chosen.variant).text if start is not chosen.variant else "the baseline itself")
     close = f"; it cannot be told from {some([tie.trial.label for tie in ties], 3)}" if ties else ""
-    return "; ".join(told) + close + "."
+    words = "; ".join(told) + close
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def faster_and_out(chosen: Candidate, pool: list[Candidate], asked: list[Limit]) -> str:

@@ -1,12 +1,10 @@
 """What each technique costs and saves: every variant against the float version in the same runtime, and the Pareto front."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 
 from studylib import compare, stats, tables
-from studylib.losses import KEPT, budget_of, lost, reference_of
+from studylib.losses import KEPT, budget_of, lost_of
 from studylib.recipes import split_recipe
 from studylib.results import Results
 from studylib.variants import Variant, share
@@ -63,7 +61,6 @@ def front(found: list[Variant]) -> set[str]:
 def techniques(results: Results) -> pd.DataFrame:
     """Every variant: size, packed size, quality with its paired change, latency with its speed-up; or why it has none."""
     found, most = _every(results), budget_of(results)
-    references = {name: reference_of(results.compared(), name, results) for name in dict.fromkeys(v.trial.model for v in found)}
     best, table = front(variants(results)), results.table()
     sizes = {(v.trial.model, v.trial.format): v.artifact.get("size_bytes") for v in found if v.trial.recipe == "fp32"}
     rows = []
@@ -82,7 +79,7 @@ def techniques(results: Results) -> pd.DataFrame:
                 "gzip_kb": facts.get("gzip_bytes", np.nan) / 1000,
                 "quality": quality_text(variant),
                 "change": change_text(variant),
-                "budget": KEPT[lost(replace(variant, float32=references[trial.model])).within(most)] if variant.evaluation else "",
+                "budget": KEPT[lost_of(variant).within(most)] if variant.evaluation else "",
                 "p50_ms": tables.typical_ms(table[table.trial_id == trial.id].set_index("metric")),
                 "against fp32": speed_text(variant.speed_up, results),
                 "front": "●" if trial.id in best else "",

@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from studylib import compression, drawing, sensitivity, stats
+from studylib.losses import budget_of, lost_of
 from studylib.results import Results
 
 # One colour for each kind of technique in every figure of every study.
@@ -40,8 +41,8 @@ def trade_off(results: Results):
             alt.append(f"{model}: of {len(part)} variants these are on the Pareto front, latency and {_QUALITY[part[0].measure]}: {told}.")
     caption = (
         "The upper left corner is best; the line joins the numbered variants that no other beats in both (the Pareto front). The area "
-        "of a mark is the file's size; bars are 95 % intervals (latency: bootstrap over repetitions; accuracy and agreement: exact "
-        "binomial, where samples are independent)."
+        "of a mark is the file's size; a hollow one is not known to keep the accuracy budget; bars are 95 % intervals (latency: bootstrap "
+        "over repetitions; accuracy and agreement: exact binomial, where samples are independent)."
     )
     return figure, "trade-off", title, caption, "Scatter plot. " + " ".join(alt)
 
@@ -81,6 +82,7 @@ def _panel(axes, part: list, ends: list) -> None:
     markers = dict(zip(runtimes, _MARKERS * len(runtimes), strict=False))
     colours = dict(zip(_FAMILIES, drawing.colours(_FAMILIES).values(), strict=True))
     largest = max(variant.artifact.get("size_bytes", 1) for variant in part)
+    kept = {variant.trial.id: lost_of(variant).within(budget_of(variant.results)) for variant in part}
     for variant in part:
         colour, area = colours[compression.family(variant.trial.recipe)], 25 + 275 * variant.artifact.get("size_bytes", 1) / largest
         axes.errorbar(
@@ -91,10 +93,10 @@ def _panel(axes, part: list, ends: list) -> None:
             variant.ms,
             _height(variant),
             s=area,
-            color=colour,
+            facecolor=colour if kept[variant.trial.id] else "white",
             marker=markers[variant.trial.where],
-            edgecolor="white",
-            linewidth=0.7,
+            edgecolor="white" if kept[variant.trial.id] else colour,
+            linewidth=0.7 if kept[variant.trial.id] else 1.4,
             alpha=0.9,
             zorder=3,
         )

@@ -36,8 +36,9 @@ def summary(results: Results) -> list[str]:
         sentences.append(f"Run `{run['command']}` to go on.")
     sentences += _fastest(results, most)
     sentences += scenario_tables.sentences(results)
-    for found in compare.speed_ups(results):
-        if found.contender.control and found.comparison.low is not None:
+    controls = [found for found in compare.speed_ups(results) if found.contender.control and found.comparison.low is not None]
+    if len(controls) > 1:  # of several, the first line tells the one that reads farthest
+        for found in controls:
             which = f"{found.contender.model}, batch {found.contender.batch_size}"
             reading = tables.ratio_text(found.comparison)
             sentences.append(f"{which}: a trial against itself reads {reading}; so much this run reads where there is no difference.")

@@ -1,6 +1,6 @@
 """What a variant lost, and whether that keeps the budget: one rule for winner, advice, projects, searches and tables."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -90,6 +90,12 @@ def lost(variant: Variant) -> Lost:
     if variant.change is None:
         return Lost("correct", np.nan, n)
     return Lost("correct", -variant.change.estimate.value, n, -variant.change.estimate.low if variant.independent else None)
+
+
+def lost_of(variant: Variant) -> Lost:
+    """What ``variant`` lost against the float version that winner and advice hold answers against, whatever its own ``float32`` is."""
+    results = variant.results
+    return lost(replace(variant, float32=reference_of(results.compared(), variant.trial.model, results)))
 
 
 def budget_of(results: Results) -> float:

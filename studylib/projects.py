@@ -106,8 +106,9 @@ def _without_gain(known: list[Candidate], usual: Candidate, measure: _Measure) -
     words = f"it is the fastest, {measure.name} {measure.words(ours)}"
     if least is usual:
         return f"{words}, and nothing needs less"
-    why = f"is not {LEAST_GAIN:.0%} less beyond doubt" if theirs.value <= (1 - LEAST_GAIN) * ours.value else f"is not {LEAST_GAIN:.0%} less"
-    return f"{words}; the least, {measure.words(theirs)} of {least.label} ({_share(theirs, ours)}), {why}"
+    doubt = " beyond doubt" if theirs.value <= (1 - LEAST_GAIN) * ours.value else ""
+    much = f"is not {100 * LEAST_GAIN:.0f} % less{doubt}"
+    return f"{words}; the least, {measure.words(theirs)} of {least.label} ({_share(theirs, ours)}), {much}"
 
 
 def _share(ours: Reading, theirs: Reading) -> str:

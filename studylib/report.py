@@ -88,7 +88,7 @@ def _content(results: Results, drawn: list[drawing.Drawn]) -> dict:
     return {
         "run": run,
         "rehearsal": not run["native"],
-        "provenance": tables.provenance(results),
+        "measured_when": tables.measured_when(results),
         "first": first,
         "loadgen": scenario_tables.note(results),
         "summary": findings.summary(results)[len(first) :],

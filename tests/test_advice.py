@@ -228,7 +228,7 @@ def test_what_saves_next_to_nothing_and_is_forty_times_slower_is_not_chosen(vari
     assert memory.choice == "onnxruntime fp32"
     assert memory.because == (
         "it is the fastest, peak memory 67.5 [67.5, 67.5] MB; the least, 67.0 [67.0, 67.0] MB of onnxruntime fp16 (\N{MINUS SIGN}0.7 %), "
-        "is not 10% less"
+        "is not 10 % less"
     )
 
 
@@ -248,14 +248,14 @@ def test_a_gain_that_may_be_chance_is_none(variants):
     rows = {"fp32": _of(400_000), "fp16": _of(520_000)}
     memory = _memory(_needing(_needing(variants(rows), 0, 50_000_000, 0.2), 1, 40_000_000, 0.2))
     assert memory.choice == "onnxruntime fp32"
-    assert memory.because.endswith("is not 10% less beyond doubt")
+    assert memory.because.endswith("is not 10 % less beyond doubt")
 
 
 def test_the_first_screen_reads_what_is_advised_against_the_baseline_with_n(three):
     headline, numbers, out = _advice(three).first
     assert headline == "mnist_cnn: set onnxruntime, provider cpu, recipe fp16, 2 threads, batch 1, the runtime's defaults."
     assert re.fullmatch(
-        r"median 0\.3\d\d \[0\.\d+, 0\.\d+\] ms \(n 1600\); 1\.3\dx \[1\.\d+, 1\.\d+\], faster, against onnxruntime fp32 "
+        r"Median 0\.3\d\d \[0\.\d+, 0\.\d+\] ms \(n 1600\); 1\.3\dx \[1\.\d+, 1\.\d+\], faster, against onnxruntime fp32 "
         r"\(n 8 rounds\); lost 0\.0 points of accuracy \(n 1000\), up to 0\.3 within the interval\.",
         numbers,
     )

@@ -111,6 +111,20 @@ def test_the_same_file_stands_on_the_front_once_and_is_no_rival_of_itself(varian
     )
 
 
+def test_what_may_have_lost_more_than_the_budget_is_said_and_drawn_hollow(variants):
+    answers = {"evaluation": {"n": 1000, "agreeing": [True] * 1000, "correct": [True] * 1000}}
+    some = {"evaluation": {"n": 1000, "agreeing": [True] * 1000, "correct": [True] * 992 + [False] * 8}}
+    rows = {
+        "fp32": (400_000, {}, 0, 90.0, answers),
+        "fp16": (350_000, {}, 0, 90.0, answers),
+        "static_wi8_ai8": (200_000, {}, 0, 40.0, some),
+    }
+    results = variants(rows)
+    assert list(compression.techniques(results).budget) == ["kept", "kept", "OVER BUDGET"]
+    marks = [one.get_facecolor()[0][:3] for one in figures.trade_off(results)[0].axes[0].collections if len(one.get_sizes())]
+    assert [tuple(mark) == (1.0, 1.0, 1.0) for mark in marks] == [False, False, True]
+
+
 def test_equals_in_different_files_stand_on_the_front_together(variants):
     results = variants({"fp32": (400_000, {}, 95, 90.0, {}), "adaptive_wi8": (400_000, {}, 95, 90.0, {})})
     assert list(compression.techniques(results).front) == ["●", "●"]

@@ -125,7 +125,7 @@ def test_findings_are_computed_from_results(recorded):
     sentences = findings.summary(recorded())
     assert sentences[0].startswith("Native: measured on a test host. Fit to measure: a trial against itself reads 1.00x [0.99")
     assert sentences[1] == "mnist_cnn: set onnxruntime, provider cpu, recipe fp32, 2 threads, batch 1, the runtime's defaults."
-    assert re.match(r"median 0\.\d+ \[0\.\d+, 0\.\d+\] ms \(n 1600\); (2\.0|1\.9)\d?x \[", sentences[2])
+    assert re.match(r"Median 0\.\d+ \[0\.\d+, 0\.\d+\] ms \(n 1600\); (2\.0|1\.9)\d?x \[", sentences[2])
     assert sentences[-1] == "1 of 4 trials carry no timing (1 skipped); the report gives each reason."
 
 
