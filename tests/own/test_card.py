@@ -22,7 +22,7 @@ def test_a_card_is_read_beside_the_model_and_may_be_absent(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("tusk: other", r"unknown key 'tusk'\. Known: task, labels, inputs\. Did you mean 'task'\?"),
+        ("tusk: other", r"unknown key 'tusk'\. Known: task, labels, inputs, signature\. Did you mean 'task'\?"),
         ("task: vision", r"task is 'vision'; it should be 'classification'"),
         ("inputs: {x: {shap: [3]}}", r"unknown key 'inputs\.x\.shap'\. Known: shape, .*Did you mean 'shape'\?"),
         ("inputs: {x: {range: [5, 1]}}", r"range should name a smaller number and then a larger one"),
