@@ -254,7 +254,7 @@ def test_models_and_inputs_that_cannot_be_run_are_refused_in_words(branching, im
         first_divergence((branching["tflite"], "tflite"), keras, digits, LIMIT_DB)
     with pytest.raises(ArtifactError, match="does not exist; give a tflite model"):
         first_divergence(keras, (tmp_path / "none.tflite", "tflite"), images, LIMIT_DB)
-    with pytest.raises(UnknownNameError, match=r"Known: keras, onnx, saved_model, tflite"):
+    with pytest.raises(UnknownNameError, match=r"Known: keras, keras_h5, onnx, saved_model, tflite"):
         first_divergence(keras, (branching["onnx"], "openvino"), images, LIMIT_DB)
     with pytest.raises(ArtifactError, match=r"has the inputs \['image'\], and \['a', 'b'\] were given"):
         first_divergence(keras, keras, {"a": images["image"], "b": images["image"]}, LIMIT_DB)

@@ -22,6 +22,8 @@ def policies(path: Path) -> list[str]:
     """The half-precision policies that layers of a Keras file have, such as ``mixed_bfloat16``."""
     found = {}
     for described in objects(read_configuration(path)):
+        if "keras_history" in described:  # a tensor between layers, which has a type and no policy
+            continue
         policy = described.get("dtype")
         named = policy.get("config") if isinstance(policy, dict) else policy
         name = named.get("name") if isinstance(named, dict) else named
