@@ -54,8 +54,9 @@ def test_no_table_calls_it_fp32(study):
 
 
 def test_what_the_source_is_changes_no_name_of_a_trial():
-    facts = dict(model="m", weights="own", recipe="fp32", format="tflite", runtime="litert", runtime_version="1", provider="cpu")
-    facts |= dict(threads=1, scenario="single_stream", batch_size=1, artifact_key="k", evaluation_id="e", conditions="c")
+    facts = {"model": "m", "weights": "own", "recipe": "fp32", "format": "tflite", "runtime": "litert", "runtime_version": "1"}
+    facts |= {"provider": "cpu", "threads": 1, "scenario": "single_stream", "batch_size": 1, "artifact_key": "k"}
+    facts |= {"evaluation_id": "e", "conditions": "c"}
     before, after = Trial(**facts), Trial(**facts, source="int8")
     assert before.id == after.id == "384473d620710fdc"
     assert (before.shown, after.shown) == ("fp32", "as it came, int8")
