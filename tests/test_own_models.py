@@ -120,3 +120,68 @@ def test_what_was_assumed_is_said(others):
     report = (others.folder / "report" / "report.md").read_text(encoding="utf-8")
     assert "no DATA was given" in report
     assert json.loads((others.folder / "run.json").read_text())["parameters"]["choice"]["models"]
+
+
+COLOURS = {"blue": (20, 20, 220), "green": (20, 220, 20), "red": (220, 20, 20)}
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Pictures as a notebook and a Mac leave them, for a model of four classes that is right on each: results."""
+    import keras
+    from PIL import Image
+
+    folder, rng = tmp_path_factory.mktemp("pictures"), np.random.default_rng(3)
+    for name, colour in COLOURS.items():
+        (folder / "set" / name).mkdir(parents=True)
+        for index in range(12):
+            values = np.clip(np.array(colour) + rng.normal(0, 12, (16, 16, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(values).save(folder / "set" / name / f"{index}.png")
+        (folder / "set" / name / "._0.png").write_bytes(b"Mac OS X")
+    (folder / "set" / ".ipynb_checkpoints").mkdir()
+    (folder / "set" / ".ipynb_checkpoints" / "0-checkpoint.png").write_bytes((folder / "set" / "red" / "0.png").read_bytes())
+    wanted = np.array([*COLOURS.values(), (128, 128, 128)], np.float32) / 255
+    image = keras.Input((16, 16, 3), name="image")
+    scores = keras.layers.Dense(4, activation="softmax", name="scores")
+    model = keras.Model(image, scores(keras.layers.GlobalAveragePooling2D()(image)))
+    scores.set_weights([20 * wanted.T, -10 * (wanted**2).sum(1)])
+    model.save(folder / "colours.keras")
+    return _study(folder / "outputs", str(folder / "colours.keras"), "--data", str(folder / "set"), "--runtime", "onnxruntime")
+
+
+@pytest.mark.slow
+def test_what_decides_an_accuracy_stands_beside_it(pictures):
+    from studylib import findings, tables
+
+    (row,) = tables.quality(pictures).to_dict("records")
+    assert row["accuracy_%"].startswith("100")
+    assert row["accuracy assumes"].startswith(
+        "WARNING: 3 class folders for a model of 4 classes and no `labels` in a card: blue is class 0"
+    )
+    assert "multiplied by 1/255" in row["accuracy assumes"]
+    (told,) = [sentence for sentence in findings.summary(pictures) if "the fastest" in sentence and "accuracy" in sentence]
+    assert "(WARNING: 3 class folders for a model of 4 classes" in told
+    report = (pictures.folder / "report" / "report.md").read_text(encoding="utf-8")
+    assert "blue is class 0, green is class 1, red is class 2" in report
+
+
+@pytest.mark.slow
+def test_a_signal_of_any_length_is_timed_on_a_signal_and_a_single_value_says_so(tmp_path):
+    from onnx import TensorProto, helper, save
+
+    for name, operator in (("signal", "CumSum"), ("values", "Add")):
+        ends = [helper.make_tensor_value_info(end, TensorProto.FLOAT, [None]) for end in ("x", "y")]
+        axis = helper.make_tensor("axis", TensorProto.INT64 if operator == "CumSum" else TensorProto.FLOAT, [], [0])
+        graph = helper.make_graph([helper.make_node(operator, ["x", "axis"], ["y"])], "g", ends[:1], ends[1:], [axis])
+        save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / f"{name}.onnx")
+    results = _study(tmp_path / "outputs", f"{tmp_path / 'signal.onnx'},{tmp_path / 'values.onnx'}", "--runtime", "onnxruntime")
+    from studylib import formats, tables
+
+    remarks = formats.remarks(results)
+    said = " ".join(remarks[remarks.model == "signal"].remark)
+    assert "'x': dynamic axes are 128 long, so a sample has the shape [128]" in said
+    latency = tables.latency(results)
+    assert set(latency[latency.model == "signal"].remark) == {""}
+    assert set(latency[latency.model == "values"].remark.str.startswith("'x' is a single value a sample")) == {True}
+    table = results.table()
+    assert set(table[(table.model == "values") & (table.status == "ok")].reason.str.contains("'x' is a single value a sample")) == {True}

@@ -72,10 +72,9 @@ def read_axes(tensors: list[dict], card: Card, certain: bool) -> Axes:
     return Axes({tensor["name"]: of[tensor["name"]] for tensor in tensors}, tuple(how), tuple(doubtful))
 
 
-def answers_as_alone(samples: Samples, ask: Ask) -> bool | None:
-    """Whether the model answers two samples together as it answers each alone, which only a batch does; None where it cannot be told.
-
-    It cannot when the model refuses, or when it answers the same question differently.
+def of_two_samples(samples: Samples, ask: Ask) -> str | None:
+    """How the model answers two samples together: ``each`` as alone, which only a batch does; only the ``first``, which is a batch of
+    one baked into the file; or ``mixed``. None where it cannot be told: it refuses, or answers the same question differently.
     """
     try:
         queries = [samples.batch(0, 1), samples.batch(1, 1), samples.batch(0, 1), samples.batch(0, 2)]
@@ -91,7 +90,10 @@ def answers_as_alone(samples: Samples, ask: Ask) -> bool | None:
     if any(not _same(first[name], again[name]) for name in first):
         return None
     scaled = [_scaled(together[name], first[name], second[name]) for name in first]
-    return None if not scaled else all(one is not False for one in scaled) and any(scaled)
+    if all(one is not False for one in scaled) and any(scaled):
+        return "each"
+    ignored = all(_same(together[name], first[name]) or _scaled(together[name], first[name], first[name]) for name in first)
+    return "first" if ignored and not all(one is None for one in scaled) else "mixed"
 
 
 def _scaled(together: np.ndarray, first: np.ndarray, second: np.ndarray) -> bool | None:

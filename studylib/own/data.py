@@ -8,7 +8,7 @@ import numpy as np
 from studylib import quality
 from studylib.errors import ArtifactError, InputError
 from studylib.own import array_files
-from studylib.own.axes import Ask, Axes, answers_as_alone, normalised, read_axes
+from studylib.own.axes import Ask, Axes, normalised, of_two_samples, read_axes
 from studylib.own.card import Card
 from studylib.own.invented import invent
 from studylib.own.picture_folder import PICTURES, PictureFolder, classes_of, picture_folder
@@ -112,7 +112,7 @@ def _asked(made: Samples, arrays: dict, axes: Axes, ask: Ask) -> dict:
 
     Raises `ArtifactError` where the values of one signal were given as samples.
     """
-    if not axes.doubtful or len(made) < 2 or answers_as_alone(made, ask) is not False:
+    if not axes.doubtful or len(made) < 2 or of_two_samples(made, ask) != "mixed":
         return {}
     signal = next((name for name in axes.doubtful if arrays[name].ndim == 1), None)
     if signal is not None:

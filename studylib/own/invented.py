@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from studylib.errors import ArtifactError
-from studylib.own.axes import Ask, Axes, answers_as_alone
+from studylib.own.axes import Ask, Axes, of_two_samples
 from studylib.own.card import Card, InputCard
 from studylib.own.roles import partner, role
 from studylib.zoo import Samples
@@ -18,8 +18,10 @@ _MOST_VALUES = 2**21
 # What asking the model found of the first axis of inputs of which nothing else said what it is.
 _FOUND = {
     "length": "the first axis is a length and no batch, since the model does not answer two samples as it answers each alone",
-    True: "the first axis is the batch, since the model answers two samples together as it answers each alone",
-    False: "the first axis is taken for the batch, although two samples are not answered as each alone: it refused every length tried",
+    "each": "the first axis is the batch, since the model answers two samples together as it answers each alone",
+    "first": "the first axis is taken for the batch, of which the model answers the first sample only",
+    "mixed": "the first axis is taken for the batch, although two samples are not answered as each alone; if it is a length, "
+    "say `batch_axis: none` in the card",
     None: "the first axis is taken for the batch, by custom; the model did not tell. `batch_axis` in the card can say otherwise",
 }
 NO_DATA = "no DATA was given: inputs are seeded noise, so there is fidelity and speed and no accuracy"
@@ -151,21 +153,24 @@ def sample_shape(tensor: dict, of: dict[str, int | None]) -> list:
 def invent(tensors: list[dict], card: Card, axes: Axes, split: str, n: int, seed: int, ask: Ask) -> tuple[Samples, dict]:
     """Samples that the model answers, and notes. Raises `ArtifactError` with the model's own words when it answers none."""
     chosen, reason = _first_answered(tensors, card, axes, seed, split, ask)
-    how = list(axes.how)
+    how, doubts = list(axes.how), []
     if axes.doubtful:
-        batch = chosen and answers_as_alone(chosen.samples(2, seed, split), ask)
-        if batch is False or chosen is None:
+        batch = chosen and of_two_samples(chosen.samples(2, seed, split), ask)
+        # Of signals and of features in time the first axis may well be the time; of pictures it is not.
+        flat = all(len(tensor["shape"]) <= 2 for tensor in tensors if tensor["name"] in axes.doubtful)
+        if chosen is None or (batch == "mixed" and flat):
             other, why = _first_answered(tensors, card, axes.without(), seed, split, ask)
             chosen, reason = (other or chosen), (reason or why)
         found = "length" if chosen and chosen.axes != axes else batch
         how.append(f"{', '.join(repr(name) for name in axes.doubtful)}: {_FOUND[found]}")
+        doubts = how[-1:] if found == "mixed" else []
     if chosen is None:
         raise ArtifactError(
             f"the model refuses seeded inputs of the shape its file declares: {reason}. Give real ones with DATA=file.npz, "
             "or say shapes and ranges in a card beside the model"
         )
     made = chosen.samples(n, seed, split)
-    single = chosen.single()
+    single = [*doubts, *chosen.single()]
     return made, {"assumed": [*how, *chosen.notes, NO_DATA]} | ({"single": single} if single else {})
 
 

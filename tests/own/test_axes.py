@@ -5,7 +5,7 @@ import pytest
 
 from studylib.errors import ArtifactError
 from studylib.own import data
-from studylib.own.axes import answers_as_alone, normalised, read_axes
+from studylib.own.axes import normalised, of_two_samples, read_axes
 from studylib.own.card import Card, InputCard
 from studylib.zoo import Samples
 
@@ -126,16 +126,29 @@ def test_frames_given_as_samples_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("answer", "alike"),
     [
-        (lambda x: 2 * x, True),
-        (lambda x: x.sum(1), True),
-        (lambda x: np.concatenate([x[:1]] * len(x)), False),  # the first answer for all
-        (lambda x: x[:1], False),
-        (lambda x: x[::-1], False),
-        (lambda x: x - x.mean(0), False),
+        (lambda x: 2 * x, "each"),
+        (lambda x: x.sum(1), "each"),
+        (lambda x: np.concatenate([x[:1]] * len(x)), "first"),  # the first answer for all
+        (lambda x: x[:1], "first"),
+        (lambda x: x[::-1], "mixed"),
+        (lambda x: x - x.mean(0), "mixed"),
+        (lambda x: x.mean(0), "mixed"),
         (lambda x: x + np.random.default_rng().normal(size=x.shape), None),
     ],
 )
 def test_only_a_batch_is_answered_as_each_alone(answer, alike):
     x = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
-    assert answers_as_alone(Samples({"x": x}, None, {"x": 0}), lambda inputs: ({"y": answer(inputs["x"])}, None)) is alike
-    assert answers_as_alone(Samples({"x": x}, None, {"x": 0}), lambda inputs: (None, "refused")) is None
+    assert of_two_samples(Samples({"x": x}, None, {"x": 0}), lambda inputs: ({"y": answer(inputs["x"])}, None)) is alike
+    assert of_two_samples(Samples({"x": x}, None, {"x": 0}), lambda inputs: (None, "refused")) is None
+
+
+def test_a_batch_baked_into_the_file_is_no_length_and_a_mix_of_pictures_is_told_in_the_row():
+    wide = [{"name": "x", "shape": [None, 8], "dtype": "float32"}]
+    made, notes = _samples(wide, lambda inputs: ({"y": inputs["x"][:1]}, None))
+    assert made.batch(0, 1)["x"].shape == (1, 8)
+    assert "of which the model answers the first sample only" in notes["assumed"][0]
+    assert _samples(wide, lambda inputs: ({"y": np.cumsum(inputs["x"], 0)}, None))[0].batch(0, 1)["x"].shape == (128, 8)
+    pictures = [{"name": "x", "shape": [None, 8, 8, 3], "dtype": "float32"}]
+    made, notes = _samples(pictures, lambda inputs: ({"y": inputs["x"].mean(0)}, None))
+    assert made.batch(0, 1)["x"].shape == (1, 8, 8, 3)
+    assert notes["single"][0].startswith("'x': the first axis is taken for the batch, although two samples are not answered as each alone")

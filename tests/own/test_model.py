@@ -259,3 +259,13 @@ def test_among_several_models_a_bad_card_and_a_missing_package_cost_their_own_ro
     assert [bool(getattr(model, "refusal", "")) for model in study.plan.models.values()] == [False, True, True, True]
     with pytest.raises(ParameterError, match="task is 'vision'; it should be 'classification'"):
         open_study("cpu", "smoke", models=(refused[0],))
+
+
+def test_every_module_that_decides_samples_is_part_of_their_key():
+    from pathlib import Path
+
+    import studylib.own
+
+    modules = {path.name for path in Path(studylib.own.__file__).parent.glob("*.py")}
+    # The model's own file is part of every key; names of inputs decide the task, which is in the key of its own.
+    assert modules - set(OwnModel.helpers) == {"__init__.py", "model.py", "input_names.py"}
