@@ -210,12 +210,12 @@ def _conclude(results, page: Path, seconds: float) -> None:
     from studylib import findings
     from studylib.progress import duration
 
+    first = findings.first_screen(results)
+    print(first)
     for trial in results.plan():
         status, reason = results.status(trial)
         if status not in ("ok", "skipped"):
-            print(f"{status}: {trial.model} {trial.label}: {reason}")
-    first = findings.first_screen(results)
-    print(first)
+            print(f"- {status}: {trial.model} {trial.label}: {reason}")
     for sentence in findings.summary(results)[len(first) :]:
         print(f"- {sentence}")
     print(f"done in {duration(seconds)}; report: {page}")

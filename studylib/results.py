@@ -31,6 +31,7 @@ class Results:
         self.raw = self.folder / "raw"
         self._cache: dict[Path, tuple] = {}
         self._table: tuple | None = None
+        self._plan: tuple | None = None
 
     # --- raw records -------------------------------------------------------------------------------------------------
 
@@ -136,8 +137,12 @@ class Results:
 
     def plan(self) -> list[Trial]:
         """The trials of the latest study. Raises `InputError` when there was none."""
+        content = self._read("plan.json", list)
         try:
-            return [Trial(**facts) for facts in self._read("plan.json", list)]
+            # The same trials as long as the file is the same: each computes its hash once, and every comparison asks for all of them.
+            if self._plan is None or self._plan[0] is not content:
+                self._plan = content, [Trial(**facts) for facts in content]
+            return list(self._plan[1])
         except TypeError:
             path, again = self.folder / "plan.json", whose.again(self.folder)
             raise InputError(f"{path} was written by another version of studylib. {again}") from None
