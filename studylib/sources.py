@@ -10,7 +10,7 @@ import numpy as np
 
 from studylib import arrays, quality
 from studylib.artifact import Artifact, Store, derived_key
-from studylib.errors import ArtifactError
+from studylib.errors import ArtifactError, StudyError
 from studylib.runtimes import RUNTIMES, Options
 from studylib.zoo import Model, Samples
 
@@ -55,7 +55,14 @@ class Sources:
     def source(self, store: Store) -> Artifact:
         """The model with its weights, in its own format; trained when the store does not hold it."""
         facts = self._facts(self.model.source_format, "fp32", "source", self.model_key)
-        return store.make(self.model_key, facts, lambda folder: self.model.write(folder, self.seed))
+
+        def write(folder: Path) -> Path:
+            written = self.model.write(folder, self.seed)
+            notes = self.model.notes(written)
+            facts["lineage"][-1].update({"notes": notes} if notes else {})
+            return written
+
+        return store.make(self.model_key, facts, write)
 
     def samples(self, split: str, n: int, store: Store) -> Artifact:
         """Samples, so that a measured process reads arrays instead of importing data sets."""
@@ -156,6 +163,8 @@ def why_refused(source: Artifact, trust: bool) -> Callable[[dict], str | None]:
         opened.extend([] if opened else [open_source(source, trust)])
         try:
             opened[0](inputs)
+        except StudyError as error:
+            return str(error)
         except Exception as error:  # a framework may raise anything at a shape it does not like: that is the answer
             return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
         return None

@@ -5,7 +5,7 @@ import importlib.util
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,8 +13,10 @@ from studylib import inside
 from studylib.artifact import content_hash, package_version
 from studylib.errors import ArtifactError, InputError
 from studylib.own import data as own_data
+from studylib.own import onnx_files
 from studylib.own.card import Card, read_card
 from studylib.own.safety import why_unsafe
+from studylib.runtimes.onnx_words import said
 from studylib.zoo import Model, Samples
 
 SUFFIXES = {".keras": "keras", ".h5": "keras_h5", ".hdf5": "keras_h5", ".onnx": "onnx", ".tflite": "tflite", ".pt2": "torch"}
@@ -41,9 +43,9 @@ class OwnModel(Model):
     name: str = field(default="", kw_only=True)
 
     weights = "own"
-    packages = ("numpy",)
     helpers = (
-        "data.py", "card.py", "safety.py", "../recipes/keras_safety.py", "../recipes/keras_files.py", "../recipes/from_torch.py",
+        "data.py", "card.py", "safety.py", "onnx_files.py", "../recipes/keras_safety.py", "../recipes/keras_files.py",
+        "../recipes/from_torch.py", "../recipes/onnx_versions.py",
     )  # fmt: skip
     reads_file = True
     inputs = {}
@@ -77,6 +79,11 @@ class OwnModel(Model):
             found = SUFFIXES.get(self.path.suffix.lower(), "onnx")
             return "onnx" if found == "torch" else found
         return "torch" if self.is_factory else format_of(self.path)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        # Which versions ONNX Runtime opens decides what is done to an ONNX file at the door.
+        return ("numpy", "onnx", "onnxruntime") if self.source_format == "onnx" else ("numpy",)
 
     @cached_property
     def card(self) -> Card:
@@ -135,7 +142,7 @@ class OwnModel(Model):
         # Its own name, so that what is said of it later is understood; readers know endings in small letters.
         target = folder / (self.path.name if self.path.is_dir() else f"{self.path.stem}{self.path.suffix.lower()}")
         if self.source_format == "onnx":
-            target = _copied_onnx(self.path, folder)
+            target = self._taken_in(folder, seed)
         elif self.path.is_dir():
             shutil.copytree(self.path, target)
         else:
@@ -149,6 +156,35 @@ class OwnModel(Model):
             raise ArtifactError(found["macs_why"] or f"{self.path.name} has no inputs, so there is nothing to ask it")
         return target
 
+    def _taken_in(self, folder: Path, seed: int) -> Path:
+        """An ONNX file copied; where something had to be put right, both are asked, and must answer the same."""
+        target, changes = onnx_files.copied(self.path, folder)
+        if not changes:
+            return target
+        try:
+            original, by = onnx_files.asked(self.path)
+            changed, _ = onnx_files.asked(target)
+            queries, _ = replace(self, data_path=None).described_samples("test", 2, seed, target, _refusal_of(original))
+            queries = [queries.batch(index, 1) for index in range(len(queries))]
+            reason = onnx_files.why_different(original, changed, queries)
+            steady = not reason or not onnx_files.why_different(original, original, queries)
+        except ArtifactError as error:
+            onnx_files.note(target, f"whether it still answers as the original was not asked: {error}")
+            return target
+        if reason and steady:
+            raise ArtifactError(
+                f"{self.path.name} was changed ({'; '.join(changes)}) and answers differently since: {reason}. "
+                "Export it again with an opset that ONNX Runtime opens"
+            )
+        same = "it answers as the original does" if steady else "it answers differently each time, so it was not compared"
+        onnx_files.note(target, f"after this {same} ({by})")
+        return target
+
+    def notes(self, source: Path) -> dict:
+        """What was put right in the file that `write` wrote, for the lineage."""
+        changes = onnx_files.told(source) if self.source_format == "onnx" and not self.refusal else []
+        return {"at the door": changes} if changes else {}
+
     def described_samples(
         self, split: str, n: int, seed: int, source: Path | None, works: Callable[[dict], str | None]
     ) -> tuple[Samples, dict]:
@@ -158,6 +194,19 @@ class OwnModel(Model):
 
     def samples(self, split: str, n: int, seed: int) -> Samples:
         raise NotImplementedError("what samples fit is known from the file: `described_samples` reads it")
+
+
+def _refusal_of(answer: Callable) -> Callable[[dict], str | None]:
+    """Why ``answer`` refuses a query, in one line, or None."""
+
+    def ask(inputs: dict) -> str | None:
+        try:
+            answer(inputs)
+        except Exception as error:  # whatever a runtime or an evaluator raises at a shape: that is the answer
+            return said(error) or type(error).__name__
+        return None
+
+    return ask
 
 
 def slug(location: str) -> str:
@@ -222,23 +271,3 @@ def _weight_files(path: Path) -> list[Path]:
         return []
     names = {ExternalDataInfo(tensor).location for tensor in _get_all_tensors(model) if uses_external_data(tensor)}
     return [file for name in sorted(names) if (file := path.parent / name).is_file()]
-
-
-def _copied_onnx(path: Path, folder: Path) -> Path:
-    """One file, or a folder with the weights beside the graph where those are too large for one."""
-    import onnx
-    from google.protobuf.message import DecodeError
-    from onnx.external_data_helper import _get_all_tensors, uses_external_data
-
-    from studylib.recipes.to_onnx import save
-
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except DecodeError:
-        raise ArtifactError(f"{path.name} is damaged or cut off: it does not decode as ONNX. Copy or export it again.") from None
-    if not any(uses_external_data(tensor) for tensor in _get_all_tensors(model)):
-        return Path(shutil.copyfile(path, folder / f"{path.stem}.onnx"))
-    try:
-        return save(onnx.load(path), folder)
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        raise ArtifactError(f"{path.name} keeps its weights in other files, and they cannot be read: {error}") from None

@@ -117,6 +117,10 @@ class Model(ABC):
         self.build(seed).save(folder / "model.keras")
         return folder / "model.keras"
 
+    def notes(self, source: Path) -> dict:
+        """What was put right in the ``source`` that `write` wrote, for the lineage, as plain JSON."""
+        return {}
+
     def described_samples(
         self, split: str, n: int, seed: int, source: Path | None, works: Callable[[dict], str | None]
     ) -> tuple[Samples, dict]:
