@@ -43,7 +43,7 @@ def look(path: Path, shapes: dict | None) -> dict:
 
 def read(path: Path):
     """The model with its local functions inlined and its nodes in topological order."""
-    import onnx
+    import onnx.inliner
 
     model = onnx.load(path)
     if not model.graph.node or not model.opset_import:

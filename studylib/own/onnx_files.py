@@ -169,7 +169,7 @@ def _refuse_domains(model, name: str) -> None:
 
 def _put_right(model, name: str):
     """The model as every reader here takes it, and what was changed, in words."""
-    import onnx
+    import onnx.inliner
 
     changes = []
     if len(model.functions):

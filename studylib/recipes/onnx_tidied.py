@@ -17,7 +17,7 @@ _LARGEST = 2**28
 
 def modern(model) -> tuple[object, str]:
     """The model with weights that are no inputs, functions written out and opset 13 or more; and why an older one had to stay."""
-    import onnx
+    import onnx.inliner
 
     if len(model.functions):
         model = onnx.inliner.inline_local_functions(model)
