@@ -45,7 +45,7 @@ class OwnModel(Model):
     weights = "own"
     helpers = (
         "data.py", "card.py", "safety.py", "onnx_files.py", "../recipes/keras_safety.py", "../recipes/keras_files.py",
-        "../recipes/from_torch.py", "../recipes/onnx_versions.py",
+        "../recipes/from_torch.py", "../recipes/onnx_versions.py", "../inside/onnx.py",
     )  # fmt: skip
     reads_file = True
     inputs = {}

@@ -25,7 +25,9 @@ class OnnxRecipe(Recipe):
     target: ClassVar[str] = "onnx"
     source_format: ClassVar[str] = "onnx"
     packages: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
-    helpers: ClassVar[tuple[str, ...]] = ("onnx_preparation.py", "onnx_tidied.py", "onnx_versions.py", "onnx_opening.py")
+    helpers: ClassVar[tuple[str, ...]] = (
+        "onnx_preparation.py", "onnx_tidied.py", "onnx_versions.py", "onnx_opening.py", "quantized.py",
+    )  # fmt: skip
     operators: ClassVar[tuple[str, ...]] = ()
     computes_in_integers: ClassVar[bool] = True
 
