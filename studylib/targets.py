@@ -193,6 +193,8 @@ def search_key(parent: str, lessons: list[str], options: dict, packages: tuple[s
         "sources.py",
         "recipes/onnx_calibration.py",
         "recipes/onnx_preparation.py",
+        "recipes/onnx_tidied.py",
+        "recipes/onnx_versions.py",
         "recipes/quantized.py",
     )
     folders = [file for name in ("adaptive", "runtimes") for file in sorted((here / name).glob("*.py"))]

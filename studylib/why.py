@@ -79,12 +79,8 @@ def reasons(results: Results) -> pd.DataFrame:
     for variant in found:
         # What an accelerator computes does not depend on the processor's instructions.
         case = Case(variant, found, isa if variant.trial.provider == "cpu" else frozenset())
-        for what, rules in (
-            (_slower(variant), SLOWER),
-            (_no_faster(variant), NO_FASTER),
-            (_worse(variant, len(found)), WORSE),
-            (_refused(variant), REFUSED),
-        ):
+        lost = [(_slower(variant), SLOWER), (_no_faster(variant), NO_FASTER), (_worse(variant, len(found)), WORSE)]
+        for what, rules in [*lost, (_refused(variant), REFUSED), (_lossy(case, len(found)), (_saturation,))]:
             if what:
                 told = [reason for rule in rules if (reason := rule(case))]
                 why = "; ".join(told) or "not known: neither its operators nor its neighbours tell"
@@ -126,6 +122,12 @@ def _refused(variant: Variant) -> str:
     if status != "failed" or not reason.startswith("parity:"):
         return ""
     return f"refused by the parity gate: {reason.removeprefix('parity: ').split(';')[0]}"
+
+
+def _lossy(case: Case, tested: int) -> str:
+    """Signal that saturation costs a variant which neither a test nor the gate calls worse: without labels nothing else tells."""
+    lost = _saturation(case) and not _worse(case.variant, tested) and not _refused(case.variant)
+    return f"loses signal: SQNR {case.variant.evaluation['sqnr']:.1f} dB" if lost else ""
 
 
 # --- slower ----------------------------------------------------------------------------------------------------------

@@ -187,6 +187,18 @@ def test_saturation_is_named_only_where_reduce_range_shows_it(variants):
     assert "saturate" not in _why(variants(rows), "static_wi8_ai8", "worse")
 
 
+def test_saturation_is_told_where_no_answer_changed(variants):
+    """Without labels, or with answers that stay: 24 dB lost are said, and only where the processor loses them."""
+    rows = {
+        "fp32": (400_000, {}, 95, 90.0, {}), "static_wi8_ai8": (300_000, {}, 95, 16.1, {}),
+        "static_wi8_ai8_reduce_range": (300_000, {}, 95, 39.8, {}),
+    }  # fmt: skip
+    told = _why(variants(rows, isa=("avx2", "avx512f")), "static_wi8_ai8", "loses signal: SQNR 16.1 dB")
+    assert told.endswith("with 7-bit weights (reduce_range) SQNR is 39.8 dB instead of 16.1")
+    with_vnni = why.reasons(variants(rows))
+    assert not with_vnni.what.str.contains("loses signal").any()
+
+
 def test_worse_scales_are_named_beside_better_ones(variants):
     rows = {
         "fp32": (400_000, {}, 95, 90.0, {}), "static_wi8_ai8": (300_000, {}, 94, 30.0, {}),

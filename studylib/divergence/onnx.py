@@ -53,7 +53,11 @@ def _float_shapes(graph) -> dict[str, tuple[int, ...]]:
     known = {}
     for value in (*graph.value_info, *graph.output):
         kind = value.type.tensor_type
-        if kind.elem_type in floats and kind.HasField("shape") and all(axis.HasField("dim_value") for axis in kind.shape.dim):
+        if (
+            kind.elem_type in floats
+            and kind.HasField("shape")
+            and all(axis.HasField("dim_value") and axis.dim_value >= 0 for axis in kind.shape.dim)
+        ):
             known[value.name] = tuple(axis.dim_value for axis in kind.shape.dim)
     return known
 

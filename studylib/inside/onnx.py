@@ -8,6 +8,7 @@ from studylib.errors import ArtifactError
 from studylib.inside import counting, islands
 from studylib.inside.onnx_islands import onnx_steps
 from studylib.inside.onnx_macs import node_macs
+from studylib.runtimes.onnx_words import said
 
 _STANDARD = ("", "ai.onnx", "ai.onnx.ml")
 _RUNTIME_DOMAINS = ("com.microsoft", "com.microsoft.nchwc", "com.microsoft.experimental")
@@ -22,8 +23,7 @@ def look(path: Path, shapes: dict | None) -> dict:
     graph, opset = model.graph, _opset(model)
     weights = _weights(graph)
     nodes = list(_nodes(graph))
-    counts = _counts(inferred(model, shapes).graph, {})
-    macs, why = counting.add_up(counts)
+    macs, why = _macs(model, shapes)
     names = {tensor.name for tensor in graph.initializer}
     custom = _custom(nodes, opset)
     return {
@@ -43,23 +43,23 @@ def look(path: Path, shapes: dict | None) -> dict:
 
 def read(path: Path):
     """The model with its local functions inlined and its nodes in topological order."""
-    import onnx
+    import onnx.inliner
 
     model = onnx.load(path)
     if not model.graph.node or not model.opset_import:
         raise ArtifactError(f"{path.name} cannot be read as onnx: it holds no operators. Give an ONNX model file.")
     if len(model.functions):
         model = onnx.inliner.inline_local_functions(model)
-    _sort(model.graph)
+    sort(model.graph)
     return model
 
 
-def _sort(graph) -> None:
+def sort(graph) -> None:
     """Put nodes behind what they read. ONNX asks for it, and ONNX Runtime's float16 converter does not do it."""
     waiting, made, ordered = list(graph.node), {tensor.name for tensor in (*graph.input, *graph.initializer)} | {""}, []
     inner = {name for node in waiting for name in node.output}
     while waiting:
-        ready = [node for node in waiting if all(name in made or name not in inner for name in node.input)]
+        ready = [node for node in waiting if all(name in made or name not in inner for name in read_by(node))]
         if not ready:
             raise ArtifactError(f"the graph has a cycle through the node '{waiting[0].name}'; it is no valid ONNX model")
         taken = {id(node) for node in ready}
@@ -69,6 +69,13 @@ def _sort(graph) -> None:
     copies = [type(node).FromString(node.SerializeToString()) for node in ordered]
     del graph.node[:]
     graph.node.extend(copies)
+
+
+def read_by(node) -> set[str]:
+    """What a node reads, the values that its loops and branches take from outside included."""
+    inner = [read_by(below) for attribute in node.attribute if attribute.HasField("g") for below in attribute.g.node]
+    results = [value.name for attribute in node.attribute if attribute.HasField("g") for value in attribute.g.output]
+    return {*node.input, *results}.union(*inner)
 
 
 def _opset(model) -> dict[str, int]:
@@ -156,7 +163,9 @@ def _plain_dtype(name: str) -> str:
 def _tensor(value) -> dict:
     import onnx
 
-    kind = value.type.tensor_type
+    which, kind = value.type.WhichOneof("value"), value.type.tensor_type
+    if which not in ("tensor_type", None):
+        return {"name": value.name, "shape": None, "dtype": which.removesuffix("_type")}
     name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
     # What the exporter called its axes says which one is the batch.
     return {
@@ -170,7 +179,8 @@ def _tensor(value) -> dict:
 def _shape(kind) -> list[int | None] | None:
     if not kind.HasField("shape"):
         return None
-    return [axis.dim_value if axis.HasField("dim_value") else None for axis in kind.shape.dim]
+    # Some exporters write a dynamic axis as the size -1.
+    return [axis.dim_value if axis.HasField("dim_value") and axis.dim_value >= 0 else None for axis in kind.shape.dim]
 
 
 def inferred(model, shapes: dict | None):
@@ -195,6 +205,17 @@ def inferred(model, shapes: dict | None):
     return onnx.shape_inference.infer_shapes(fixed, data_prop=True)
 
 
+def _macs(model, shapes: dict | None) -> tuple[int | None, str | None]:
+    """Multiply-accumulates, or why they are not known: a graph that shape inference stops at may still run."""
+    import onnx
+
+    try:
+        found = inferred(model, shapes).graph
+    except (onnx.shape_inference.InferenceError, ArtifactError) as error:
+        return None, said(error, "its shapes cannot be inferred")
+    return counting.add_up(_counts(found, {}))
+
+
 def _counts(graph, outer: dict) -> list[counting.Count]:
     known = outer | {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
@@ -204,6 +225,8 @@ def _counts(graph, outer: dict) -> list[counting.Count]:
 
 
 def _node_counts(node, known: dict) -> list[counting.Count]:
+    if not node.output:
+        return []
     inner = [_counts(attribute.g, known) for attribute in node.attribute if attribute.HasField("g")]
     if node.op_type == "If":
         return [counting.branches(f"If '{node.name}'", inner)]

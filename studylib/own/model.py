@@ -5,7 +5,7 @@ import importlib.util
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,12 +14,12 @@ from studylib.artifact import content_hash, package_version
 from studylib.errors import ArtifactError, InputError
 from studylib.inside.precision import FLOAT32, precision
 from studylib.own import data as own_data
-from studylib.own import integers, litert_files, saved_models
+from studylib.own import integers, litert_files, onnx_files, saved_models
 from studylib.own.card import Card, read_card
 from studylib.own.damage import why_damaged
 from studylib.own.input_names import input_names
 from studylib.own.safety import why_unsafe
-from studylib.own.weight_files import copied_onnx, weight_files
+from studylib.own.weight_files import weight_files
 from studylib.recipes.mixed_precision import precision_remarks
 from studylib.zoo import Model, Samples
 
@@ -47,12 +47,12 @@ class OwnModel(Model):
     name: str = field(default="", kw_only=True)
 
     weights = "own"
-    packages = ("numpy",)
     helpers = (
         "data.py", "array_files.py", "axes.py", "hidden.py", "input_names.py", "invented.py", "picture_folder.py", "pictures.py",
-        "roles.py", "weight_files.py", "card.py", "safety.py", "litert_files.py", "integers.py", "saved_models.py", "../inside/grids.py",
-        "../inside/precision.py", "../recipes/from_torch.py", "../recipes/keras_files.py", "../recipes/keras_safety.py",
-        "../recipes/keras_signature.py", "../recipes/litert_signature.py", "../recipes/mixed_precision.py", "../runtimes/litert_names.py",
+        "roles.py", "weight_files.py", "card.py", "safety.py", "litert_files.py", "integers.py", "onnx_files.py", "saved_models.py",
+        "../inside/grids.py", "../inside/onnx.py", "../inside/precision.py", "../recipes/from_torch.py", "../recipes/keras_files.py",
+        "../recipes/keras_safety.py", "../recipes/keras_signature.py", "../recipes/litert_signature.py",
+        "../recipes/mixed_precision.py", "../recipes/onnx_versions.py", "../runtimes/litert_names.py",
     )  # fmt: skip
     reads_file = True
     inputs = {}
@@ -86,6 +86,11 @@ class OwnModel(Model):
             found = SUFFIXES.get(self.path.suffix.lower(), "onnx")
             return "onnx" if found == "torch" else found
         return "torch" if self.is_factory else format_of(self.path)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        # Which versions ONNX Runtime opens decides what is done to an ONNX file at the door.
+        return ("numpy", "onnx", "onnxruntime") if self.source_format == "onnx" else ("numpy",)
 
     @cached_property
     def card(self) -> Card:
@@ -161,7 +166,8 @@ class OwnModel(Model):
         # Its own name, so that what is said of it later is understood; readers know endings in small letters.
         target = folder / (self.path.name if self.path.is_dir() else f"{self.path.stem}{self.path.suffix.lower()}")
         if self.source_format == "onnx":
-            target = copied_onnx(self.path, folder)
+            invented = replace(self, data_path=None)
+            target = onnx_files.taken_in(self.path, folder, lambda file, ask: invented.described_samples("test", 2, seed, file, ask)[0])
         elif self.source_format == "tflite":
             target.write_bytes(litert_files.taken_in(self.path, self.card.signature))
         elif self.path.is_dir():
@@ -190,6 +196,8 @@ class OwnModel(Model):
             remarks = litert_files.remarks(source, self.path, self.card.signature)
         elif self.source_format.startswith("keras"):
             remarks = precision_remarks(source)
+        elif self.source_format == "onnx":
+            remarks = onnx_files.told(source)
         return {"at the door": remarks} if remarks else {}
 
     def described_samples(

@@ -1,9 +1,9 @@
 """An ONNX graph that keeps its weights in other files: which they are, and the whole model in one place."""
 
-import shutil
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from studylib.errors import ArtifactError
+from studylib.runtimes.onnx_words import unpathed
 
 
 def weight_files(path: Path) -> list[Path]:
@@ -18,28 +18,27 @@ def weight_files(path: Path) -> list[Path]:
     return [file for name in sorted(names) if (file := path.parent / name).is_file()]
 
 
-def copied_onnx(path: Path, folder: Path) -> Path:
-    """One file, or a folder with the weights beside the graph where those are too large for one.
+def whole_model(path: Path):
+    """(the model with all its weights, whether some lie in other files).
 
     Weights are looked for beside ``path`` itself: where that is a link, as in the cache of a hub, beside the link. A link there is
     followed, since the folder holds it; a location that leaves the folder is refused. Raises `ArtifactError`.
     """
     from google.protobuf.message import DecodeError
 
-    from studylib.recipes.to_onnx import save
-
     try:
         model, stored = _opened(path)
     except DecodeError:
         raise ArtifactError(f"{path.name} is damaged or cut off: it does not decode as ONNX. Copy or export it again.") from None
-    if not stored:
-        return Path(shutil.copyfile(path, folder / f"{path.stem}.onnx"))
     try:
         for tensor, info in stored:
             _take_in(tensor, info, path)
-        return save(model, folder)
     except (OSError, ValueError) as error:
-        raise ArtifactError(f"{path.name} keeps its weights in other files, and they cannot be read: {error}") from None
+        raise ArtifactError(
+            f"{path.name} keeps its weights in other files, and they cannot be read: {unpathed(str(error), path.parent)}. "
+            "Copy them beside it, under the names that they had when it was exported"
+        ) from None
+    return model, bool(stored)
 
 
 def _opened(path: Path):

@@ -72,7 +72,7 @@ def onnx_inputs(path: Path) -> dict[str, Shape | None]:
     """Name and shape of what a query gives to an ONNX file."""
     import onnx
 
-    graph = onnx.load(path, load_external_data=False).graph
+    graph = onnx.load(path / "model.onnx" if path.is_dir() else path, load_external_data=False).graph
     weights = {tensor.name for tensor in graph.initializer}
     return {value.name: _onnx_shape(value.type.tensor_type) for value in graph.input if value.name not in weights}
 
@@ -80,7 +80,8 @@ def onnx_inputs(path: Path) -> dict[str, Shape | None]:
 def _onnx_shape(tensor) -> Shape | None:
     if not tensor.HasField("shape"):
         return None
-    return [axis.dim_value if axis.HasField("dim_value") else None for axis in tensor.shape.dim]
+    # Some exporters write a dynamic axis as the size -1.
+    return [axis.dim_value if axis.HasField("dim_value") and axis.dim_value >= 0 else None for axis in tensor.shape.dim]
 
 
 def saved_model_inputs(path: Path, signature: str) -> dict[str, Shape | None]:

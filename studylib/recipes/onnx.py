@@ -6,50 +6,100 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from studylib.recipes import calibration_check, quantized
+from studylib.errors import RefusedError
+from studylib.recipes import calibration_check, onnx_float16, onnx_opening, onnx_tidied, quantized
 from studylib.recipes.base import Recipe
 from studylib.recipes.conv_integer import scale_per_channel
 from studylib.recipes.onnx_calibration import quantize_qdq, quantize_qoperator, ranges
 from studylib.recipes.onnx_preparation import preparation_note, prepared
+from studylib.runtimes.onnx_words import said
 from studylib.zoo import Samples
 
 
 @dataclass(frozen=True)
 class OnnxRecipe(Recipe):
-    """A float ONNX file to another one. ``operators``: at least one of these must be in it, if any are named."""
+    """A float ONNX file to another one. ``operators``: at least one of these must be in it, if any are named.
+    ``computes_in_integers``: whether products that stay in float are told.
+    """
 
     target: ClassVar[str] = "onnx"
     source_format: ClassVar[str] = "onnx"
     packages: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
-    helpers: ClassVar[tuple[str, ...]] = ("onnx_preparation.py",)
+    helpers: ClassVar[tuple[str, ...]] = (
+        "onnx_preparation.py", "onnx_tidied.py", "onnx_versions.py", "onnx_opening.py", "quantized.py",
+    )  # fmt: skip
     operators: ClassVar[tuple[str, ...]] = ()
+    computes_in_integers: ClassVar[bool] = True
 
     def write(self, source: Path, folder: Path, samples: Samples | None) -> tuple[Path, dict]:
+        if source.is_dir():
+            raise RefusedError(f"{source.name} keeps its weights beside the graph, above 2 GB; {self.name} is made of one file. Use fp32")
         quantized.require_float_onnx(source, self.operators)
         notes = calibration_check.check(samples, calibration_check.onnx_inputs(source)) if self.learns_from else {}
-        target = folder / "model.onnx"
+        target, query = folder / "model.onnx", onnx_opening.query_for(source, samples)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix="quantizing-") as scratch:
-            found = self.quantize(source, target, Path(scratch), samples)
+            try:
+                found = self.made(source, target, Path(scratch), samples, query)
+            except RefusedError as error:
+                target.unlink(missing_ok=True)
+                raise RefusedError(f"{str(error).rstrip('.')}. {self._instead(source, folder, samples, query)}") from error
         told = preparation_note(target)
         return target, notes | found | ({"preparation": told} if told else {})
+
+    def made(self, source: Path, target: Path, scratch: Path, samples: Samples | None, query: onnx_opening.Query | None) -> dict:
+        """Write ``target`` and ask it the ``query``; notes. Raises `RefusedError`, whatever a quantizer raises."""
+        try:
+            found = self.quantize(source, target, scratch, samples)
+        except (RefusedError, MemoryError):
+            raise
+        except Exception as error:  # a quantizer may raise anything where a graph is not what it was written for
+            raise RefusedError(said(error, f"quantizing {source.name} ({type(error).__name__})")) from error
+        onnx_opening.require_runs(target, query)
+        left = onnx_opening.left_in_float(source, target)
+        return found | ({"left in float": left} if left and self.computes_in_integers else {})
+
+    def _instead(self, source: Path, folder: Path, samples: Samples | None, query: onnx_opening.Query | None) -> str:
+        """The next recipe that works for this file, tried, by name."""
+        for other in fallbacks(self.name):
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix="instead-") as scratch:
+                try:
+                    quantized.require_float_onnx(source, other.operators)
+                    other.made(source, Path(scratch) / "model.onnx", Path(scratch), samples, query)
+                except RefusedError:
+                    continue
+            return f"{other.name} works for this file: take that recipe"
+        return "Keep this model in float"
 
     @abstractmethod
     def quantize(self, source: Path, target: Path, scratch: Path, samples: Samples | None) -> dict:
         """Write ``target`` and return notes. ``scratch``: a folder that is removed afterwards."""
 
 
+def fallbacks(name: str) -> list[OnnxRecipe]:
+    """What may work where ``name`` does not, in the order in which it is tried."""
+    from studylib.recipes.onnx_weights import WeightOnly8
+
+    return [recipe for recipe in (DynamicRange(), WeightOnly8()) if recipe.name != name]
+
+
 @dataclass(frozen=True)
 class Float16(OnnxRecipe):
-    """Weights and arithmetic in float16; inputs and outputs stay float32."""
+    """Weights and arithmetic in float16; inputs and outputs stay float32.
+
+    Operators that ONNX Runtime's converter gets wrong stay float32, the fewest that make a file that runs; the notes name them.
+    """
 
     name: ClassVar[str] = "fp16"
+    helpers: ClassVar[tuple[str, ...]] = (*OnnxRecipe.helpers, "onnx_float16.py")
+
+    def made(self, source: Path, target: Path, scratch: Path, samples: Samples | None, query: onnx_opening.Query | None) -> dict:
+        return onnx_float16.write(source, target, query)
 
     def quantize(self, source: Path, target: Path, scratch: Path, samples: Samples | None) -> dict:
-        import onnx
-        from onnxruntime.transformers.float16 import convert_float_to_float16
+        return onnx_float16.write(source, target, None)
 
-        onnx.save(convert_float_to_float16(onnx.load(source), keep_io_types=True), target)
-        return {}
+    def _instead(self, source: Path, folder: Path, samples: Samples | None, query: onnx_opening.Query | None) -> str:
+        return "Keep this model in float32"
 
 
 @dataclass(frozen=True)
@@ -70,7 +120,8 @@ class DynamicRange(OnnxRecipe):
         from onnxruntime.quantization import quantize_dynamic
 
         model = prepared(source, scratch)
-        quantize_dynamic(model, target, per_channel=self.per_channel)
+        onnx_tidied.split_gemms(model)
+        quantize_dynamic(model, target, per_channel=self.per_channel, extra_options={"EnableSubgraph": True})
         changed = scale_per_channel(model, target) if self.per_channel else 0
         return {"per channel": f"{changed} ConvInteger, which the quantizer scales per tensor"} if changed else {}
 
@@ -111,10 +162,19 @@ class Static(OnnxRecipe):
     def quantize(self, source: Path, target: Path, scratch: Path, samples: Samples | None) -> dict:
         model = prepared(source, scratch)
         found = ranges(model, samples, self.method, self.symmetric)
+        query = samples.batch(0, 1)
+        try:
+            self._write(model, target, found, None)
+            onnx_opening.require_runs(target, query)
+        except Exception as error:  # what a quantizer raises, or a file that does not open: the products alone may do
+            self._write(model, target, found, quantized.onnx_products(model))
+            return {"only products are integers": said(error)}
+        return {}
+
+    def _write(self, model: Path, target: Path, found, nodes: list[str] | None) -> None:
         settings = {"per_channel": self.per_channel, "reduce_range": self.reduce_range, "symmetric": self.symmetric}
         settings["unsigned_activations"] = not self.symmetric
         if self.qoperator:
-            quantize_qoperator(model, target, found, **settings)
+            quantize_qoperator(model, target, found, nodes=nodes, **settings)
         else:
-            quantize_qdq(model, target, found, **settings, activation_bits=self.activation_bits)
-        return {}
+            quantize_qdq(model, target, found, nodes=nodes, **settings, activation_bits=self.activation_bits)

@@ -1,10 +1,12 @@
-"""An ONNX file as quantizers want it: shapes inferred, batch normalization folded, every node with a name of its own."""
+"""An ONNX file as quantizers want it: a recent opset, shapes inferred, batch normalization folded, plain products, every node named."""
 
 import logging
 import tempfile
 from pathlib import Path
 
 from studylib.errors import RefusedError
+from studylib.recipes import onnx_tidied
+from studylib.runtimes.onnx_words import said, unpathed
 
 # From the best to what always works: without the optimizer, then without shapes.
 _WAYS = ({}, {"skip_optimization": True}, {"skip_optimization": True, "skip_onnx_shape": True})
@@ -17,20 +19,24 @@ def prepared(source: Path, folder: Path) -> Path:
     from onnxruntime.quantization import quant_pre_process
 
     with tempfile.TemporaryDirectory(dir=folder, prefix="preparing-") as scratch, _Complaints() as complaints:
-        path = Path(scratch) / "model.onnx"
+        path, given = Path(scratch) / "model.onnx", Path(scratch) / source.name
+        model, old = onnx_tidied.modern(onnx.load(source))
+        complaints.told += [old] if old else []
+        onnx.save(model, given)
         for way in _WAYS:
             try:
                 # Symbolic shape inference fails on some tf2onnx graphs; the plain inference is enough here.
-                quant_pre_process(source, path, skip_symbolic_shape=True, **way)
+                quant_pre_process(given, path, skip_symbolic_shape=True, **way)
                 model = onnx.load(path)
                 break
             except Exception as error:  # whatever a pass of the optimizer raises: the next way does without it
-                complaints.told.append(f"{type(error).__name__}: {error}")
+                complaints.told.append(said(error))
         else:
-            raise RefusedError(f"ONNX Runtime cannot prepare {source.name} for quantization: {_line(complaints.told[-1], source)}")
+            raise RefusedError(f"ONNX Runtime cannot prepare {source.name} for quantization: {unpathed(complaints.told[-1], given)[:300]}")
+    onnx_tidied.tidy(model)
     _name_nodes(model)
     if complaints.told:
-        model.metadata_props.add(key=_NOTE, value=f"not optimized before quantization ({_line(complaints.told[0], source)})")
+        model.metadata_props.add(key=_NOTE, value=f"not optimized before quantization ({unpathed(complaints.told[0], given)[:300]})")
     onnx.save(model, folder / "prepared.onnx")
     return folder / "prepared.onnx"
 
@@ -56,11 +62,6 @@ class _Complaints(logging.Handler):
     def __exit__(self, *of_error) -> None:
         self.logger.removeHandler(self)
         self.logger.propagate = True
-
-
-def _line(text: str, source: Path) -> str:
-    """On one line, and with the file's name where its place on this machine stood."""
-    return " ".join(text.replace(str(source), source.name).split())[:300]
 
 
 def preparation_note(model: Path) -> str | None:

@@ -12,6 +12,8 @@ from studylib.errors import RefusedError
 from studylib.recipes import quantized, root_logging
 from studylib.recipes.onnx import OnnxRecipe
 from studylib.recipes.onnx_preparation import prepared
+from studylib.recipes.onnx_tidied import folded
+from studylib.recipes.rewrites import graphs
 from studylib.zoo import Samples
 
 # Which inputs of an operator are weights, and along which axis their channels lie.
@@ -28,21 +30,33 @@ class WeightOnly8(OnnxRecipe):
     name: ClassVar[str] = "weight_only_wi8_afp32"
     helpers: ClassVar[tuple[str, ...]] = (*OnnxRecipe.helpers, "onnx.py")
     operators: ClassVar[tuple[str, ...]] = tuple(_WEIGHTS)
+    computes_in_integers: ClassVar[bool] = False
 
     def quantize(self, source: Path, target: Path, scratch: Path, samples: Samples | None) -> dict:
         import onnx
 
         model = onnx.load(prepared(source, scratch))
-        constants = {tensor.name: tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
-        channels = {name: axis for node in model.graph.node for name, axis in _weights(node).items() if name in constants}
-        chosen = {name: axis for name, axis in channels.items() if len(constants[name].dims) > 1}
-        if not chosen:
-            raise RefusedError(f"no operator of {source.name} has constant weights of two or more axes; keep it in float")
-        for name, axis in chosen.items():
-            _dequantized(model.graph, constants[name], axis % len(constants[name].dims))
         _require_opset(model)
+        count = sum(_in_int8(graph) for graph in list(graphs(model.graph)))
+        if not count:
+            raise RefusedError(f"no operator of {source.name} has constant weights of two or more axes")
         onnx.save(model, target)
-        return {"weights": f"{len(chosen)} tensors in int8"}
+        return {"weights": f"{count} tensors in int8"}
+
+
+def _in_int8(graph) -> int:
+    """Quantize the weights of one graph, branches and bodies of loops having their own; how many."""
+    from onnx import TensorProto
+
+    folded(graph)
+    constants = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT}
+    # Branches and bodies of loops read the constants of the graphs around them.
+    nodes = [node for part in graphs(graph) for node in part.node]
+    channels = {name: axis for node in nodes for name, axis in _weights(node).items() if name in constants}
+    chosen = {name: axis for name, axis in channels.items() if len(constants[name].dims) > 1}
+    for name, axis in chosen.items():
+        _dequantized(graph, constants[name], axis % len(constants[name].dims))
+    return len(chosen)
 
 
 def _weights(node) -> dict[str, int]:
@@ -70,7 +84,7 @@ def _require_opset(model) -> None:
     """DequantizeLinear has scales a channel since opset 13."""
     version = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
     if version < 13:
-        raise RefusedError(f"the file has opset {version}; scales for each channel need 13 or more. Convert the model again")
+        raise RefusedError(f"the file has opset {version}, scales for each channel need 13, and onnx's converter could not raise it")
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,7 @@ class WeightOnly4(OnnxRecipe):
     packages: ClassVar[tuple[str, ...]] = (*OnnxRecipe.packages, "onnx-ir")
     helpers: ClassVar[tuple[str, ...]] = (*OnnxRecipe.helpers, "onnx.py")
     operators: ClassVar[tuple[str, ...]] = ("MatMul", "Gemm")
+    computes_in_integers: ClassVar[bool] = False
 
     block_size: int = 32
 
@@ -98,7 +113,7 @@ class WeightOnly4(OnnxRecipe):
             quantizer.process()
         found = Counter(node.op_type for node in quantizer.model.model.graph.node)
         if not found["MatMulNBits"]:
-            raise RefusedError(f"no MatMul or Gemm of {source.name} has constant weights; 4 bits are for these. Use weight_only_wi8_afp32")
+            raise RefusedError(f"no MatMul or Gemm of {source.name} has constant weights; 4 bits are for these")
         onnx.save(quantizer.model.model, target)
         left = {name: found[name] for name in (*quantized.ONNX_OPERATORS, *quantized.ONNX_RECURRENT, "Gather") if found[name]}
         float_ones = {"float": ", ".join(f"{count} {name}" for name, count in left.items())} if left else {}

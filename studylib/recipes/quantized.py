@@ -28,6 +28,15 @@ def require_float_onnx(path: Path, wanted: tuple[str, ...] = ()) -> None:
     _require(path.name, wanted, found)
 
 
+def onnx_products(path: Path) -> list[str]:
+    """The names of the nodes that multiply by constant weights."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    return [node.name for node in graph.node if node.op_type in ONNX_OPERATORS and constants & set(node.input[:2])]
+
+
 def _onnx_nodes(graph):
     """The nodes of a graph and of the graphs inside them: bodies of loops, branches."""
     for node in graph.node:

@@ -12,6 +12,7 @@ from studylib.errors import RefusedError
 from studylib.recipes import root_logging, to_litert
 from studylib.recipes.base import Recipe
 from studylib.recipes.mixed_precision import refuse_half
+from studylib.runtimes.onnx_words import said
 from studylib.zoo import Samples
 
 
@@ -71,10 +72,20 @@ def _translated(convert: Callable, source: Path):
 
 
 def _reason(text: str) -> str:
-    """The operators, which stand at the end of a long log of where each pass stopped."""
+    """The operators, which stand at the end of a long log of where each pass stopped; and why, where a translation exists and stops."""
+    at = re.search(r"While validating ONNX node '<Node\((\w+)\): ([^>]*)>'", text)
+    open_shape = re.search(r"(rank has to be known \(static\)|Unsupported input type dynamic|rank is dynamic)", text)
+    if at and open_shape:
+        return (
+            f"OpenVINO stops at {at[1]} '{at[2]}': what comes into it has no known number of axes, as behind If, Loop or a Reshape to a "
+            "computed shape. OpenVINO has the operator; export the model without these, or with fixed shapes"
+        )
     found = re.search(r"(?:Conversion is failed for|No conversion rule found for operations): (.*)", text)
     if found is None:
-        return "OpenVINO refused the model: " + " ".join(text.split())[-300:]
+        return "OpenVINO refused the model: " + said(" ".join(text.split())[-300:])
+    if at:
+        why = re.search(r"FrontEnd API failed with \w+:\s*(.+)", text[at.end() :])
+        return f"OpenVINO stops at {at[1]} '{at[2]}'{': ' + said(why[1]) if why else ''}. Keep this model as it is"
     return f"OpenVINO has no translation for {found[1].strip()}. Keep this model as it is, or replace the layers that make these operators"
 
 

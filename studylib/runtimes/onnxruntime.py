@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import ClassVar
 
 from studylib import nvml
-from studylib.errors import RefusedError
+from studylib.errors import ArtifactError, RefusedError
 from studylib.hardware import Host, why_no_nvidia_gpu
 from studylib.runtimes.base import SESSIONS, Inputs, Options, Outputs, Runtime, Session
+from studylib.runtimes.onnx_words import said
 from studylib.runtimes.provider_engines import KeptEngines, Shapes, fixed_shapes
 
 _PROVIDERS = {
@@ -145,14 +146,20 @@ class _Session(Session):
         import onnxruntime
 
         wanted = _PROVIDERS[provider]
-        self._session = onnxruntime.InferenceSession(str(file), settings, providers=[(wanted, told)])
+        try:
+            self._session = onnxruntime.InferenceSession(str(file), settings, providers=[(wanted, told)])
+        except Exception as error:  # its classes derive from nothing else
+            raise ArtifactError(f"ONNX Runtime {onnxruntime.__version__} does not open {file.name}: {said(error)}") from error
         self._outputs = [output.name for output in self._session.get_outputs()]
         if self._session.get_providers()[0] != wanted:
             took = self._session.get_providers()[0]
             raise RefusedError(f"{wanted} was asked for and {took} took the graph{_why_not_taken(provider)}")
 
     def run(self, inputs: Inputs) -> Outputs:
-        return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
+        try:
+            return dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
+        except Exception as error:  # its classes derive from nothing else
+            raise ArtifactError(said(error, "ONNX Runtime refuses this query")) from error
 
     def placement(self) -> str:
         return self._session.get_providers()[0]

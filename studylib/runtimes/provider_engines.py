@@ -73,7 +73,7 @@ def fixed_shapes(path: Path) -> Shapes:
     graph = onnx.load(str(path), load_external_data=False).graph
     weights = {tensor.name for tensor in graph.initializer}
     axes = {one.name: one.type.tensor_type.shape.dim for one in graph.input if one.name not in weights}
-    fixed = all(axis.HasField("dim_value") for dims in axes.values() for axis in dims)
+    fixed = all(axis.HasField("dim_value") and axis.dim_value >= 0 for dims in axes.values() for axis in dims)
     return {name: tuple(axis.dim_value for axis in dims) for name, dims in axes.items()} if fixed else {}
 
 

@@ -11,7 +11,7 @@ from studylib.arguments import models
 from studylib.artifact import Store
 from studylib.errors import ArtifactError, InputError
 from studylib.own import OwnModel
-from studylib.own.weight_files import copied_onnx
+from studylib.own.onnx_files import copied
 from studylib.sources import Sources
 
 WEIGHTS = np.random.default_rng(3).normal(size=(64, 8)).astype(np.float32)
@@ -94,7 +94,7 @@ def test_weights_outside_the_models_folder_are_never_read(tmp_path, place):
     with pytest.raises(
         ArtifactError, match=r"keeps its weights in other files, and they cannot be read: 'w' lies in .*leaves the model's folder"
     ):
-        copied_onnx(folder / "m.onnx", tmp_path / "in")
+        copied(folder / "m.onnx", tmp_path / "in")
 
 
 def test_weights_that_end_too_early_are_refused(tmp_path):
@@ -102,4 +102,4 @@ def test_weights_that_end_too_early_are_refused(tmp_path):
     (tmp_path / "w").write_bytes((tmp_path / "w").read_bytes()[:100])
     (tmp_path / "in").mkdir()
     with pytest.raises(ArtifactError, match=r"'w' ends at byte 2048 of 'w', which has 100"):
-        copied_onnx(tmp_path / "m.onnx", tmp_path / "in")
+        copied(tmp_path / "m.onnx", tmp_path / "in")

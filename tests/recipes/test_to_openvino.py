@@ -154,3 +154,33 @@ def test_the_converter_leaves_everybody_elses_logging_alone(tmp_path):
     before = root.level, list(root.handlers)
     OnnxToOpenVino().write(MODELS["handmade"].write(tmp_path, 0), tmp_path, None)
     assert (root.level, list(root.handlers)) == before
+
+
+def test_an_operator_that_openvino_has_is_not_blamed(tmp_path):
+    """Behind an If whose branches differ in rank the input of a convolution has no known rank: the words say that, and where."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    def branch(name, node):
+        return helper.make_graph([node], name, [], [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)])
+
+    axes = [numpy_helper.from_array(np.array([1, 2, 3], np.int64), "sizes"), numpy_helper.from_array(np.ones((2, 3, 1), np.float32), "w")]
+    axes.append(numpy_helper.from_array(np.float32(0), "zero"))
+    nodes = [
+        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        helper.make_node("Greater", ["sum", "zero"], ["positive"]),
+        helper.make_node(
+            "If", ["positive"], ["c"], then_branch=branch("flat", helper.make_node("Squeeze", ["x"], ["flat"])),
+            else_branch=branch("same", helper.make_node("Identity", ["x"], ["same"])),
+        ),
+        helper.make_node("Conv", ["c", "w"], ["y"], name="behind"),
+    ]  # fmt: skip
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in (("x", (1, 3, 8)), ("y", None))]
+    graph = helper.make_graph(nodes, "graph", ends[:1], ends[1:], axes[1:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), tmp_path / "m.onnx")
+    with pytest.raises(RefusedError) as refused:
+        OnnxToOpenVino().write(tmp_path / "m.onnx", tmp_path, None)
+    text = str(refused.value)
+    assert text.startswith("OpenVINO stops at Conv '")
+    assert "OpenVINO has the operator" in text
+    assert "\n" not in text
