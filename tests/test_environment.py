@@ -48,9 +48,7 @@ def test_every_locked_package_has_hashes_and_no_address(lock, least):
 def test_nvidias_builds_go_with_the_lock():
     """ONNX Runtime of the same version, or of the one before where NVIDIA's build is not out yet; what both name is one version."""
     theirs, ours = _locked(NVIDIA), _locked()
-    (major, minor), (ahead, newest) = [
-        map(int, lock[name].split(".")[:2]) for lock, name in ((theirs, "onnxruntime-gpu"), (ours, "onnxruntime"))
-    ]
+    (major, minor), (ahead, newest) = [map(int, version.split(".")[:2]) for version in (theirs["onnxruntime-gpu"], ours["onnxruntime"])]
     assert (major, 0 <= newest - minor <= 1) == (ahead, True)
     assert {name: version for name, version in theirs.items() if name in ours and ours[name] != version} == {}
 

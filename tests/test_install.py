@@ -34,7 +34,7 @@ def _wheel(folder: Path, name: str) -> str:
     with zipfile.ZipFile(wheel, "w") as archive:
         for path, text in (files | {f"{dist}/RECORD": listed}).items():
             member = zipfile.ZipInfo(path)
-            member.external_attr = 0o755 << 16  # a script stays one
+            member.external_attr = 0o100755 << 16  # a script stays one
             archive.writestr(member, text)
     return f"{name}==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
 
