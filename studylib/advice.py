@@ -185,7 +185,7 @@ def _advice(model: str, asked: list[Limit], results: Results) -> Advice:
 def configuration(trial: Trial) -> Configuration:
     """What a trial was set to."""
     facts = {field.name: getattr(trial, field.name) for field in fields(Configuration) if field.name != "trial_id"}
-    return Configuration(**facts, trial_id=trial.id)
+    return Configuration(**facts | {"recipe": trial.shown}, trial_id=trial.id)
 
 
 def _caveats(results: Results) -> tuple[str, ...]:
