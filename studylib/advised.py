@@ -145,4 +145,4 @@ def _bold(lines) -> list[str]:
 def configuration(trial: Trial) -> Configuration:
     """What a trial was set to."""
     facts = {field.name: getattr(trial, field.name) for field in fields(Configuration) if field.name != "trial_id"}
-    return Configuration(**facts, trial_id=trial.id)
+    return Configuration(**facts | {"recipe": trial.shown}, trial_id=trial.id)

@@ -13,7 +13,7 @@ from studylib.variants import Variant, share
 _FAMILIES = (
     ("pruned_channels", "structured pruning"), ("pruned_blocks", "structured pruning"), ("distilled", "distillation"),
     ("student", "distillation"), ("adaptive", "adaptive"), ("pruned", "pruning"), ("clustered", "clustering"),
-    ("fp32", "float"), ("fp16", "float"),
+    ("fp32", "float"), ("fp16", "float"), ("as it came", "as it came"),
 )  # fmt: skip
 
 # A difference that chance alone brings about more rarely than this counts.
@@ -21,7 +21,7 @@ _CHANCE = 0.05
 
 
 def family(recipe: str) -> str:
-    """The kind of technique that a recipe is."""
+    """The kind of technique that a recipe is, by its name or as tables show it."""
     base, last = split_recipe(recipe)
     if base and base.endswith("qat"):
         return "quantization-aware training"
@@ -72,7 +72,7 @@ def techniques(results: Results) -> pd.DataFrame:
             {
                 "model": trial.model,
                 "runtime": trial.where,
-                "technique": family(trial.recipe),
+                "technique": family(trial.shown),
                 "recipe": trial.shown,
                 "size_kb": size / 1000,
                 "times smaller": before / size if size and before else np.nan,

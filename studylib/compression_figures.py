@@ -11,7 +11,7 @@ from studylib.results import Results
 # One colour for each kind of technique in every figure of every study.
 _FAMILIES = (
     "float", "post-training quantization", "quantization-aware training", "pruning", "clustering", "structured pruning",
-    "distillation", "adaptive",
+    "distillation", "adaptive", "as it came",
 )  # fmt: skip
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 _QUALITY = {"correct": "top-1 accuracy, %", "agreeing": "agreement with the source model, %", "sqnr": "SQNR against the source model, dB"}
@@ -84,7 +84,7 @@ def _panel(axes, part: list, ends: list) -> None:
     largest = max(variant.artifact.get("size_bytes", 1) for variant in part)
     kept = {variant.trial.id: lost_of(variant).within(budget_of(variant.results)) for variant in part}
     for variant in part:
-        colour, area = colours[compression.family(variant.trial.recipe)], 25 + 275 * variant.artifact.get("size_bytes", 1) / largest
+        colour, area = colours[compression.family(variant.trial.shown)], 25 + 275 * variant.artifact.get("size_bytes", 1) / largest
         axes.errorbar(
             variant.ms, _height(variant), xerr=_gaps(variant.ms, _latency(variant)), yerr=_gaps(_height(variant), _quality(variant)),
             fmt="none", ecolor=colour, alpha=0.35, linewidth=1, zorder=1,
@@ -111,7 +111,7 @@ def _panel(axes, part: list, ends: list) -> None:
 
 
 def _legend(part: list, ends: list, markers: dict, colours: dict) -> list:
-    used = [name for name in _FAMILIES if any(compression.family(variant.trial.recipe) == name for variant in part)]
+    used = [name for name in _FAMILIES if any(compression.family(variant.trial.shown) == name for variant in part)]
     dots = [Line2D([], [], color=colours[name], marker="o", linestyle="", label=name) for name in used]
     marks = [Line2D([], [], color="#555555", marker=marker, linestyle="", label=name) for name, marker in markers.items()]
     front = Line2D([], [], color="#444444", linewidth=1, label="Pareto front:")
