@@ -11,7 +11,9 @@ from studylib.wording import plain, some
 
 
 class FirstScreen(tuple):
-    """Lines that say the most important first; a notebook shows the first one and the decisions in bold."""
+    """Lines that say the most important first, and which of them are decisions: a notebook shows those and the first in bold."""
+
+    decisions: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         return str(self)
@@ -20,12 +22,15 @@ class FirstScreen(tuple):
         return "\n".join(self)
 
     def _repr_markdown_(self) -> str:
-        return "\n\n".join(f"**{plain(line)}**" if number == 0 else plain(line) for number, line in enumerate(self))
+        return "\n\n".join(f"**{plain(line)}**" if line in self.decisions | {self[0]} else plain(line) for line in self)
 
 
 def first_screen(results: Results) -> FirstScreen:
     """What the numbers stand on, then the decision for each model, or why there is none: how report, terminal and notebook begin."""
-    return FirstScreen(advice.advise(results).first)
+    advices = advice.advise(results)
+    screen = FirstScreen(advices.first)
+    screen.decisions = frozenset(one.headline for one in advices)
+    return screen
 
 
 def summary(results: Results) -> list[str]:

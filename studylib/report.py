@@ -93,7 +93,7 @@ def _content(results: Results, drawn: list[drawing.Drawn]) -> dict:
         "loadgen": scenario_tables.note(results),
         "summary": findings.summary(results)[len(first) :],
         "advice": advices,
-        "headlines": {one.headline for one in advices} | set(advices.caveats[1:]),
+        "headlines": first.decisions | set(advices.caveats[1:]),
         "sound": ground.native and ground.fitness.fit in (Fit.YES, Fit.CARE),
         "figures": [drawn_figure.__dict__ | {"number": number} for number, drawn_figure in enumerate(drawn, 1)],
         "png": {figure.name: _data_uri(results.folder / "figures" / f"{figure.name}.png") for figure in drawn},

@@ -155,10 +155,10 @@ def test_bad_limits_of_advice(tmp_path, arguments, words):
 
 
 def test_advice_is_printed_with_its_limits(recorded):
-    folder = recorded(native=False).folder
+    folder = recorded().folder
     done = cli("advise", "--loss", "0.05", "--size-mb", "0.001", outputs=folder.parent)
     assert done.returncode == 0, done.stderr
-    assert "REHEARSAL: measured on a test host" in done.stdout
+    assert done.stdout.startswith("Native: measured on a test host. Fit to measure: a trial against itself reads 1.00x [")
     assert "mnist_cnn: set onnxruntime, provider cpu, recipe fp32, 2 threads, batch 1" in done.stdout
     assert "tensorflow fp32: out, file 0.00400 MB: 4.00 times the limit; slower: takes 2.0" in done.stdout
     _refused(cli("advise", "--model", "mnist", outputs=folder.parent), "Unknown model of these results 'mnist'")

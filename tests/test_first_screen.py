@@ -17,6 +17,7 @@ import studylib as sl
 from studylib import cli, findings, machines, report, winners
 from studylib.grounds import grounds
 from studylib.passport import Fit
+from studylib.wording import plain
 
 ENOUGH = {"n": 1000, "agreeing": [True] * 1000}
 SAME = {"sha256": "e" * 64}
@@ -148,7 +149,8 @@ def test_terminal_report_and_notebook_agree(situation, capsys, monkeypatch):
     assert [line for line in map(str.strip, advised) if line in lines] == list(lines)
     shown = _shown_by_the_notebook(results, monkeypatch)
     assert tuple(shown) == lines
-    assert shown._repr_markdown_().startswith("**" + lines[0].replace("[", "\\["))
+    bold = [line for line in shown._repr_markdown_().split("\n\n") if line.startswith("**")]
+    assert bold == [f"**{plain(line)}**" for line in (lines[0], sl.advise(results)[0].headline)]
 
 
 def test_the_same_file_is_nowhere_a_rival_of_itself(variants):

@@ -191,7 +191,7 @@ def test_a_rehearsal_says_so_everywhere(smoke_study, copy):
     pictures = list((folder / "figures").glob("*.svg"))
     assert pictures
     assert all("REHEARSAL, not Raspberry Pi 5" in picture.read_text() for picture in pictures)
-    assert "REHEARSAL. These numbers were not measured on" in (folder / "report" / "index.html").read_text().split("<h2>")[0]
+    assert "REHEARSAL of Raspberry Pi 5" in (folder / "report" / "index.html").read_text().split("<h2>")[0]
     done = cli("compare", outputs=copy)
     assert "raspberry-pi (REHEARSAL) p50_ms" in done.stdout
     assert "cpu (native) p50_ms" in done.stdout
@@ -202,11 +202,11 @@ def test_a_failing_notebook_is_kept_and_named(copy, tmp_path):
     for name in ("params", "notebooks"):
         shutil.copytree(ROOT / name, project / name)
     path = project / "notebooks" / "09-findings.ipynb"
-    path.write_text(path.read_text().replace("sl.tables.winners(results)", "sl.tables.winers(results)"))
+    path.write_text(path.read_text().replace("sl.winners.table(results)", "sl.winners.tabel(results)"))
     done = cli(*CPU, outputs=copy, STUDYLIB_ROOT=str(project), PYTHONPATH=str(ROOT))
     assert done.returncode == 1
     assert "notebook 09-findings, cell" in done.stderr
-    assert "winers" in done.stderr
+    assert "tabel" in done.stderr
     assert (copy / "cpu" / "notebooks" / "09-findings.failed.ipynb").exists()
 
 
