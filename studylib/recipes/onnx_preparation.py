@@ -16,11 +16,15 @@ _NOTE = "studylib.preparation"
 def prepared(source: Path, folder: Path) -> Path:
     """Write ``folder/prepared.onnx`` and return its path. What could not be done is told by `preparation_note`."""
     import onnx
+    from google.protobuf.message import DecodeError
     from onnxruntime.quantization import quant_pre_process
 
     with tempfile.TemporaryDirectory(dir=folder, prefix="preparing-") as scratch, _Complaints() as complaints:
         path, given = Path(scratch) / "model.onnx", Path(scratch) / source.name
-        model, old = onnx_tidied.modern(onnx.load(source))
+        try:
+            model, old = onnx_tidied.modern(onnx.load(source))
+        except DecodeError as error:
+            raise RefusedError(f"ONNX Runtime cannot prepare {source.name} for quantization: {type(error).__name__}: {error}") from None
         complaints.told += [old] if old else []
         onnx.save(model, given)
         for way in _WAYS:

@@ -4,10 +4,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from recipes.onnx_models import convolutional, operators, save, sqnr_db, types
+from recipes.onnx_models import answers, convolutional, operators, save, sqnr_db, types
 
 from studylib.errors import RefusedError
+from studylib.recipes import onnx_versions
 from studylib.recipes.onnx_weights import WeightOnly4, WeightOnly8
+from studylib.zoo import Samples
 
 
 @pytest.fixture
@@ -66,7 +68,9 @@ def test_four_bits_for_matrices_and_the_rest_is_told(tmp_path, content):
 def test_without_a_matrix_of_constants_four_bits_are_refused(tmp_path, content):
     pytest.importorskip("onnx_ir")
     both = save(tmp_path / "both.onnx", [("Transpose", ["x"], ["t"], {}), ("MatMul", ["x", "t"], ["y"], {})], {}, (4, 4))
-    with pytest.raises(RefusedError, match=r"no MatMul or Gemm of both.onnx has constant weights.*Use weight_only_wi8_afp32"):
+    with pytest.raises(
+        RefusedError, match=r"no MatMul or Gemm of both.onnx has constant weights; 4 bits are for these\. Keep this model in float"
+    ):
         WeightOnly4().write(both, content, None)
     with pytest.raises(RefusedError, match=r"no operator of both.onnx has constant weights of two or more axes; keep it in float"):
         WeightOnly8().write(both, content, None)
@@ -86,9 +90,23 @@ def test_the_process_keeps_its_logging(tmp_path, content):
     assert (root.level, list(root.handlers)) == before
 
 
-def test_an_old_opset_is_refused(tmp_path, content):
+def test_an_old_opset_is_raised(tmp_path, content):
+    weights = np.random.default_rng(0).normal(size=(8, 4)).astype(np.float32)
+    old = save(tmp_path / "m.onnx", [("MatMul", ["x", "w"], ["y"], {})], {"w": weights}, ("batch", 8), opset=11)
+    path, _ = WeightOnly8().write(old, content, None)
+    assert next(entry.version for entry in onnx.load(path).opset_import if not entry.domain) >= 13
+    given = np.random.default_rng(1).normal(size=(5, 8)).astype(np.float32)
+    found = answers(path, Samples({"x": given}, None))
+    assert np.abs(found - given @ weights).max() < 0.1
+
+
+def test_an_opset_that_cannot_be_raised_is_refused(tmp_path, content, monkeypatch):
+    def stopped(model, least):
+        raise RefusedError("onnx's converter cannot bring opset 11 to 13: no adapter")
+
+    monkeypatch.setattr(onnx_versions, "raised", stopped)
     old = save(tmp_path / "m.onnx", [("MatMul", ["x", "w"], ["y"], {})], {"w": np.ones((8, 4), np.float32)}, ("batch", 8), opset=11)
-    with pytest.raises(RefusedError, match="the file has opset 11; scales for each channel need 13 or more"):
+    with pytest.raises(RefusedError, match="the file has opset 11, scales for each channel need 13, and onnx.s converter could"):
         WeightOnly8().write(old, content, None)
 
 
