@@ -15,7 +15,7 @@ KNOWN := BENCH HW EFFORT MODEL DATA TASK TRUST RECIPE LOSS LATENCY_MS RSS_MB SIZ
 UNKNOWN := $(filter-out $(addsuffix =%,$(KNOWN)),$(MAKEOVERRIDES))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN). Known: $(KNOWN)))
 
-.PHONY: help study plan report advise path compare explore test lint bench readme nvidia install
+.PHONY: help study plan report advise path compare explore test lint bench readme nvidia converters install
 .DEFAULT_GOAL := help
 
 help:  ## what can be typed
@@ -70,6 +70,9 @@ readme: install  ## write figure and table of `make study HW=cpu` into README.md
 
 nvidia: install  ## NVIDIA's builds of ONNX Runtime and TensorRT into .venv, for HW=cloud-gpu
 	@$(VENV)/bin/python requirements/install.py --nvidia
+
+converters: install  ## ONNX and PyTorch also to LiteRT and SavedModel: onnx2tf in .venv-onnx2tf, torch and litert-torch in .venv
+	@$(VENV)/bin/python requirements/install.py --converters
 
 install:  ## build .venv (every target does this by itself)
 	@command -v $(BOOTSTRAP) >/dev/null || { echo 'error: no $(BOOTSTRAP) here. Install Python 3.11 or 3.12, or name one: make BOOTSTRAP=/path/to/python' >&2; exit 2; }

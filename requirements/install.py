@@ -3,6 +3,7 @@
     python3 requirements/install.py          build what is missing
     python3 requirements/install.py --check  say whether it is up to date, build nothing
     python3 requirements/install.py --nvidia put NVIDIA's builds into it (nvidia.txt, and TensorRT), once for each lock
+    python3 requirements/install.py --converters   onnx2tf in an environment of its own, torch and litert-torch in this one
 
 Uses uv where it is installed, otherwise venv and pip. Everything, the Jupyter kernel too, stays inside ``.venv``.
 """
@@ -31,6 +32,8 @@ def main():
     venv = Path(os.environ.get("STUDYLIB_VENV", ROOT / ".venv"))
     if "--nvidia" in sys.argv:
         return nvidia(venv)
+    if "--converters" in sys.argv:
+        return with_converters(venv)
     stamp = venv / ".complete"
     if stamp.exists() and stamp.read_text() == lock_hash() and works(python_in(venv)):
         return 0
@@ -147,6 +150,14 @@ def nvidia(venv):
             stamp.write_text(wanted)
     print("environment: {} computes on NVIDIA's GPUs".format(venv.name))
     return 0
+
+
+def with_converters(venv):
+    """What `converters` builds, beside this environment and into it."""
+    sys.path.insert(0, str(ROOT / "requirements"))
+    import converters
+
+    return converters.converters(venv, sys.modules[__name__])
 
 
 def explain(output):

@@ -164,6 +164,7 @@ def _ranges(path: Path, samples: Samples) -> dict[str, dict[str, np.ndarray]]:
     if not interpreter.get_signature_list():
         raise RefusedError(f"{path.name} has no signature that names its inputs; convert the model again with a current converter")
     runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list())))
+    samples = samples.under(runner.get_input_details())
     # Of a range given for weights the quantizer would make one scale for all channels.
     weights = _constants(path)
     found: dict[str, dict[str, np.ndarray]] = {}
