@@ -24,7 +24,7 @@ GOALS := $(or $(MAKECMDGOALS),help)
 IDLE := $(filter $(CHOICES),$(TYPED))
 $(if $(IDLE),$(if $(filter $(VERBS),$(GOALS)),,$(info note: $(IDLE) has no effect on `make $(GOALS)`)))
 
-.PHONY: help $(VERBS) explore test lint readme nvidia install
+.PHONY: help $(VERBS) explore test lint readme nvidia converters install
 .DEFAULT_GOAL := help
 
 help:  ## what can be typed
@@ -68,6 +68,9 @@ readme: install  ## write figure and table of `make study HW=cpu` into README.md
 
 nvidia: install  ## NVIDIA's builds of ONNX Runtime and TensorRT into .venv, for HW=cloud-gpu
 	@$(PYTHON_IN) requirements/install.py --nvidia
+
+converters: install  ## ONNX and PyTorch also to LiteRT and SavedModel: onnx2tf in .venv-onnx2tf, torch and litert-torch in .venv
+	@$(PYTHON_IN) requirements/install.py --converters
 
 install:  ## build .venv (every target does this by itself)
 	@command -v "$$BOOTSTRAP" >/dev/null || { echo "error: no $$BOOTSTRAP here. Install Python 3.11 or 3.12, or name one: make BOOTSTRAP=/path/to/python" >&2; exit 2; }

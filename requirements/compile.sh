@@ -1,5 +1,5 @@
 #!/bin/sh
-# Recompute requirements/lock.txt from pyproject.toml, and nvidia.txt from nvidia.in to go with it. Needs uv.
+# Recompute lock.txt from pyproject.toml, and nvidia.txt, onnx2tf.txt and torch.txt from their .in files. Needs uv.
 # Pass --upgrade to take newer versions.
 cd "$(dirname "$0")/.." || exit 1
 locked() {
@@ -12,4 +12,8 @@ locked pyproject.toml --extra convert --extra runtimes --extra zoo --extra noteb
 same=$(mktemp)
 trap 'rm -f "$same"' EXIT
 sed -n 's/^onnxruntime==\([^ ]*\).*/onnxruntime-gpu<=\1/p; s/^\([a-z0-9.-]*==[^\\]*[^ \\]\) *\\*$/\1/p' requirements/lock.txt >"$same"
-locked requirements/nvidia.in --constraint "$same" --output-file requirements/nvidia.txt "$@"
+locked requirements/nvidia.in --constraint "$same" --output-file requirements/nvidia.txt "$@" || exit 1
+# The environment of onnx2tf; onnxsim has no wheel for Python 3.12, and is not used.
+locked requirements/onnx2tf.in --no-emit-package onnxsim --output-file requirements/onnx2tf.txt "$@" || exit 1
+sed -n 's/^\([a-z0-9.-]*==[^\\]*[^ \\]\) *\\*$/\1/p' requirements/lock.txt >"$same"
+locked requirements/torch.in --no-deps --constraint "$same" --output-file requirements/torch.txt "$@"

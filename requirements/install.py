@@ -3,6 +3,7 @@
     python3 requirements/install.py          build what is missing
     python3 requirements/install.py --check  say whether it is up to date, build nothing
     python3 requirements/install.py --nvidia put NVIDIA's builds into it (nvidia.txt, and TensorRT), once for each lock
+    python3 requirements/install.py --converters   onnx2tf in an environment of its own, torch and litert-torch in this one
 
 Uses uv where it is installed, otherwise venv and pip. Everything, the Jupyter kernel too, stays inside ``.venv`` (or ``$STUDYLIB_VENV``).
 A new one is built beside the old one and takes its place when it is whole. One that another checkout built is used and never changed.
@@ -47,6 +48,8 @@ def main():
     venv = location()
     if "--nvidia" in sys.argv:
         return nvidia(venv)
+    if "--converters" in sys.argv:
+        return with_converters(venv)
     if is_settled(venv) or (is_lent(venv) and is_current(venv)):
         return 0
     if "--check" in sys.argv:
@@ -238,6 +241,14 @@ def nvidia(venv):
             stamp.write_text(wanted)
     print("environment: {} computes on NVIDIA's GPUs".format(venv.name))
     return 0
+
+
+def with_converters(venv):
+    """What `converters` builds, beside this environment and into it."""
+    sys.path.insert(0, str(ROOT / "requirements"))
+    import converters
+
+    return converters.converters(venv, sys.modules[__name__])
 
 
 def explain(output):

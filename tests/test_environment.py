@@ -15,6 +15,7 @@ from studylib.artifact import package_version
 
 LOCK = (ROOT / "requirements" / "lock.txt").read_text()
 NVIDIA = (ROOT / "requirements" / "nvidia.txt").read_text()
+ONNX2TF, TORCH = ((ROOT / "requirements" / name).read_text() for name in ("onnx2tf.txt", "torch.txt"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -36,7 +37,7 @@ def test_every_dependency_is_locked():
     assert wanted <= set(_locked())
 
 
-@pytest.mark.parametrize(("lock", "least"), [(LOCK, 100), (NVIDIA, 10)])
+@pytest.mark.parametrize(("lock", "least"), [(LOCK, 100), (NVIDIA, 10), (ONNX2TF, 50), (TORCH, 10)])
 def test_every_locked_package_has_hashes_and_no_address(lock, least):
     assert lock.count("==") >= least
     blocks = re.split(r"\n(?=[a-z])", lock.strip())
@@ -55,6 +56,27 @@ def test_nvidias_builds_go_with_the_lock():
 
 def test_torch_is_never_in_the_default_lock():
     assert "torch" not in _locked()
+
+
+def test_what_goes_with_torch_takes_nothing_of_the_lock_away():
+    """It is installed without dependencies into the study's own environment: nothing in it may be in the lock in another version."""
+    assert {name: version for name, version in _locked(TORCH).items() if _locked().get(name, version) != version} == {}
+    named = {re.match(r"[a-z0-9-]+", requirement)[0] for requirement in PROJECT["optional-dependencies"]["torch"]}
+    assert named <= {*_locked(TORCH), "torch"}
+
+
+def test_the_converters_say_what_is_missing(tmp_path):
+    """The real installer: no environment of the study yet; then an index that does not answer."""
+    command, venv = [sys.executable, str(ROOT / "requirements" / "install.py"), "--converters"], tmp_path / "venv"
+    environment = _unreachable(tmp_path) | {"STUDYLIB_ONNX2TF": str(tmp_path / "onnx2tf")}
+    early = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (early.returncode, early.stderr) == (2, "error: venv is not there yet; run `make install` first\n")
+    venv.mkdir()
+    (venv / ".complete").write_text("some lock")
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert "the package index cannot be reached" in done.stderr
+    assert not (tmp_path / "onnx2tf").exists()
 
 
 def test_the_conda_file_refers_to_the_same_lock_and_python():

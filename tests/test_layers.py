@@ -21,6 +21,7 @@ LAYERS = (
         "artifact",
         "provenance",
         "arrays",
+        "input_names",
         "rows",
         "records",
         "peak_record",

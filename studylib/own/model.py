@@ -64,7 +64,7 @@ class OwnModel(Model):
         if not self.is_factory:
             check_file(self.path, self.source_format)
         if self.source_format == "torch" and importlib.util.find_spec("torch") is None:
-            raise InputError(f"MODEL {self.location}: the package torch is not installed. Install it with `pip install torch onnxscript`.")
+            raise InputError(f"MODEL {self.location}: the package torch is not installed; `make converters` brings it.")
         if self.is_factory:
             _module_file(self.location)
         if self.data_path:

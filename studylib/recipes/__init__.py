@@ -8,7 +8,9 @@ from dataclasses import replace
 from studylib.recipes import (
     adaptive,
     fake_quant,
+    from_onnx,
     from_torch,
+    from_torch_to_litert,
     litert,
     litert_quantizer,
     litert_to_onnx,
@@ -29,8 +31,8 @@ from studylib.recipes.base import composed as composed
 # Of several recipes with one target, an earlier one is preferred where the way is equally long.
 RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
     "fp32": {
-        "saved_model": (to_saved_model.ToSavedModel(), to_saved_model.LegacyKerasToSavedModel()),
-        "tflite": (to_litert.ToLiteRT(),),
+        "saved_model": (to_saved_model.ToSavedModel(), to_saved_model.LegacyKerasToSavedModel(), from_onnx.OnnxToSavedModel()),
+        "tflite": (to_litert.ToLiteRT(), from_torch_to_litert.TorchToLiteRT()),
         "onnx": (to_onnx.ToOnnx(), litert_to_onnx.LiteRTToOnnx(), from_torch.TorchToOnnx()),
         "openvino": (to_openvino.SavedModelToOpenVino(), to_openvino.OnnxToOpenVino()),
         "coreml": (to_coreml.ToCoreML(),),
@@ -61,14 +63,6 @@ _LAST_STEPS = ("wi8_ai8",)
 
 # What trains a model comes before all others; ``qat_wi8_ai8`` is ``qat`` and then ``wi8_ai8``.
 RETRAINED: dict[str, retrained.Retrained] = {**retrained.RETRAINED, **slimmed.SLIMMED}
-
-# Why the field has no translation from one format to another, where it is known.
-_NO_PATH = {
-    ("onnx", "tflite"): "no converter from ONNX to LiteRT is among the packages of this study; convert the model it came from",
-    ("torch", "tflite"): "no maintained converter from PyTorch to LiteRT is among the packages of this study",
-    ("onnx", "saved_model"): "onnx-tf was archived in 2024; convert the model it came from",
-    ("tflite", "saved_model"): "a LiteRT file has lost the graph it was made from; convert the model it came from",
-}
 
 
 def names() -> list[str]:
@@ -122,8 +116,7 @@ def why_no_chain(name: str, target: str, source: str = "keras") -> str | None:
     source = RETRAINED[base].target if base else source
     if target not in RECIPES[name] and not (name == "fp32" and source == target):
         return f"recipe {name} does not exist for {target}"
-    told = (_NO_PATH.get((source, wanted)) for wanted in (target, *(recipe.source_format for recipe in RECIPES[name].get(target, ()))))
-    return "no path from {} to {}: {}".format(source, target, next(filter(None, told), "nobody maintains such a converter"))
+    return f"no path from {source} to {target}: nobody maintains such a converter"
 
 
 def _ways(source: str) -> dict[str, list[Recipe]]:

@@ -21,6 +21,7 @@ def check(samples: Samples, wanted: Mapping[str, Shape | None]) -> dict[str, str
     """
     if not samples.inputs or not len(samples):
         raise RefusedError("calibration data is empty: ranges are measured on samples; give at least one training sample, better 100")
+    samples = samples.under(wanted)
     if set(samples.inputs) != set(wanted):
         raise RefusedError(
             f"calibration data has the inputs {sorted(samples.inputs)}; the model takes {sorted(wanted)}. Give one array for each of these"

@@ -45,8 +45,7 @@ class TorchToOnnx(Recipe):
 
     def missing(self) -> str | None:
         """What must be installed first, or None."""
-        absent = [package for package in ("torch", "onnxscript") if importlib.util.find_spec(package) is None]
-        return f"the package {absent[0]} is not installed (pip install torch onnxscript, or the extra 'torch')" if absent else None
+        return missing_torch("torch", "onnxscript")
 
     def write(self, source: Path, folder: Path, calibration: Samples | None) -> Path:
         reason = self.missing() or (None if self.trust else why_unsafe(source))
@@ -73,6 +72,12 @@ class TorchToOnnx(Recipe):
         except (RuntimeError, ValueError, KeyError, AttributeError, TypeError) as error:
             detail = " ".join(f"{error.__cause__ or error}".split())[:400]
             raise RefusedError(f"torch {torch.__version__} cannot turn {source.name} into ONNX: {detail}") from None
+
+
+def missing_torch(*packages: str) -> str | None:
+    """Which of the packages of the extra ``torch`` is not installed, in words that say what brings it, or None."""
+    absent = next((package for package in packages if importlib.util.find_spec(package) is None), None)
+    return absent and f"no path out of PyTorch yet: the package {absent.replace('_', '-')} is not installed; `make converters` brings it"
 
 
 def why_unsafe(path: Path) -> str | None:

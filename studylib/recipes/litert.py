@@ -29,6 +29,7 @@ class _LiteRTRecipe(Recipe):
             self.configure(converter, samples)
 
         checked = self.check(source, samples)
+        samples = samples and samples.under(calibration_check.saved_model_inputs(source, SIGNATURE))
         content, notes = convert(source, folder, configured)
         quantized.require_operators(content, source.name, self.operators)
         weights = quantized.litert_weights(content)

@@ -36,6 +36,7 @@ class _FileRecipe(Recipe):
     def write(self, source: Path, folder: Path, samples: Samples | None) -> tuple[Path, dict]:
         quantized.require_float_litert(source.read_bytes(), source.name, self.operators)
         notes = calibration_check.check(samples, calibration_check.litert_inputs(source)) if self.learns_from else {}
+        samples = samples and samples.under(calibration_check.litert_inputs(source))
         signed, _ = litert_signature.signed(source.read_bytes(), source.name)
         content = _quantized(signed, source.name, self.settings(), samples)
         require_a_run(content)

@@ -35,7 +35,9 @@ class ToServing(Recipe):
     def write(self, source: Path, folder: Path, calibration: Samples) -> Path:
         import tensorflow as tf
 
-        _require_fitting(source, calibration)
+        inputs = _inputs(source)
+        calibration = calibration.under(inputs)
+        _require_fitting(source, inputs, calibration)
         written = folder / self.model / str(self.version)
         shutil.copytree(source, written)
         (written / WARMUP).parent.mkdir(exist_ok=True)
@@ -57,13 +59,17 @@ class ToServing(Recipe):
         return log
 
 
-def _require_fitting(source: Path, samples: Samples) -> None:
-    """Raise `RefusedError` unless the samples have the names and types of the signature: the server only logs a failed warm-up."""
-    import tensorflow as tf
+def _inputs(source: Path) -> dict:
     from tensorflow.core.protobuf import saved_model_pb2
 
     model = saved_model_pb2.SavedModel.FromString((source / "saved_model.pb").read_bytes())
-    inputs = next((graph.signature_def[_SIGNATURE].inputs for graph in model.meta_graphs if _SIGNATURE in graph.signature_def), {})
+    return next((dict(graph.signature_def[_SIGNATURE].inputs) for graph in model.meta_graphs if _SIGNATURE in graph.signature_def), {})
+
+
+def _require_fitting(source: Path, inputs: dict, samples: Samples) -> None:
+    """Raise `RefusedError` unless the samples have the names and types of the signature: the server only logs a failed warm-up."""
+    import tensorflow as tf
+
     wanted = {name: tf.as_dtype(tensor.dtype).name for name, tensor in sorted(inputs.items())}
     given = {name: tf.as_dtype(values.dtype).name for name, values in sorted(samples.inputs.items())}
     if given != wanted:

@@ -7,6 +7,7 @@ import numpy as np
 
 from studylib.errors import ArtifactError, RefusedError
 from studylib.hardware import Host
+from studylib.input_names import as_known
 from studylib.runtimes.base import SESSIONS, Inputs, Options, Outputs, Runtime, Session
 from studylib.runtimes.litert_names import ends, keeps_state
 
@@ -55,7 +56,7 @@ class _Session(Session):
         return self.run(inputs)
 
     def run(self, inputs: Inputs) -> Outputs:
-        interpreter = self._interpreter
+        interpreter, inputs = self._interpreter, as_known(inputs, self._inputs)
         if any(self._shapes.get(name) != values.shape for name, values in inputs.items()):
             self._resize(inputs)
         for name, values in inputs.items():
@@ -102,6 +103,7 @@ class RawTensors:
 
     def packed(self, query: Inputs) -> list[bytes]:
         """The bytes of each input, in the file's order, quantized where the file wants it so."""
+        query = as_known(query, self._session._inputs)
         given = {tensor["index"]: _given(query[name], tensor) for name, tensor in self._session._inputs.items()}
         return [np.ascontiguousarray(given[tensor["index"]]).tobytes() for tensor in self._session._interpreter.get_input_details()]
 

@@ -5,6 +5,8 @@ from collections import Counter
 
 import numpy as np
 
+from studylib.input_names import as_known
+
 Details = dict[str, dict]
 # TensorFlow numbers the outputs of an operator: ``image:0``.
 _NUMBER = re.compile(r":\d+$")
@@ -56,6 +58,7 @@ def ends(interpreter) -> tuple[Details, Details]:
 def ask(interpreter, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Answer one query by name, in the file's own types; inputs are resized where the query has other shapes."""
     taken, given = ends(interpreter)
+    inputs = as_known(inputs, taken)
     resized = {name: values for name, values in inputs.items() if tuple(taken[name]["shape"]) != values.shape}
     for name, values in resized.items():
         interpreter.resize_tensor_input(taken[name]["index"], values.shape)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from studylib.errors import RefusedError
 from studylib.hardware import Host, why_no_nvidia_gpu
+from studylib.input_names import as_known
 from studylib.runtimes.base import Inputs, Options, Outputs, Runtime, Session
 
 
@@ -55,10 +56,11 @@ class _Session(Session):
         self._model = tf.saved_model.load(str(versions[-1] if versions else path))
         signature = serving_signature(self._model)
         self._serve = tf.function(lambda **inputs: signature(**inputs), jit_compile=True) if xla else signature
+        self._names = list(signature.structured_input_signature[1])
         self._device = "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
 
     def run(self, inputs: Inputs) -> Outputs:
-        outputs = self._serve(**{name: self._constant(values) for name, values in inputs.items()})
+        outputs = self._serve(**{name: self._constant(values) for name, values in as_known(inputs, self._names).items()})
         # A SavedModel keeps no order of its outputs, and TensorFlow gives them in another one in another process.
         return {name: outputs[name].numpy() for name in sorted(outputs, key=_natural)}
 

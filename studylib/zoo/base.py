@@ -9,6 +9,7 @@ import numpy as np
 
 from studylib import arrays
 from studylib.errors import RefusedError
+from studylib.input_names import as_known, identifier
 from studylib.zoo.downloads import PublishedFile
 
 
@@ -52,6 +53,12 @@ class Samples:
         chosen = np.fromiter(indices, int)
         labels = None if self.labels is None else self.labels[chosen]
         return Samples({name: values[chosen] for name, values in self.inputs.items()}, labels, self.batch_axes)
+
+    def under(self, known: Iterable[str]) -> "Samples":
+        """The same under the names that a file has for its inputs, where it could not keep theirs."""
+        inputs = as_known(self.inputs, known)
+        axes = {name if name in inputs else identifier(name): axis for name, axis in self.batch_axes.items()}
+        return Samples(inputs, self.labels, axes)
 
     def content(self, index: int) -> bytes:
         """The bytes of one sample's inputs: equal for equal samples."""

@@ -193,7 +193,7 @@ def test_without_torch_its_files_and_factories_are_refused_in_words(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.pt2", "w") as archive:
         archive.writestr("a/models/model.json", "{}")
     for location in (str(tmp_path / "a.pt2"), "package.module:make"):
-        with pytest.raises(InputError, match=r"the package torch is not installed\. Install it with `pip install torch onnxscript`"):
+        with pytest.raises(InputError, match=r"the package torch is not installed; `make converters` brings it"):
             OwnModel(location)
 
 

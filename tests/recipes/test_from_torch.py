@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 
 from studylib.errors import RefusedError
+from studylib.recipes import why_no_chain
 from studylib.recipes.from_torch import TorchToOnnx, why_unsafe
+from studylib.recipes.from_torch_to_litert import TorchToLiteRT
 
 
-def test_what_is_missing_is_said():
-    absent = [package for package in ("torch", "onnxscript") if importlib.util.find_spec(package) is None]
-    reason = TorchToOnnx().missing()
-    assert reason == (f"the package {absent[0]} is not installed (pip install torch onnxscript, or the extra 'torch')" if absent else None)
+@pytest.mark.parametrize(("recipe", "packages"), [(TorchToOnnx(), ("torch", "onnxscript")), (TorchToLiteRT(), ("torch", "litert_torch"))])
+def test_what_is_missing_is_said_with_the_command_that_brings_it(recipe, packages):
+    absent = [package.replace("_", "-") for package in packages if importlib.util.find_spec(package) is None]
+    words = f"no path out of PyTorch yet: the package {absent[0]} is not installed; `make converters` brings it" if absent else None
+    assert recipe.missing() == words
+    assert why_no_chain("fp32", recipe.target, "torch") == words
 
 
 @pytest.fixture
@@ -47,6 +51,29 @@ def rewritten(path, part, content):
         for name in old.namelist():
             new.writestr(name, content(old.read(name)) if name.endswith(part) else old.read(name))
     return copy
+
+
+def test_a_program_becomes_litert_under_the_same_names(exported, tmp_path):
+    pytest.importorskip("litert_torch", reason="litert-torch is not installed; `make converters` brings it")
+    from studylib.runtimes import RUNTIMES, Options
+
+    path, model = exported
+    written, notes = TorchToLiteRT().write(path, tmp_path, None)
+    session = RUNTIMES["litert"].open(written, Options(threads=1))
+    rng = np.random.default_rng(0)
+    for batch in (1,) if "batch" in notes else (1, 4):
+        image, scale = rng.normal(size=(batch, 5, 4)).astype(np.float32), rng.normal(size=(batch, 1, 3)).astype(np.float32)
+        outputs = session.run({"image": image, "scale": scale})
+        wanted = _answers(model, image, scale)
+        assert list(outputs) == ["output_0", "output_1"]
+        assert all(np.allclose(made, answer, atol=1e-5) for made, answer in zip(outputs.values(), wanted, strict=True))
+
+
+def _answers(model, *inputs):
+    import torch
+
+    with torch.no_grad():
+        return [values.numpy() for values in model(*map(torch.from_numpy, inputs))]
 
 
 def test_names_answers_and_the_dynamic_batch_are_kept(exported, tmp_path):
