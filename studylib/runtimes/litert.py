@@ -56,7 +56,9 @@ class _Session(Session):
         return self.run(inputs)
 
     def run(self, inputs: Inputs) -> Outputs:
-        interpreter, inputs = self._interpreter, as_known(inputs, self._inputs)
+        interpreter = self._interpreter
+        if inputs.keys() != self._inputs.keys():
+            inputs = as_known(inputs, self._inputs)
         if any(self._shapes.get(name) != values.shape for name, values in inputs.items()):
             self._resize(inputs)
         for name, values in inputs.items():

@@ -56,13 +56,16 @@ class _Session(Session):
         self._model = tf.saved_model.load(str(versions[-1] if versions else path))
         signature = serving_signature(self._model)
         self._serve = tf.function(lambda **inputs: signature(**inputs), jit_compile=True) if xla else signature
-        self._names = list(signature.structured_input_signature[1])
+        self._names = signature.structured_input_signature[1].keys()
+        # A SavedModel keeps no order of its outputs, and TensorFlow gives them in another one in another process.
+        self._outputs = sorted(signature.structured_outputs, key=_natural)
         self._device = "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
 
     def run(self, inputs: Inputs) -> Outputs:
-        outputs = self._serve(**{name: self._constant(values) for name, values in as_known(inputs, self._names).items()})
-        # A SavedModel keeps no order of its outputs, and TensorFlow gives them in another one in another process.
-        return {name: outputs[name].numpy() for name in sorted(outputs, key=_natural)}
+        if inputs.keys() != self._names:
+            inputs = as_known(inputs, self._names)
+        outputs = self._serve(**{name: self._constant(values) for name, values in inputs.items()})
+        return {name: outputs[name].numpy() for name in self._outputs}
 
     def placement(self) -> str:
         return self._device
