@@ -12,11 +12,13 @@ from studylib.own.axes import Ask, Axes, normalised, of_two_samples, read_axes
 from studylib.own.card import Card
 from studylib.own.invented import invent
 from studylib.own.picture_folder import PICTURES, PictureFolder, classes_of, picture_folder
-from studylib.own.pictures import Layout, layout_of, picture_samples, turned_layout
+from studylib.own.pictures import Layout, layout_of, picture_samples, require_whole, turned_layout
 from studylib.zoo import Samples
 
 # A fifth trains and calibrates; of a large set all that evaluation does not need.
 _TRAIN_SHARE, _TRAIN_MOST, _TEST_MOST = 0.2, 4000, 1000
+# Pictures that are looked at beside those of the split: of a larger set only what is used.
+_MOST_LOOKED_AT = 2000
 
 
 def check_path(path: Path) -> None:
@@ -150,7 +152,10 @@ def _pictures(path: Path, tensors: list[dict], card: Card, axes: Axes, split: st
     def made(layout: Layout, files: list, labels=None):
         return picture_samples(folder, files, tensor, card, axis, layout, labels)
 
-    files = [folder.files[index] for index in chosen_samples(len(folder.files), split, n)]
+    chosen = chosen_samples(len(folder.files), split, n)
+    files = [folder.files[index] for index in chosen]
+    # A picture that is cut off is told whichever split it falls into: otherwise another recipe would meet it later.
+    require_whole(folder, [folder.files[index] for index in sorted(set(range(min(len(folder.files), _MOST_LOOKED_AT))) - set(chosen))])
     layout, turned = turned_layout(layout, lambda one: made(one, files[:1])[0], ask)
     classes, how, warnings = classes_of(folder, card.labels, _classes(made(layout, files[:1])[0], ask)) if folder.folders else ({}, [], [])
     labels = np.array([classes[file.parent.name] for file in files], np.int64) if classes else None

@@ -1,5 +1,6 @@
 """Pictures as a model's input: upright, in its channels, scaled to its range, resized; whatever was assumed is said."""
 
+import contextlib
 import struct
 from collections import Counter
 from dataclasses import dataclass, field
@@ -50,15 +51,8 @@ class Reader:
 
     def read(self, file) -> np.ndarray:
         """(height, width, channels), float32. Raises `ArtifactError` naming the file with its folder."""
-        from PIL import Image
-
-        try:
-            with Image.open(file) as image:
-                pixels = self._pixels(self._upright(image))
-        except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
-            raise ArtifactError(
-                f"DATA {self.folder.path.name}: {self.folder.shown(file)} cannot be read as a picture: {error}. Replace it or take it away"
-            ) from None
+        with _opened(self.folder, file) as image:
+            pixels = self._pixels(self._upright(image))
         if self.scaling is None:
             return np.round(pixels)
         told = self.scaling
@@ -119,6 +113,27 @@ class Reader:
         if self.layout.channels == 1 and image.mode not in ("1", "L", "LA"):
             self.done["are coloured, turned into grey"] += 1
         return image.convert("L" if self.layout.channels == 1 else "RGB")
+
+
+@contextlib.contextmanager
+def _opened(folder: PictureFolder, file):
+    """A picture; whatever is wrong with it while it is open becomes an `ArtifactError` that names it with its folder."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            yield image
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        raise ArtifactError(
+            f"DATA {folder.path.name}: {folder.shown(file)} cannot be read as a picture: {error}. Replace it or take it away"
+        ) from None
+
+
+def require_whole(folder: PictureFolder, files: list) -> None:
+    """Raise `ArtifactError` naming the first of ``files`` that is cut off or is no picture."""
+    for file in files:
+        with _opened(folder, file) as image:
+            image.load()
 
 
 def layout_of(tensors: list[dict], card: Card, path_name: str) -> Layout:

@@ -20,8 +20,8 @@ def _scores(classes):
     return lambda inputs: ({"scores": np.full((len(inputs["image"]), classes), 1 / classes, np.float32)}, None)
 
 
-def _samples(path, tensors=IMAGE, card=None, classes=3, n=100, ask=None):
-    return data.samples(tensors, card or Card(), path, "test", n, 1, ask or _scores(classes), True)
+def _samples(path, tensors=IMAGE, card=None, classes=3, n=100, ask=None, split="test"):
+    return data.samples(tensors, card or Card(), path, split, n, 1, ask or _scores(classes), True)
 
 
 def _class(folder, colour, n=5, suffix=".png"):
@@ -203,11 +203,16 @@ def test_every_kind_of_picture_fills_the_channels_or_is_told(tmp_path):
     assert "animated, of which the first frame is taken: 1" in told
 
 
-def test_a_cut_file_is_named_with_its_folder(colours):
-    for file in (colours / "red").iterdir():
-        file.write_bytes(file.read_bytes()[:60])
-    with pytest.raises(ArtifactError, match=r"DATA colours: red/\d\.png cannot be read as a picture: .*Replace it or take it away"):
-        _samples(colours)
+def test_a_cut_file_is_named_with_its_folder_whichever_split_it_falls_into(colours):
+    for file in sorted((colours / "red").iterdir()):
+        whole = file.read_bytes()
+        file.write_bytes(whole[:60])
+        words = rf"DATA colours: red/{file.name} cannot be read as a picture: .*Replace it or take it away"
+        for split in ("test", "train"):
+            with pytest.raises(ArtifactError, match=words):
+                _samples(colours, split=split)
+        file.write_bytes(whole)
+    _samples(colours)
 
 
 @pytest.mark.parametrize(
