@@ -97,7 +97,7 @@ def quality(results: Results) -> pd.DataFrame:
         told = assumed.beside_accuracy(results.artifacts(), trial.model) if "correct" in found else ""
         rows.append(key(trial) | {"parity": passed} | _quality_columns(trial, found) | {"accuracy assumes": told})
     table = frame(rows).drop(columns="batch").fillna({"whole numbers": ""})
-    return without_empty(table, "accuracy assumes", "whole numbers")
+    return without_empty(without_empty(table, "accuracy assumes"), "whole numbers")
 
 
 def evaluated(results: Results) -> list[tuple[Trial, dict]]:
