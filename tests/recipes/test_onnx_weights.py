@@ -106,7 +106,7 @@ def test_an_opset_that_cannot_be_raised_is_refused(tmp_path, content, monkeypatc
 
     monkeypatch.setattr(onnx_versions, "raised", stopped)
     old = save(tmp_path / "m.onnx", [("MatMul", ["x", "w"], ["y"], {})], {"w": np.ones((8, 4), np.float32)}, ("batch", 8), opset=11)
-    with pytest.raises(RefusedError, match="the file has opset 11, scales for each channel need 13, and onnx.s converter could"):
+    with pytest.raises(RefusedError, match=r"the file has opset 11, scales for each channel need 13, and onnx.s converter could"):
         WeightOnly8().write(old, content, None)
 
 
