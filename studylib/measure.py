@@ -61,7 +61,10 @@ class Bench:
         The batches that its trials are timed with are held against single answers in the same process, those of a sweep of batches only
         when they are looked at.
         """
-        waiting = {trial.evaluation_id: trial for trial in trials if not self.results.is_evaluated(trial)}
+        waiting: dict[str, Trial] = {}
+        for trial in trials:
+            if not self.results.is_evaluated(trial):
+                waiting.setdefault(trial.evaluation_id, trial)  # the usual one comes before the points of sweeps
         batched = [trial for trial in trials if trial.sweep != "batch"]
         batches = checking.unseen(self.results, batched)
         progress = Progress("evaluation", [1] * len(waiting), self.write)
