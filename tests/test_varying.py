@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from studylib import arrays, compression, formats, tables, varying
-from studylib.adaptive_verdicts import lost
 from studylib.errors import ArtifactError
+from studylib.losses import lost
 from studylib.opening import open_study
 from studylib.own import OwnModel
 from studylib.sources import Sources, stacked

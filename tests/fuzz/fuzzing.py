@@ -13,7 +13,7 @@ import judging
 import numpy as np
 
 _TIMEOUT_S = 300.0
-_GENERATORS = ("keras_models", "onnx_models", "litert_models")
+_GENERATORS = ("random_keras", "random_onnx", "random_litert")
 _SHARES = (0.4, 0.4, 0.2)
 
 
@@ -21,7 +21,7 @@ def draw(seed: int, folder: Path, only: str = ""):
     """The model of a seed."""
     rng = np.random.default_rng(seed)
     name = str(rng.choice(_GENERATORS, p=_SHARES))
-    name = next((one for one in _GENERATORS if one.startswith(only)), name) if only else name
+    name = next((one for one in _GENERATORS if one.endswith(only)), name) if only else name
     return importlib.import_module(name).draw(rng, folder)
 
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import keras_models
 import numpy as np
+import random_keras
 from drawn import Drawn, chance, one_of
 
 _KINDS = ("float32", "float16", "dynamic", "int8, float ends", "int8", "uint8")
@@ -12,7 +12,7 @@ _KINDS = ("float32", "float16", "dynamic", "int8, float ends", "int8", "uint8")
 def draw(rng: np.random.Generator, folder: Path) -> Drawn:
     """A ``.tflite`` file in ``folder``; models that the converter does not take are drawn again."""
     for _ in range(20):
-        model, words = keras_models.build(rng)
+        model, words = random_keras.build(rng)
         kind = one_of(rng, _KINDS)
         content = _converted(rng, model, kind, folder)
         if content:
