@@ -1,4 +1,5 @@
 import pytest
+from matplotlib.collections import PathCollection
 
 from studylib import compression, figures, why
 
@@ -121,8 +122,13 @@ def test_what_may_have_lost_more_than_the_budget_is_said_and_drawn_hollow(varian
     }
     results = variants(rows)
     assert list(compression.techniques(results).budget) == ["kept", "kept", "OVER BUDGET"]
-    marks = [one.get_facecolor()[0][:3] for one in figures.trade_off(results)[0].axes[0].collections if len(one.get_sizes())]
+    marks = [one.get_facecolor()[0][:3] for one in _marks(figures.trade_off(results)[0])]
     assert [tuple(mark) == (1.0, 1.0, 1.0) for mark in marks] == [False, False, True]
+
+
+def _marks(figure) -> list:
+    """The collections of marks in a figure's first panel; bars of errors are lines."""
+    return [one for one in figure.axes[0].collections if isinstance(one, PathCollection)]
 
 
 def test_equals_in_different_files_stand_on_the_front_together(variants):

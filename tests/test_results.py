@@ -116,7 +116,7 @@ def test_dependent_samples_carry_no_interval(recorded):
     table = results.table()
     rows = table[(table.runtime == "onnxruntime") & (table.metric == "agreement")]
     assert rows.ci_low.isna().all()
-    assert (rows.n == 100).all()
+    assert (rows.n == 1000).all()
 
 
 def test_a_plan_of_another_version_says_what_to_do(tmp_path):

@@ -143,9 +143,8 @@ def test_every_table_says_not_comparable(study):
     assert timed
     assert {compression.quality_text(variant) for variant in timed} == {"not comparable"}
     assert {lost(variant).within(0.01) for variant in timed} == {None}
-    assert {lost(variant).words for variant in timed} == {
-        "not known: its answers are not comparable, since their number depends on the input"
-    }
+    words = "not known: not comparable: the number of answers depends on the input"
+    assert all(lost(variant).words.startswith(words) for variant in timed)
     cells = formats.conversions(results)
     assert cells[cells.status == "ok"]["reason or remark"].str.startswith("not comparable: ").all()
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from studylib.errors import InputError
+
 # Beyond these, only lengths are looked at: checksums and a full decoding would take longer than a second.
 _CHECKED_BYTES = 200 * 10**6
 _UNPACKED_BYTES = 10**9
@@ -96,7 +98,9 @@ def _onnx_inside(path: Path) -> str | None:
             kept = ExternalDataInfo(tensor)
             beside = path.parent / kept.location
             if not beside.is_file():
-                return f"it keeps its weights in other files, and {kept.location} is not beside it"
+                raise InputError(
+                    f"MODEL {path}: it keeps its weights in other files, and {kept.location} is not beside it. Copy that file there too."
+                )
             if (kept.offset or 0) + (kept.length or 0) > beside.stat().st_size:
                 return f"it keeps its weights in other files, and {kept.location} ends before they do"
     return None

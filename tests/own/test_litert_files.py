@@ -69,7 +69,7 @@ def test_a_file_with_a_state_is_asked_anew_for_each_sample_and_told(tmp_path):
 def samples_of(own: OwnModel, folder, n: int = 20):
     store = Store(folder / "store")
     artifact = Sources(own, 0).samples("test", n, store)
-    return Samples.load(artifact.path), artifact.lineage[-1]["notes"]
+    return Samples.load(artifact.path), artifact.lineage[-1].get("notes", {})
 
 
 def test_invented_whole_numbers_fill_the_range_of_the_type(tmp_path):

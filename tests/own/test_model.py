@@ -267,5 +267,5 @@ def test_every_module_that_decides_samples_is_part_of_their_key():
     import studylib.own
 
     modules = {path.name for path in Path(studylib.own.__file__).parent.glob("*.py")}
-    # The model's own file is part of every key; names of inputs decide the task, which is in the key of its own.
-    assert modules - set(OwnModel.helpers) == {"__init__.py", "model.py", "input_names.py"}
+    # The model's own file is part of every key; what is damaged is refused and makes nothing.
+    assert modules - set(OwnModel.helpers) == {"__init__.py", "model.py", "damage.py"}

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from studylib import inside
 from studylib.artifact import Store
-from studylib.errors import ArtifactError
+from studylib.errors import ArtifactError, InputError
 from studylib.own import OwnModel, onnx_files
 from studylib.recipes import onnx_versions
 from studylib.sources import Sources, answer
@@ -268,10 +268,13 @@ def test_missing_weights_are_named_without_a_path(tmp_path):
     onnx.save(model(), tmp_path / "mine.onnx", save_as_external_data=True, location="mine.data", size_threshold=0)
     (tmp_path / "mine.data").unlink()
     (tmp_path / "in").mkdir()
+    with pytest.raises(InputError, match=r"keeps its weights in other files, and mine\.data is not beside it\. Copy that file there too"):
+        OwnModel(str(tmp_path / "mine.onnx"))
+    # Where they are gone only later.
     with pytest.raises(
         ArtifactError, match=r"keeps its weights in other files, and they cannot be read: .*mine\.data.*Copy them beside it"
     ) as refused:
-        OwnModel(str(tmp_path / "mine.onnx")).write(tmp_path / "in", 0)
+        onnx_files.copied(tmp_path / "mine.onnx", tmp_path / "in")
     assert str(tmp_path) not in str(refused.value)
 
 
