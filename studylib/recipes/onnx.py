@@ -53,7 +53,7 @@ class OnnxRecipe(Recipe):
         except (RefusedError, MemoryError):
             raise
         except Exception as error:  # a quantizer may raise anything where a graph is not what it was written for
-            raise RefusedError(said(error, f"quantizing {source.name} ({type(error).__name__})")) from error
+            raise RefusedError(said(error, f"quantizing {source.name}")) from error
         onnx_opening.require_runs(target, query)
         left = onnx_opening.left_in_float(source, target)
         return found | ({"left in float": left} if left and self.computes_in_integers else {})

@@ -67,7 +67,8 @@ def _translated(convert: Callable, source: Path):
     try:
         with root_logging.kept():
             return convert(source)
-    except (Error, GeneralFailure, OpConversionFailure) as error:
+    # What its own passes find wrong comes as a plain RuntimeError.
+    except (Error, GeneralFailure, OpConversionFailure, RuntimeError) as error:
         raise RefusedError(_reason(str(error))) from None
 
 
@@ -79,6 +80,12 @@ def _reason(text: str) -> str:
         return (
             f"OpenVINO stops at {at[1]} '{at[2]}': what comes into it has no known number of axes, as behind If, Loop or a Reshape to a "
             "computed shape. OpenVINO has the operator; export the model without these, or with fixed shapes"
+        )
+    grouped = re.search(r"Data batch channel count \((\d+)\) does not match filter input channel count \((\d+)\)", text)
+    if grouped:
+        return (
+            f"OpenVINO's reader of TensorFlow graphs knows no grouped convolution (one here takes {grouped[1]} channels, its filters "
+            f"{grouped[2]} each). Convert the model to ONNX and give that file: from ONNX OpenVINO reads them"
         )
     found = re.search(r"(?:Conversion is failed for|No conversion rule found for operations): (.*)", text)
     if found is None:

@@ -25,11 +25,11 @@ def draw(seed: int, folder: Path, only: str = ""):
     return importlib.import_module(name).draw(rng, folder)
 
 
-def one(seed: int, only: str = ""):
+def one(seed: int, only: str = "", isolated: bool = False):
     """The verdict on the model of a seed."""
     folder = Path(tempfile.mkdtemp(prefix=f"fuzz-{seed}-"))
     try:
-        return judging.judge(seed, draw(seed, folder, only), folder / "outputs")
+        return judging.judge(seed, draw(seed, folder, only), folder / "outputs", isolated=isolated)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -43,9 +43,10 @@ def serve(connection, only: str) -> None:
 
     # Of one process TensorFlow takes the threads once, and before it computes anything.
     RUNTIMES["tensorflow"].activate(Options("cpu", granted_threads()))
-    while (seed := connection.recv()) is not None:
+    while (asked := connection.recv()) is not None:
+        seed, isolated = asked
         try:
-            connection.send(one(seed, only))
+            connection.send(one(seed, only, isolated))
         except Exception as error:  # a crash of the study itself is what is looked for
             connection.send((seed, f"{type(error).__name__}: {error}", traceback.format_exc()))
 
@@ -62,9 +63,9 @@ class Helper:
         theirs.close()
         self.connection = ours
 
-    def give(self, seed: int | None) -> None:
-        self.seed, self.since = seed, time.monotonic()
-        self.connection.send(seed)
+    def give(self, seed: int, isolated: bool = False) -> None:
+        self.seed, self.isolated, self.since = seed, isolated, time.monotonic()
+        self.connection.send((seed, isolated))
 
     def take(self):
         """A verdict, a text of what went wrong, or None while it is busy."""
@@ -73,11 +74,18 @@ class Helper:
                 return self.connection.recv()
             except EOFError:
                 self.process.join()
-                found = (self.seed, f"the process died with {self.process.exitcode}", "")
+                died = f"the process died with {self.process.exitcode}"
                 self.start()
-                return found
+                return self._again(died)
         if time.monotonic() - self.since > _TIMEOUT_S:
             self.process.kill()
             self.start()
-            return self.seed, f"no answer within {_TIMEOUT_S:g} s", ""
+            return self._again(f"no answer within {_TIMEOUT_S:g} s")
+        return None
+
+    def _again(self, what: str):
+        """A runtime that takes its process with it costs one row of a study: what counts is what the study then says."""
+        if self.isolated:
+            return self.seed, what, ""
+        self.give(self.seed, isolated=True)
         return None

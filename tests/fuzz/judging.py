@@ -72,8 +72,8 @@ class _Lines(io.StringIO):
         return len(text)
 
 
-def judge(seed: int, drawn: Drawn, outputs: Path, recipes=RECIPES, batches=BATCHES) -> Verdict:
-    """Everything that the study says of a model, and whether it is so."""
+def judge(seed: int, drawn: Drawn, outputs: Path, recipes=RECIPES, batches=BATCHES, isolated: bool = False) -> Verdict:
+    """Everything that the study says of a model, and whether it is so. ``isolated``: each job in a process of its own, as for users."""
     from studylib.errors import StudyError
     from studylib.opening import open_study
 
@@ -88,7 +88,8 @@ def judge(seed: int, drawn: Drawn, outputs: Path, recipes=RECIPES, batches=BATCH
         _look_at(verdict, "refused", "the model", str(error))
         verdict.seconds = time.monotonic() - begun
         return verdict
-    study.__dict__["executor"] = InProcess()
+    if not isolated:
+        study.__dict__["executor"] = InProcess()
     study.evaluate()
     _judge_words(verdict, study)
     _confirm(verdict, study, drawn)
@@ -176,7 +177,13 @@ def _confirm_batch(verdict: Verdict, trial, run, samples, precision: str) -> Non
         return
     alone = [run({name: np.array(values) for name, values in samples.batch(index, 1).items()}) for index in range(size)]
     pairs = [(np.concatenate([one[number] for one in alone]), found) for number, found in enumerate(together)]
+    checked: list[np.ndarray] = []
     for one, found in pairs:
+        if one.shape != found.shape and one.size == found.size:
+            # The batch may stand on another axis of an answer, side by side.
+            axis = next((axis for axis in range(found.ndim) if found.shape[axis] != alone[0][0].shape[axis]), 0)
+            one = np.concatenate([single[len(checked)] for single in alone], axis=axis)
+        checked.append(one)
         if one.shape != found.shape or independent.sqnr_db([one], [found]) < _least_db(precision) - _SLACK_DB:
             verdict.wrong.append(f"{trial.label}: batch {size} is ok, and its framework answers {found.shape}, one by one {one.shape}")
     verdict.batches += 1
