@@ -7,7 +7,7 @@ PYTHON_IN := "$$STUDYLIB_VENV/bin/python"
 # What may be typed. Which verb takes what, and which words, is said in studylib/arguments.py.
 CHOICES := HW EFFORT MODEL DATA TASK TRUST RECIPE ASSIGNMENT LOSS RUNTIME BATCH SWEEP SEARCH SCENARIO DRIVER QPS BOUND SEED STRICT FORCE \
 	LATENCY_MS RSS_MB SIZE_MB BENCH ROUNDS
-SETTINGS := BOOTSTRAP PYTHON JOBS STUDYLIB_VENV
+SETTINGS := BOOTSTRAP PYTHON JOBS STUDYLIB_VENV COUNT FROM
 VERBS := study plan report advise path compare bench
 
 # Values go to Python by name, through the environment, as they were typed: neither make (`$`) nor a shell (quotes) reads them.
@@ -24,7 +24,7 @@ GOALS := $(or $(MAKECMDGOALS),help)
 IDLE := $(filter $(CHOICES),$(TYPED))
 $(if $(IDLE),$(if $(filter $(VERBS),$(GOALS)),,$(info note: $(IDLE) has no effect on `make $(GOALS)`)))
 
-.PHONY: help $(VERBS) explore test lint readme nvidia converters install
+.PHONY: help $(VERBS) explore test lint fuzz readme nvidia converters install
 .DEFAULT_GOAL := help
 
 help:  ## what can be typed
@@ -62,6 +62,9 @@ test: install lint  ## unit tests, contract tests, nbval; JOBS=2 processes besid
 lint: install  ## ruff and the notebook rules
 	@"$$STUDYLIB_VENV/bin/ruff" check .
 	@"$$STUDYLIB_VENV/bin/ruff" format --check .
+
+fuzz: install  ## generated models converted, evaluated, asked in batches, and held against their frameworks; COUNT=500 FROM=1 (seeds)
+	@$(PYTHON_IN) tests/fuzz --count "$${COUNT:-500}" --seed "$${FROM:-1}" --processes "$$JOBS"
 
 readme: install  ## write figure and table of `make study HW=cpu` into README.md
 	@$(PYTHON_IN) docs/update_readme.py

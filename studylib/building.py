@@ -7,6 +7,9 @@ from pathlib import Path
 from studylib.errors import StudyError, TrialError
 from studylib.progress import Progress
 
+# Times the usual limit that one artifact may take: large models on small boards do.
+_PATIENCE = 5
+
 
 def make_artifacts(
     targets: list[dict],
@@ -20,11 +23,12 @@ def make_artifacts(
     """Make the targets that are neither ``present`` nor ``known`` to fail; returns all failed keys with their reasons.
 
     One process makes many, since importing a converter takes longer than most conversions. When it dies, the
-    target under way is the failed one and a new process goes on with the rest.
+    target under way is the failed one and a new process goes on with the rest; so when one hangs.
     """
     waiting = [target for target in targets if target["key"] not in known and not present(target["key"])]
     progress = Progress("artifact", [target["weight"] for target in waiting], write)
-    watch = _Watch({target["key"]: target["label"] for target in waiting}, progress, dict(known))
+    limits = {target["key"]: _PATIENCE * timeout_s * max(1, target["weight"]) for target in waiting}
+    watch = _Watch({target["key"]: target["label"] for target in waiting}, limits, progress, dict(known))
     while waiting:
         job = {"kind": "build", "targets": waiting, "store": str(folder), "failed": watch.failures}
         try:
@@ -43,12 +47,13 @@ def make_artifacts(
 class _Watch:
     """Follows the lines of a build process: what is under way, what has ended, what failed and why."""
 
-    def __init__(self, labels: dict[str, str], progress: Progress, failures: dict[str, str]):
-        self.labels, self.progress, self.failures = labels, progress, failures
+    def __init__(self, labels: dict[str, str], limits: dict[str, float], progress: Progress, failures: dict[str, str]):
+        self.labels, self.limits, self.progress, self.failures = labels, limits, progress, failures
         self.under_way: str | None = None
         self.ended: set[str] = set()
 
-    def __call__(self, line: str) -> None:
+    def __call__(self, line: str) -> float | None:
+        """Take in a line; how many seconds the next one may take, while one target is under way."""
         if line.startswith('{"begun": '):
             self.under_way = json.loads(line)["begun"]
             self.progress.begin(self.labels[self.under_way])
@@ -57,6 +62,7 @@ class _Watch:
         elif line.startswith('{"ended": '):
             ended = json.loads(line)
             self._end(ended["ended"], ended["reason"])
+        return self.limits.get(self.under_way)
 
     def died(self, reason: str) -> None:
         """The process ended before it said so: what was under way is what failed."""

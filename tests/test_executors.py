@@ -1,12 +1,16 @@
 import json
 import os
 import resource
+import subprocess
+import sys
 import time
 
 import pytest
 
+from studylib.building import make_artifacts
 from studylib.errors import TrialError
 from studylib.executors import LocalExecutor
+from studylib.executors.local import end, follow
 from studylib.scenarios import Budget
 from studylib.scenarios.asking import asked
 
@@ -70,3 +74,34 @@ def test_threads_are_explicit_for_every_library():
 def test_a_rehearsal_with_fewer_threads_is_fixed_to_as_many_processors():
     assert len(LocalExecutor(1).cpus) == 1
     assert LocalExecutor(len(os.sched_getaffinity(0))).cpus is None
+
+
+def test_a_process_that_falls_silent_is_not_waited_for_until_the_end():
+    """One of many conversions that hangs costs its own time, not that of all."""
+    program = "import time; print('begun', flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True)
+    begun = time.monotonic()
+    try:
+        with pytest.raises(subprocess.TimeoutExpired) as caught:
+            follow(process, 50, lambda line: 0.5)
+    finally:
+        end(process)
+    assert caught.value.timeout == 0.5
+    assert time.monotonic() - begun < 20
+
+
+def test_what_hangs_while_it_is_made_costs_itself(tmp_path):
+    limits = []
+
+    def execute(job, timeout_s, on_line):
+        for target in job["targets"]:
+            limits.append(on_line(json.dumps({"begun": target["key"]})))
+            if target["key"] == "hangs":
+                raise TrialError("timeout: no answer within 50 s; the process was killed")
+            assert on_line(json.dumps({"ended": target["key"], "reason": None})) is None
+        return {}
+
+    targets = [{"key": key, "label": key, "weight": 1} for key in ("first", "hangs", "last")]
+    failures = make_artifacts(targets, {}, tmp_path, execute, lambda key: False, 10, lambda line: None)
+    assert failures == {"hangs": "timeout: no answer within 50 s; the process was killed"}
+    assert limits == [50, 50, 50]

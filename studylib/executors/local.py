@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import selectors
 import signal
@@ -18,6 +19,9 @@ from studylib.artifact import output_error, write_text
 from studylib.errors import OutputError, TrialError
 from studylib.params import root
 
+# Told each line; may return how many seconds the next one may take.
+OnLine = Callable[[str], float | None]
+
 
 class LocalExecutor:
     """One process at a time. ``threads`` is what the job may use; its processors are fixed when that is fewer than granted."""
@@ -27,8 +31,11 @@ class LocalExecutor:
         granted = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self.cpus = granted[:threads] if threads < len(granted) else None
 
-    def run(self, job: dict, timeout_s: float, on_line: Callable[[str], None] = lambda line: None) -> dict:
-        """The job's result. Raises `TrialError` in words when the process crashes, hangs or reports an error."""
+    def run(self, job: dict, timeout_s: float, on_line: OnLine = lambda line: None) -> dict:
+        """The job's result. Raises `TrialError` in words when the process crashes, hangs or reports an error.
+
+        ``on_line`` is told each line that the job prints, and may return how many seconds the next one may take.
+        """
         with job_folder() as folder, _memory_group(job) as group:
             job_path, result_path = Path(folder) / "job.json", Path(folder) / "result.json"
             write_text(job_path, json.dumps(job | group | {"cpus": self.cpus, "spawned_ns": time.perf_counter_ns()}))
@@ -43,8 +50,8 @@ class LocalExecutor:
             )
             try:
                 tail = follow(process, timeout_s, on_line)
-            except subprocess.TimeoutExpired:
-                raise TrialError(f"timeout: no answer within {timeout_s:g} s; the process was killed") from None
+            except subprocess.TimeoutExpired as error:
+                raise TrialError(f"timeout: no answer within {error.timeout:g} s; the process was killed") from None
             finally:
                 end(process)
             if process.returncode != 0 or not result_path.exists():
@@ -76,21 +83,23 @@ def _memory_group(job: dict) -> Iterator[dict]:
         yield {"memory_group": str(folder)} if folder else {}
 
 
-def follow(process: subprocess.Popen, timeout_s: float, on_line: Callable[[str], None]) -> deque[str]:
-    """Sleep until the process closes its output, hand each line on, keep the last. Raises TimeoutExpired."""
+def follow(process: subprocess.Popen, timeout_s: float, on_line: OnLine) -> deque[str]:
+    """Sleep until the process closes its output, hand each line on, keep the last. Raises TimeoutExpired with the limit that was met."""
     deadline, tail = time.monotonic() + timeout_s, deque(maxlen=40)
+    quiet_until, quiet_s = math.inf, timeout_s
     rest = b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
-            remaining = deadline - time.monotonic()
+            remaining = min(deadline, quiet_until) - time.monotonic()
             if remaining <= 0 or not selector.select(remaining):
-                raise subprocess.TimeoutExpired(process.args, timeout_s)
+                raise subprocess.TimeoutExpired(process.args, quiet_s if quiet_until < deadline else timeout_s)
             chunk = os.read(process.stdout.fileno(), 65536)
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 tail.append(line.decode(errors="replace"))
-                on_line(tail[-1])
+                seconds = on_line(tail[-1])
+                quiet_until, quiet_s = (math.inf, timeout_s) if seconds is None else (time.monotonic() + seconds, seconds)
             if not chunk:
                 break
     process.wait(max(1.0, deadline - time.monotonic()))
