@@ -62,7 +62,7 @@ def convert(source, destination, names):
             say(f"translating, inputs {layout}{', batch 1' if fixed else ''}")
             try:
                 keras_model = _translated(
-                    _plainly_named(model, reference, Path(scratch), fixed), Path(scratch), layout, list(reference.inputs)
+                    _plainly_named(model, reference, Path(scratch), fixed), Path(scratch), layout, len(reference.inputs)
                 )
                 orders, batch = _compared(keras_model, reference, fixed)
             except Refusal as refusal:
