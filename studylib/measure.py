@@ -87,7 +87,9 @@ class Bench:
         progress = Progress("evaluation", [1] * len(waiting), self.write)
         for trial, sizes in waiting:
             progress.begin(f"{trial.model}, {trial.label}, answers to batches of {', '.join(map(str, sizes))}")
-            for finding in checking.findings(self.execute, self._job(trial) | self._origin(trial), sizes, self.settings.timeout_s):
+            for finding in checking.findings(
+                self.execute, self._job(trial) | {"precision": _precision(trial)}, sizes, self.settings.timeout_s
+            ):
                 self.results.record_check(trial, finding)
             progress.end()
 
@@ -229,14 +231,11 @@ class Bench:
     def _origin(self, trial: Trial) -> dict:
         """What an evaluation needs beside the artifact: what it is held against, and what the outputs mean."""
         origin = self.origins[trial.model]
-        base, precision = split_recipe(trial.recipe)
-        version = origin["versions"].get(base, origin)
+        version = origin["versions"].get(split_recipe(trial.recipe)[0], origin)
         keys = {"source": version["source"], "version": version["reference"], "reference": origin["reference"]}
         files = {name: str(self.locate(key)) for name, key in keys.items()}
         facts = {name: origin[name] for name in ("task", "independent", "data")}
-        if trial.source and precision == PLAIN:
-            precision = trial.source
-        return {"kind": "evaluate", "precision": precision, "source_format": version["source_format"], **files, **facts}
+        return {"kind": "evaluate", "precision": _precision(trial), "source_format": version["source_format"], **files, **facts}
 
     def _job(self, trial: Trial) -> dict:
         facts = ("model", "recipe", "format", "runtime", "provider", "threads", "scenario", "batch_size", "options")
@@ -244,6 +243,12 @@ class Bench:
             "artifact": str(self.locate(trial.artifact_key)),
             "samples": str(self.locate(self.origins[trial.model]["samples"])),
         }
+
+
+def _precision(trial: Trial) -> str:
+    """What decides the tolerance: the recipe without what trained, or what the file was before it came here."""
+    precision = split_recipe(trial.recipe)[1]
+    return trial.source if trial.source and precision == PLAIN else precision
 
 
 def rounds(trials: list[Trial], repetitions: int, seed: int) -> Iterator[tuple[int, Trial]]:

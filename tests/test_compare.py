@@ -71,7 +71,7 @@ def test_without_tensorflow_the_first_float_trial_is_the_baseline():
 
 
 def test_accuracy_is_compared_on_the_same_samples(recorded):
-    results = recorded()
+    results = recorded(n=100)
     evaluation = results.evaluation("evaluation-fast")
     results.record_evaluation("evaluation-fast", evaluation | {"correct": [True] * 90 + [False] * 10})
     ((baseline, contender, change),) = compare.accuracy_changes(results)

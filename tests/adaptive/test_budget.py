@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from studylib import adaptive_verdicts
+from studylib import losses
 from studylib.adaptive import Budget
 from studylib.adaptive.budget import Judge, Judgement, check_apart, limit
 from studylib.errors import InputError, RefusedError
@@ -53,7 +53,7 @@ def test_exactly_the_budget_keeps_it():
     lost = float(1 - agreeing.mean())
     assert lost > 0.01  # in its last bits
     assert limit(Budget(0.01), None, "classification").holds(Judgement(40, 39, lost, 3, 300))
-    assert adaptive_verdicts.Lost("agreeing", lost, 300).within(0.01)
+    assert losses.Lost("agreeing", lost, 300).within(0.01)
 
 
 def test_a_part_of_the_samples_can_be_enough_to_know():

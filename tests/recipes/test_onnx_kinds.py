@@ -221,7 +221,7 @@ def test_what_a_quantizer_raises_is_one_line_with_its_stage(tmp_path, monkeypatc
     with pytest.raises(RefusedError) as refused:
         applied(Static(), source, tmp_path / "made", train)
     assert str(refused.value) == (
-        "quantizing source.onnx (ValueError): The truth value of an array in source.onnx is ambiguous. "
+        "quantizing source.onnx: The truth value of an array in source.onnx is ambiguous. "
         "dynamic_wi8_afp32 works for this file: take that recipe"
     )
 

@@ -72,7 +72,7 @@ def test_without_a_matrix_of_constants_four_bits_are_refused(tmp_path, content):
         RefusedError, match=r"no MatMul or Gemm of both.onnx has constant weights; 4 bits are for these\. Keep this model in float"
     ):
         WeightOnly4().write(both, content, None)
-    with pytest.raises(RefusedError, match=r"no operator of both.onnx has constant weights of two or more axes; keep it in float"):
+    with pytest.raises(RefusedError, match=r"no operator of both.onnx has constant weights of two or more axes\. Keep this model in float"):
         WeightOnly8().write(both, content, None)
     weights = {"w": np.ones((4, 3, 1, 1), np.float32)}
     conv = save(tmp_path / "conv.onnx", [("Conv", ["x", "w"], ["y"], {})], weights)
