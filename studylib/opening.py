@@ -73,6 +73,7 @@ def chosen_models(choice: params.Choice, own: list[str]) -> dict[str, Model]:
     if choice.data and len(own) != 1:
         raise InputError(f"DATA belongs to one MODEL that is a file, and {len(own) or 'none'} of the models is. Give one file.")
     models: dict[str, Model] = {}
+    refusals: list[InputError] = []
     for location in choice.models:
         if location not in own:
             models[location] = MODELS[location]
@@ -81,9 +82,10 @@ def chosen_models(choice: params.Choice, own: list[str]) -> dict[str, Model]:
         try:
             model = OwnModel(*facts)
         except InputError as error:
-            if len(choice.models) == 1:
-                raise
-            model = OwnModel(*facts, refusal=str(error))  # the others go on
+            refusals.append(error)
+            if len(refusals) == len(choice.models):
+                raise refusals[0] from None  # there is nothing else to go on with
+            model = OwnModel(*facts, refusal=str(error))
         name, number = model.name, 1
         while name in MODELS or name in models:
             number += 1
