@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from studylib import behind, tables
+from studylib import assumed, behind, tables
 from studylib.advised import Advice, Advices, RunnerUp, configuration
 from studylib.constraints import Candidate, Limit, candidates, limits
 from studylib.contenders import models, sample_ns, unjudged, why_none
@@ -58,7 +58,8 @@ def _advice(model: str, asked: list[Limit], results: Results) -> Advice:
     timed = candidates(results, model)
     if not timed:
         return Advice(**shared, reason=why_none(results, model))
-    same = tuple(filter(None, [behind.same_files(model, results)]))
+    doubted = assumed.warning(results.artifacts(), model)
+    same = tuple(filter(None, (behind.same_files(model, results), doubted and f"WARNING about its accuracy: {doubted}.")))
     if not ground.decides:
         return Advice(**shared, notes=same, known=behind.known(model, timed, asked, results), reason=rehearsal(ground))
     smallest = min(candidate.variant.trial.batch_size for candidate in timed)
