@@ -48,7 +48,7 @@ def test_known_words_of_libraries_are_translated(said, words):
 
 
 def test_unknown_words_of_libraries_are_one_line_with_their_stage_and_no_path():
-    said = "/home/somebody/model/graph.cc:12: axis 2\n  is out of range in /tmp/work-1/model.onnx"
+    said = "/build/library/graph.cc:12: axis 2\n  is out of range in /tmp/work-1/model.onnx"
     assert told(ValueError(said), "converting") == "converting: axis 2 is out of range in model.onnx (ValueError)"
     assert told(KeyError(), "converting") == "converting: no message (KeyError)"
 
