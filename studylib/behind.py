@@ -61,7 +61,7 @@ def same_files(model: str, results: Results) -> str:
     found = [(named[name], first) for name, first in results.doubles().items() if name in named]
     searched = [(one, first) for one, first in found if family(one.recipe) == "adaptive"]
     others = [(one, first) for one, first in found if family(one.recipe) != "adaptive"]
-    nothing = [f"the search found nothing faster than {first.label}, whose file {one.recipe} is" for one, first in searched]
+    nothing = [f"the search found nothing faster than {first.label}: {one.recipe} is the same file" for one, first in searched]
     told = some([*nothing, *(f"{one.label} is the same file as {first.recipe}" for one, first in others)], 3, "; ")
     return f"{told[0].upper()}{told[1:]}." if told else ""
 

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class StudyError(Exception):
@@ -64,14 +65,14 @@ def lookup(table: dict, kind: str, name: str):
         raise UnknownNameError(kind, name, table) from None
 
 
-# What the libraries say, and what is meant: the first that fits is told. Groups of the pattern stand for {1}, {2} …
+# What the libraries say, and what is meant: the first that fits is told. Groups of the pattern stand for {1}, {2} …, {0} for the line.
 _KNOWN = (
     (
         r"Unsupported model IR version: (\d+), max supported IR version: (\d+)",
         "the file is of ONNX IR version {1}, and this runtime reads up to {2}; save it with an older onnx, or with a lower ir_version",
     ),
     (
-        r"Opset (\d+) is under development.*?ai\.onnx is till opset (\d+)",
+        r"Opset (\d+) is under development.*?till opset (\d+)",
         "the file is of ONNX opset {1}, and this runtime reads up to {2}; export it with opset {2} or an older one",
     ),
     (
@@ -79,14 +80,19 @@ _KNOWN = (
         "ONNX Runtime has no kernel for the operator {1} (opset {2}) with the types of node '{3}'; another runtime may have one",
     ),
     (
-        r"No Op registered for (\w+)",
-        "the file holds the operator {1}, which ONNX Runtime does not know at the file's opset; a library that registers it is missing, "
-        "or the opset is wrong",
+        r"No Op registered for (\S+) with domain_version of (\d+)",
+        "the operator {1} is not part of opset {2}: it is newer, was removed, or is no ONNX operator at all",
     ),
     (
-        r"Fatal error: (\S+?)\(-?\d+\) is not a registered function/op",
-        "the file holds the custom operator {1}, and no library that registers it is loaded; export the model with standard operators",
+        r"(?:Fatal error: )?(\S+?):(\w+)\(-?\d+\) is not a registered function/op",
+        "the file holds the custom operator {2} of the domain {1}, and no library that registers it is loaded; "
+        "export the model with standard operators",
     ),
+    (
+        r"Type parameter \((\w+)\) of Optype \((\w+)\) bound to different types \((.+?) and (.+?)\)(?: in node \((.*?)\))?",
+        "the operator {2} (node '{5}') is given {3} and {4}, which must be one type",
+    ),
+    (r"Unrecognized attribute: (\w+) for operator (\w+)", "the operator {2} has no attribute {1} in the opset that the file declares"),
     (
         r"Got invalid dimensions for input: (\S+) for the following indices\s+index: (\d+) Got: (\d+) Expected: (\d+)",
         "the file takes '{1}' with {4} on axis {2}, and {3} was given; export it with that axis dynamic",
@@ -104,38 +110,74 @@ _KNOWN = (
         "the file holds the custom operator {1}, and LiteRT's interpreter runs it only where a library registers it; "
         "use the runtime of its maker, or convert the model with built-in operators only",
     ),
-    (r"Node number (\d+) \((\w+)\) failed to (prepare|invoke)", "LiteRT stopped at its node {1} ({2}): {0}"),
+    (r"Node number (\d+) \((\w+)\) failed to (?:prepare|invoke)", "LiteRT stopped at its node {1} ({2}): {0}"),
     (r"bad_alloc|OOM when allocating|[Ff]ailed to allocate memory|Cannot allocate memory|Unable to allocate", "out of memory: {0}"),
     (r"No module named '([\w.]+)'", "the package {1} is not installed; install it, or leave out what needs it"),
 )
-# What says where in a library's sources it happened, and which temporary file it was.
+# Places in the libraries' own sources, and their names of error classes: nobody who brings a model can use these.
 _NOISE = (
-    (r"\[ONNXRuntimeError\] : \d+ : \w+ : ", ""),
-    (r"Exception from \S+:\d+:", ""),
-    (r"Check '.*?' failed at \S+:\d+:", ""),
-    (r"\S+\.(?:cc|cpp|h|py):\d+:?\d*:?", ""),
-    (r"(?:/[^\s/:'\"]+)+/([^\s/:'\"]+)", r"\1"),
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : ",
+    r"Load model from \S* failed:",
+    r"Failed to load model with error: ",
+    r"This is an invalid model\. ",
+    r"\[ShapeInferenceError\] ",
+    r"==> Context: .*",
+    r"Fatal error: ",
+    r"Exception during \w+: ",
+    r"Exception from \S+:\d+:",
+    r"Check '.*?' failed at \S+:\d+:",
+    r"\S*onnxruntime\S*\.(?:cc|h):\d+ .*?\) ",
+    r"\S*/onnx/\S*\.(?:cc|h):\d+: \S+ ",
+    r"\S+\.(?:cc|cpp|h|py):\d+:?\d*:?",
 )
-_MOST_WORDS = 300
+_PATH = re.compile(r"(?:[A-Za-z]:)?[/\\](?:[^\s/\\:'\"]+[/\\])+([^\s/\\:'\"]+)")
+_MOST_CHARACTERS = 300
+
+
+def said(error: BaseException | str, stage: str = "") -> str:
+    """What a library says, on one line: translated where its cause is known, otherwise after ``stage`` ("opening the written file").
+
+    Paths, and places in a library's own sources, are left out.
+    """
+    text = _without_noise(str(error))
+    line = _shortened(text) or (error if isinstance(error, str) else f"no message ({type(error).__name__})")
+    return _meaning(text, line) or (f"{stage}: {line}" if stage else line)
 
 
 def told(error: BaseException, stage: str = "") -> str:
-    """One line about an exception: our own words as they are; a library's translated where its cause is known.
-
-    Otherwise its own first words after the ``stage`` that it came from, with the exception's type at the end; no path of a
-    temporary file, no place in a library's sources.
-    """
+    """One line about an exception for a row: our own words as they are, a library's as `said` has them, with the exception's type."""
     if isinstance(error, StudyError):
         return str(error)
-    text = str(error)
-    for pattern, instead in _NOISE:
-        text = re.sub(pattern, instead, text)
-    line = " ".join(text.split())[:_MOST_WORDS] or "no message"
-    for pattern, words in _KNOWN:
-        match = re.search(pattern, " ".join(text.split()))
-        if match:
-            told_by_it = [line, *(group or "" for group in match.groups())]
-            return words.format(*told_by_it)[: 2 * _MOST_WORDS]
+    line, name = said(error), f"({type(error).__name__})"
+    if _meaning(_without_noise(str(error)), ""):
+        return line
     if isinstance(error, MemoryError):
         return f"out of memory: {line}"
-    return f"{stage + ': ' if stage else ''}{line} ({type(error).__name__})"
+    return f"{stage + ': ' if stage else ''}{line if line.endswith(name) else f'{line} {name}'}"
+
+
+def _without_noise(text: str) -> str:
+    text = " ".join(text.split())
+    for noise in _NOISE:
+        text = re.sub(noise, "", text)
+    return _PATH.sub(r"\1", " ".join(text.split()))
+
+
+def _shortened(text: str) -> str:
+    return text[:_MOST_CHARACTERS].rstrip(" .")
+
+
+def _meaning(text: str, line: str) -> str | None:
+    """What is known of ``text``, a library's words; ``line`` is what is shown of them."""
+    for pattern, words in _KNOWN:
+        match = re.search(pattern, text)
+        if match:
+            return words.format(line, *(_shortened(group or "") for group in match.groups()))
+    return None
+
+
+def unpathed(text: str, *paths: Path) -> str:
+    """``text`` on one line, with a file's name where its place on this machine stood."""
+    for path in paths:
+        text = text.replace(str(path), path.name)
+    return _PATH.sub(r"\1", " ".join(text.split()))

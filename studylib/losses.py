@@ -33,7 +33,7 @@ class Lost:
     def words(self) -> str:
         """``0.2 points of accuracy (n 1000), up to 0.7 within the interval``."""
         if np.isnan(self.value):
-            return f"not known: {self.why or 'fp32 was not evaluated beside it'}"
+            return f"not known: {self.why.removeprefix('not comparable: ') or 'fp32 was not evaluated beside it'}"
         if self.measure == "sqnr":
             return f"SQNR {self.value:.1f} dB (n {self.n})"
         name = {"correct": "accuracy", "agreeing": "agreement"}[self.measure]

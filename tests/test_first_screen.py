@@ -157,7 +157,7 @@ def test_the_same_file_is_nowhere_a_rival_of_itself(variants):
     results = _same_hash(variants)
     (advice,) = sl.advise(results)
     assert [one.configuration.recipe for one in advice.runners_up] == ["fp16"]
-    assert advice.notes[-1] == "The search found nothing faster than onnxruntime fp32, whose file adaptive_wi8 is."
+    assert advice.notes[-1] == "The search found nothing faster than onnxruntime fp32: adaptive_wi8 is the same file."
     unread = len(advice.caveats)  # the first line tells 1.13 as what it is: noise
     said = str(advice).splitlines()[unread:] + findings.summary(results)[unread:]
     for told in (" ".join(said), winners.table(results).to_csv(), sl.tables.winners(results).to_csv()):

@@ -9,7 +9,7 @@ import numpy as np
 
 from studylib.divergence.matching import Pair, match, sqnr_db
 from studylib.divergence.opened import Opened
-from studylib.errors import ArtifactError, lookup
+from studylib.errors import ArtifactError, lookup, said
 
 _READERS = {"keras": "keras", "keras_h5": "keras", "onnx": "onnx", "saved_model": "saved_model", "tflite": "litert"}
 FORMATS = tuple(_READERS)
@@ -82,8 +82,7 @@ def _told_in_words(what: str):
             except (ArtifactError, ImportError, MemoryError):
                 raise
             except Exception as error:
-                said = str(error).strip().splitlines() or [type(error).__name__]
-                raise ArtifactError(f"{what}: {said[0][:300]}") from error
+                raise ArtifactError(f"{what}: {said(error)}") from error
 
         return call
 

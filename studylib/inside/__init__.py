@@ -3,7 +3,7 @@
 import importlib
 from pathlib import Path
 
-from studylib.errors import ArtifactError, StudyError, lookup
+from studylib.errors import ArtifactError, StudyError, lookup, said
 
 _READERS = {
     "keras": "keras",
@@ -57,8 +57,7 @@ def look(path: Path, format: str, shapes: dict[str, tuple] | None = None, trust:
         raise
     except Exception as error:
         # Each library reports a broken file by exceptions of its own, down to IndexError from a truncated flatbuffer.
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise ArtifactError(f"{path.name} cannot be read as {format}: {said[0][:300]}. Give {_WANTED[format]}.") from error
+        raise ArtifactError(f"{path.name} cannot be read as {format}: {said(error)}. Give {_WANTED[format]}.") from error
     _check_names(shapes, found["inputs"])
     return _NOTHING | found
 

@@ -4,11 +4,10 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from studylib.errors import ArtifactError
+from studylib.errors import ArtifactError, said
 from studylib.inside import counting, islands
 from studylib.inside.onnx_islands import onnx_steps
 from studylib.inside.onnx_macs import node_macs
-from studylib.runtimes.onnx_words import said
 
 _STANDARD = ("", "ai.onnx", "ai.onnx.ml")
 _RUNTIME_DOMAINS = ("com.microsoft", "com.microsoft.nchwc", "com.microsoft.experimental")

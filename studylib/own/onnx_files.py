@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from studylib.errors import ArtifactError, RefusedError
+from studylib.errors import ArtifactError, RefusedError, said
 from studylib.inside.onnx import read_by, sort
 from studylib.own.weight_files import whole_model
 from studylib.recipes import onnx_versions
 from studylib.recipes.rewrites import graphs
-from studylib.runtimes.onnx_words import said
 from studylib.zoo import Samples
 
 _NOTE = "studylib.taken_in"

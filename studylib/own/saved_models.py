@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from studylib.errors import ArtifactError
+from studylib.errors import ArtifactError, said
 
 SERVE, DEFAULT = "serve", "serving_default"
 _INTERNAL = ("__saved_model_init_op", "__saved_model_train_op")
@@ -34,9 +34,8 @@ def normalise(folder: Path, signature: str | None) -> None:
         except ArtifactError:
             raise
         except Exception as error:  # TensorFlow raises what it likes for a file it cannot load or save again
-            said = next(iter(str(error).splitlines()), "")[:300]
             raise ArtifactError(
-                f"{folder.name}: its graph {tags} with the signature '{name}' cannot be written alone: {type(error).__name__}: {said}. "
+                f"{folder.name}: its graph {tags} with the signature '{name}' cannot be written alone: {said(error)}. "
                 f"Export it again with one graph, tagged {SERVE}, and the signature {DEFAULT}"
             ) from error
         shutil.rmtree(folder)

@@ -2,8 +2,7 @@
 
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from studylib.errors import ArtifactError
-from studylib.runtimes.onnx_words import unpathed
+from studylib.errors import ArtifactError, unpathed
 
 
 def weight_files(path: Path) -> list[Path]:

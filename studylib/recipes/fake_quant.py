@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from studylib.artifact import Artifact
-from studylib.errors import RefusedError
+from studylib.errors import RefusedError, said
 from studylib.recipes import to_onnx
 from studylib.recipes.base import Recipe
 from studylib.recipes.fake_quant_weights import drop_clips, quantize_weights
@@ -108,7 +108,7 @@ def _operators_run(path: Path, scratch: Path) -> dict[str, int]:
         for node in onnx.load(optimized).graph.node:
             counts[node.op_type] = counts.get(node.op_type, 0) + 1
     except Exception as error:
-        raise RefusedError(f"ONNX Runtime {onnxruntime.__version__} refuses the int8 model: {type(error).__name__}: {error}") from error
+        raise RefusedError(f"ONNX Runtime {onnxruntime.__version__} refuses the int8 model: {said(error)}") from error
     finally:
         optimized.unlink(missing_ok=True)
     return counts

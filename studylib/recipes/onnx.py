@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from studylib.errors import RefusedError
+from studylib.errors import RefusedError, said
 from studylib.recipes import calibration_check, onnx_float16, onnx_opening, onnx_tidied, quantized
 from studylib.recipes.base import Recipe
 from studylib.recipes.conv_integer import scale_per_channel
 from studylib.recipes.onnx_calibration import quantize_qdq, quantize_qoperator, ranges
 from studylib.recipes.onnx_preparation import preparation_note, prepared
-from studylib.runtimes.onnx_words import said
 from studylib.zoo import Samples
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from studylib import stats
-from studylib.errors import RefusedError
+from studylib.errors import RefusedError, said
 from studylib.recipes import onnx_opening, quantized
 from studylib.recipes.rewrites import graphs
-from studylib.runtimes.onnx_words import said
 
 # Operators whose types the converter leaves inconsistent in some graphs: of shapes, of random numbers, with graphs inside.
 _FRAGILE = (

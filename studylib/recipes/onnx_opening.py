@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from studylib.errors import RefusedError
+from studylib.errors import RefusedError, said
 from studylib.recipes import quantized
 from studylib.recipes.rewrites import graphs
-from studylib.runtimes.onnx_words import said
 from studylib.zoo import Samples
 
 # Sizes to try for dynamic axes; whole numbers are 0 and 1, which every table of embeddings has.

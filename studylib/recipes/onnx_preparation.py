@@ -4,9 +4,8 @@ import logging
 import tempfile
 from pathlib import Path
 
-from studylib.errors import RefusedError
+from studylib.errors import RefusedError, said, unpathed
 from studylib.recipes import onnx_tidied
-from studylib.runtimes.onnx_words import said, unpathed
 
 # From the best to what always works: without the optimizer, then without shapes.
 _WAYS = ({}, {"skip_optimization": True}, {"skip_optimization": True, "skip_onnx_shape": True})

@@ -6,9 +6,8 @@
 import functools
 from collections import Counter
 
-from studylib.errors import RefusedError
+from studylib.errors import RefusedError, said
 from studylib.recipes.rewrites import graphs
-from studylib.runtimes.onnx_words import said
 
 # The IR version before which weights had to be inputs of the graph as well.
 SEPARATE_WEIGHTS = 4

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from studylib.errors import RefusedError
+from studylib.errors import RefusedError, said
 from studylib.recipes import lean_tf2onnx, rewrites
 from studylib.recipes.base import Recipe
 from studylib.recipes.mixed_precision import refuse_half
@@ -230,4 +230,4 @@ def _open(path: Path) -> None:
             step()
         except Exception as error:
             advice = "Replace the layer that the operator comes from, or use another format: saved_model runs every operator."
-            raise RefusedError(f"{judge} refuses the converted model: {type(error).__name__}: {error}. {advice}") from error
+            raise RefusedError(f"{judge} refuses the converted model: {said(error)}. {advice}") from error

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from studylib.errors import RefusedError
+from studylib.errors import RefusedError, said
 from studylib.recipes import root_logging, to_litert
 from studylib.recipes.base import Recipe
 from studylib.recipes.mixed_precision import refuse_half
-from studylib.runtimes.onnx_words import said
 from studylib.zoo import Samples
 
 

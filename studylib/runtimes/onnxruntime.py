@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from studylib import nvml
-from studylib.errors import ArtifactError, RefusedError
+from studylib.errors import ArtifactError, RefusedError, said
 from studylib.hardware import Host, why_no_nvidia_gpu
 from studylib.runtimes.base import SESSIONS, Inputs, Options, Outputs, Runtime, Session
-from studylib.runtimes.onnx_words import said
 from studylib.runtimes.provider_engines import KeptEngines, Shapes, fixed_shapes
 
 _PROVIDERS = {
