@@ -22,6 +22,8 @@ from pathlib import Path
 
 from studylib.errors import ArtifactError, OutputError
 
+DECIDES_NOTHING = "where files lie"
+
 log = logging.getLogger(__name__)
 
 
@@ -54,13 +56,13 @@ class Artifact:
         return asdict(self) | {"path": self.path.name, "lineage": list(self.lineage)}
 
 
-def derived_key(made_by: str, config: dict, parents: tuple[str, ...], sources: tuple[Path, ...], packages: tuple[str, ...] = ()) -> str:
-    """The key of an artifact from everything that makes it: maker, configuration, parents, our code, package versions."""
+def derived_key(made_by: str, config: dict, parents: tuple[str, ...], code: str, packages: tuple[str, ...] = ()) -> str:
+    """The key of an artifact from everything that makes it: maker, configuration, parents, our code (`code_digest`), package versions."""
     content = {
         "made_by": made_by,
         "config": config,
         "parents": list(parents),
-        "sources": [hashlib.sha256(Path(source).read_bytes()).hexdigest() for source in sources],
+        "code": code,
         "packages": {package: package_version(package) for package in packages},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

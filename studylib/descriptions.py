@@ -6,13 +6,14 @@ from pathlib import Path
 
 from studylib import inside
 from studylib.artifact import Artifact, Store, derived_key
+from studylib.deciding import code_digest
 
 _CHUNK_BYTES = 2**20
 
 
 def inside_key(key: str) -> str:
     """The key of the description of what is inside the artifact with ``key``."""
-    return derived_key("inside", {}, (key,), tuple(sorted(Path(inside.__file__).parent.glob("*.py"))))
+    return derived_key("inside", {}, (key,), code_digest(inside.look, *inside.MODULES))
 
 
 def describe(artifact: Artifact, shapes: dict[str, tuple], store: Store, trust: bool = False) -> Artifact:
@@ -22,7 +23,7 @@ def describe(artifact: Artifact, shapes: dict[str, tuple], store: Store, trust: 
 
 def packed_key(key: str) -> str:
     """The key of the packed size of the artifact with ``key``."""
-    return derived_key("packed", {}, (key,), (Path(__file__),))
+    return derived_key("packed", {}, (key,), code_digest(gzip_bytes))
 
 
 def packed(artifact: Artifact, store: Store) -> Artifact:

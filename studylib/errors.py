@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+DECIDES_NOTHING = "words"
+
 
 class StudyError(Exception):
     """Base of every error that the study raises on purpose. The command line ends with ``exit_status``."""

@@ -6,12 +6,16 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from studylib import hardware, sweeps
+from studylib import hardware, sweeps, worker
 from studylib.adaptive import Assignment
+from studylib.deciding import code_digest
+from studylib.executors.local import LocalExecutor
+from studylib.executors.on_phone import PhoneExecutor
 from studylib.executors.phone import RUNTIME, Phone
 from studylib.inside.precision import FLOAT32, HALVES, WHOLE
+from studylib.measure import Bench
 from studylib.params import ALL, RANDOM_SQNR_DB, StudyParams
-from studylib.provenance import digest, sources_hash
+from studylib.provenance import digest
 from studylib.recipes import RECIPES, names, split_recipe, why_no_chain
 from studylib.records import PLAIN, Conversion, Trial
 from studylib.runtimes import RUNTIMES, Runtime, split_name
@@ -21,29 +25,8 @@ from studylib.sweeps import USUAL, Point
 from studylib.targets import Hops, Making
 from studylib.zoo import Model
 
-# Sources whose change makes a measurement another one.
-_HARNESS = (
-    "worker.py",
-    "measure.py",
-    "scenarios",
-    "quality.py",
-    "parity.py",
-    "integer_parity.py",
-    "inside/grids.py",
-    "batch_check.py",
-    "varying.py",
-    "stats.py",
-    "executors",
-    "counters.py",
-    "nvml.py",
-    "energy.py",
-    "limits.py",
-    "memory_limit.py",
-    "runtimes",
-    "sweeps.py",
-    "zoo/base.py",
-    "arrays.py",
-)
+# Code whose change makes a measurement another one, beside that of its runtime and scenario.
+_MEASURING = (worker.evaluate, worker.check, worker.find_rate, worker.measure, Bench, LocalExecutor)
 # What opens each format when a conversion is checked.
 OPENERS = {
     "saved_model": "tensorflow",
@@ -169,7 +152,7 @@ class Plan:
         )
         keys = [] if reason else self._keys(model, [(recipe, runtime.format)])
         trial = self._trial(model, name, provider, recipe, runtime.format, keys, batch_size, reason, sweep, point)
-        return replace(trial, **self._driven(scenario or scenario_for(batch_size)))
+        return replace(trial, **self._driven(trial.conditions, scenario or scenario_for(batch_size)))
 
     def _why_not(self, runtime: str, provider: str, scenario: str = "single_stream", point: Point = USUAL) -> str | None:
         """Why a runtime cannot use a provider on this host, or on the phone, or None."""
@@ -194,7 +177,8 @@ class Plan:
         artifact = keys[-1] if keys else ""
         answering = {name: value for name, value in point.settings.items() if name in RUNTIMES[runtime].answering}
         threads = point.threads or self.threads  # other threads are held against the source for themselves
-        facts = (artifact, self.origins[model]["reference"], runtime, version, provider, threads, self._conditions)
+        conditions = self._conditions(runtime)
+        facts = (artifact, self.origins[model]["reference"], runtime, version, provider, threads, conditions)
         facts += (sweeps.text(answering),) if answering else ()
         return Trial(
             model=model,
@@ -209,22 +193,22 @@ class Plan:
             batch_size=batch_size,
             artifact_key=artifact,
             evaluation_id="" if reason else "evaluation-" + digest(facts)[:16],
-            conditions=self._conditions,
+            conditions=conditions,
             options=sweeps.text(point.settings),
             sweep=sweep,
             reason=reason,
             source="" if self.models[model].precision == FLOAT32 else self.models[model].precision,
         )
 
-    def _driven(self, scenario: str) -> dict:
+    def _driven(self, conditions: str, scenario: str) -> dict:
         """The fields of a trial that say how its queries come, with all that decides it among the conditions."""
         choice = self.params.choice
         usual = choice.driver == "loop" or (choice.driver == "auto" and scenario in USUAL_SCENARIOS)
         driver = "loop" if usual or not SCENARIOS[scenario].by_loadgen else "loadgen"
         more = [choice.target_qps, choice.latency_bound_ms] if scenario == "server" else []
         more += [loadgen_version()] if driver == "loadgen" else []
-        conditions = digest([self._conditions, more])[:16] if more else self._conditions
-        return {"scenario": scenario, "driver": driver, "conditions": conditions}
+        code = code_digest(SCENARIOS[scenario].loop)
+        return {"scenario": scenario, "driver": driver, "conditions": digest([conditions, code, more])[:16]}
 
     def _conversion(self, model: str, source: str, target: str) -> Conversion:
         reason = why_no_chain("fp32", target, source)
@@ -278,13 +262,17 @@ class Plan:
             "host": self.host.id,
         }
 
+    def _conditions(self, runtime: str) -> str:
+        """Hash of what changes measurements in ``runtime`` or their meaning and is not named in a trial."""
+        where = () if self.phone is None else (PhoneExecutor,)
+        return digest((self._circumstances, code_digest(*_MEASURING, *where, type(RUNTIMES[runtime]))))[:16]
+
     @cached_property
-    def _conditions(self) -> str:
-        """Hash of what changes measurements or their meaning and is not named in a trial."""
+    def _circumstances(self) -> str:
         declared = self.params.hardware
         limits = (not self.mismatches, declared.memory_bytes, self.params.choice.max_steal)
-        software = (platform.python_version(), importlib.metadata.version("numpy"), sources_hash(_HARNESS))
-        return digest((self.host.id, limits, asdict(self.params.settings), software))[:16]
+        software = (platform.python_version(), importlib.metadata.version("numpy"))
+        return digest((self.host.id, limits, asdict(self.params.settings), software))
 
 
 def _why_not_here(recipe: str, runtime: str, model: Model) -> str | None:

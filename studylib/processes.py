@@ -4,6 +4,8 @@ import ctypes
 import signal
 import sys
 
+DECIDES_NOTHING = "how processes end"
+
 
 def die_with_parent() -> None:
     """Ask Linux to kill this process when the one that started it dies; elsewhere it ends by itself."""

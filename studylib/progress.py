@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+DECIDES_NOTHING = "what is printed"
+
 # A line at most this often, and ever more rarely in long runs, so that a log stays readable; first and last are always printed.
 _INTERVAL_S = 3.0
 _INTERVAL_SHARE = 0.04

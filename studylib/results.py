@@ -17,6 +17,8 @@ from studylib.peak_record import Peaks
 from studylib.records import Conversion, Measurement, Trial, read_evaluation, read_measurement, read_sealed, write_sealed
 from studylib.runs import is_tried_again, now
 
+DECIDES_NOTHING = "where results lie"
+
 _RUN_KEYS = {
     "study": str, "hardware": str, "title": str, "native": bool, "mismatches": list, "host": dict, "host_id": str, "threads": int,
     "parameters": dict, "failures": dict, "command": str,

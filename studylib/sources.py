@@ -1,6 +1,5 @@
 """The artifacts every study starts from: the source model, its samples, the source model's own outputs."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ import numpy as np
 
 from studylib import arrays, integer_parity, quality, varying
 from studylib.artifact import Artifact, Store, derived_key
+from studylib.deciding import code_digest
 from studylib.errors import ArtifactError, told
 from studylib.inside.grids import grids
 from studylib.inside.precision import FLOAT32, WHOLE
@@ -46,22 +46,8 @@ class Sources:
     def reference_key(self, n: int, retrained: str | None = None) -> str:
         """The key of the outputs on ``n`` test samples, of the source model or of its version with the key ``retrained``."""
         parents = (retrained or self.model_key, self.samples_key("test", n))
-        here = Path(__file__).parent
-        answering = (
-            "varying.py",
-            "recipes/keras_files.py",
-            "recipes/keras_signature.py",
-            "steadiness.py",
-            "recipes/from_torch.py",
-            "runtimes/tensorflow.py",
-            "runtimes/litert.py",
-            "runtimes/litert_names.py",
-            "integer_parity.py",
-            "inside/grids.py",
-            "runtimes/onnxruntime.py",
-        )
-        sources = (Path(__file__), *(here / name for name in answering))
-        return derived_key("reference", {"task": self.model.task}, parents, sources, _FRAMEWORKS[self.model.source_format])
+        code = code_digest(type(self), *(type(RUNTIMES[name]) for name in ("tensorflow", "litert", "onnxruntime")))
+        return derived_key("reference", {"task": self.model.task}, parents, code, _FRAMEWORKS[self.model.source_format])
 
     def source(self, store: Store) -> Artifact:
         """The model with its weights, in its own format; trained when the store does not hold it."""
@@ -123,9 +109,7 @@ class Sources:
         return (self.model_key,) if self.model.reads_file else ()
 
     def _key(self, made_by: str, config: dict, parents: tuple[str, ...] = ()) -> str:
-        home = Path(inspect.getfile(type(self.model)))
-        sources = (home, *(home.parent / name for name in self.model.helpers))
-        return derived_key(made_by, {"model": self.model.name, **config}, parents, sources, self.model.packages)
+        return derived_key(made_by, {"model": self.model.name, **config}, parents, code_digest(type(self.model)), self.model.packages)
 
     def _facts(self, format: str, precision: str, made_by: str, key: str) -> dict:
         step = {"made_by": f"{made_by}:{self.model.name}", "config": {"seed": self.seed}, "key": key}

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
-from pathlib import Path
 
 from studylib import inside
 from studylib.artifact import derived_key
+from studylib.deciding import code_digest
 from studylib.descriptions import inside_key, packed_key
 from studylib.own import facts_of
 from studylib.params import Effort
 from studylib.recipes import RETRAINED, Recipe, chain, composed, split_recipe
 from studylib.records import PLAIN
+from studylib.runtimes import RUNTIMES
+from studylib.searching import searched
 from studylib.sources import Sources
 from studylib.zoo import Model
 
@@ -185,20 +187,7 @@ class Making:
 
 def search_key(parent: str, lessons: list[str], options: dict, packages: tuple[str, ...]) -> str:
     """The key of a search for an adaptive recipe: its outcome depends on this host's speed, which ``options`` name."""
-    here = Path(__file__).parent
-    alone = (
-        "searching.py",
-        "quality.py",
-        "stats.py",
-        "sources.py",
-        "recipes/onnx_calibration.py",
-        "recipes/onnx_preparation.py",
-        "recipes/onnx_tidied.py",
-        "recipes/onnx_versions.py",
-        "recipes/quantized.py",
-    )
-    folders = [file for name in ("adaptive", "runtimes") for file in sorted((here / name).glob("*.py"))]
-    return derived_key("search", options, (parent, *lessons), (*(here / name for name in alone), *folders), packages)
+    return derived_key("search", options, (parent, *lessons), code_digest(searched, *(type(one) for one in RUNTIMES.values())), packages)
 
 
 def _steps(way: list[Recipe]) -> list[list[str]]:

@@ -18,6 +18,7 @@ LAYERS = (
         "params",
         "hardware",
         "fitness",
+        "deciding",
         "artifact",
         "provenance",
         "arrays",

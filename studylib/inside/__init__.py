@@ -15,6 +15,8 @@ _READERS = {
     "torch": "torch",
 }
 FORMATS = tuple(_READERS)
+# What reads them, imported where a file of theirs is looked into.
+MODULES = tuple(f"{__name__}.{reader}" for reader in dict.fromkeys(_READERS.values()))
 _INNER = {"openvino": "model.xml", "onnx": "model.onnx"}
 _WANTED = {
     "keras": "a `.keras` or `.h5` file that Keras saved",

@@ -47,13 +47,6 @@ class OwnModel(Model):
     name: str = field(default="", kw_only=True)
 
     weights = "own"
-    helpers = (
-        "data.py", "array_files.py", "axes.py", "hidden.py", "input_names.py", "invented.py", "picture_folder.py", "pictures.py",
-        "roles.py", "weight_files.py", "card.py", "safety.py", "litert_files.py", "integers.py", "onnx_files.py", "saved_models.py",
-        "../inside/grids.py", "../inside/onnx.py", "../inside/precision.py", "../recipes/from_torch.py", "../recipes/keras_files.py",
-        "../recipes/keras_safety.py", "../recipes/keras_signature.py", "../recipes/litert_signature.py",
-        "../recipes/mixed_precision.py", "../recipes/onnx_versions.py", "../runtimes/litert_names.py",
-    )  # fmt: skip
     reads_file = True
     inputs = {}
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from studylib.artifact import derived_key, package_version
+from studylib.deciding import code_digest
 from studylib.errors import TrialError
 from studylib.peak_record import Peaks
 from studylib.records import read_sealed, write_sealed
@@ -48,7 +49,7 @@ def of_host(
 def _made_by() -> str:
     """A hash of the code and of the packages that measure."""
     installed = tuple(package for package in _PACKAGES if _is_installed(package))
-    return derived_key("peaks", {}, (), tuple(sorted(Path(__file__).parent.glob("*.py"))), installed)
+    return derived_key("peaks", {}, (), code_digest("studylib.peaks.measuring", Peaks), installed)
 
 
 def _is_installed(package: str) -> bool:

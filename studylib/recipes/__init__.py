@@ -28,6 +28,9 @@ from studylib.recipes import (
 from studylib.recipes.base import Recipe as Recipe
 from studylib.recipes.base import composed as composed
 
+# Tables: what is looked up in them is named by whoever asks (`studylib.deciding`).
+DECIDES_NOTHING = ("RECIPES", "RETRAINED")
+
 # Of several recipes with one target, an earlier one is preferred where the way is equally long.
 RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
     "fp32": {

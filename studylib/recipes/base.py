@@ -1,13 +1,13 @@
 """What every recipe is: a frozen configuration that turns one artifact into another."""
 
 import importlib.metadata
-import inspect
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from studylib.artifact import Artifact, Store, derived_key, package_version
+from studylib.deciding import code_digest
 from studylib.errors import RefusedError
 from studylib.records import PLAIN, is_plain
 from studylib.zoo import Samples
@@ -26,8 +26,8 @@ class Recipe(ABC):
     ``name``: the recipe's name in the table. ``target``: format it writes. ``source_format``: format it reads.
     ``learns_from``: what it needs beside: nothing (""), ``calibration`` or ``training`` samples, a ``search``.
     ``float_result``: whether what it writes still computes in float32, as with ``fp32``, so that other recipes may go on
-    from it. ``packages``: whose versions decide the result. ``helpers``: files beside its own that decide it too. Fields
-    are its configuration; nothing else is.
+    from it. ``packages``: whose versions decide the result. Its own code, and all that it uses, decide it too; ``modules``: of those
+    the ones that it runs by name, in a process of their own. Fields are its configuration; nothing else is.
     """
 
     name: ClassVar[str]
@@ -36,7 +36,7 @@ class Recipe(ABC):
     learns_from: ClassVar[str] = ""
     float_result: ClassVar[bool] = False
     packages: ClassVar[tuple[str, ...]]
-    helpers: ClassVar[tuple[str, ...]] = ()
+    modules: ClassVar[tuple[str, ...]] = ()
 
     def missing(self) -> str | None:
         """Which package it lacks here, in words, or None when it can run."""
@@ -59,9 +59,7 @@ class Recipe(ABC):
     def key(self, parent: str, lessons: str | None = None) -> str:
         """The key of what this recipe makes of the artifact with key ``parent``, known without making it."""
         parents = (parent, lessons) if self.learns_from else (parent,)
-        home = Path(inspect.getfile(type(self)))
-        sources = (home, *(home.parent / name for name in self.helpers))
-        return derived_key(self._made_by, asdict(self), parents, sources, self.packages)
+        return derived_key(self._made_by, asdict(self), parents, code_digest(type(self), *self.modules), self.packages)
 
     def __call__(self, artifact: Artifact, store: Store, lessons: Artifact | None = None) -> Artifact:
         """The artifact this recipe makes. ``lessons``: what it learns from. Raises `RefusedError` with the reason of `why_not`."""
@@ -102,7 +100,7 @@ class Recipe(ABC):
 
     @property
     def _made_by(self) -> str:
-        return f"{type(self).__module__}.{type(self).__name__}"
+        return f"{self.name}: {self.source_format} to {self.target}.{type(self).__name__}"
 
 
 def composed(before: str, name: str) -> str:

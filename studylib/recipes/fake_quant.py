@@ -38,7 +38,6 @@ class FakeQuantToLiteRT(_FromFakeQuant):
 
     target: ClassVar[str] = "tflite"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "ai-edge-litert")
-    helpers: ClassVar[tuple[str, ...]] = ("to_litert.py",)
 
     int8_io: bool = True
 
@@ -68,7 +67,6 @@ class FakeQuantToOnnx(_FromFakeQuant):
 
     target: ClassVar[str] = "onnx"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "tf2onnx", "onnx", "onnxruntime")
-    helpers: ClassVar[tuple[str, ...]] = ("to_onnx.py", "lean_tf2onnx.py", "rewrites.py", "fake_quant_weights.py")
 
     opset: int = to_onnx.OPSET
 

@@ -24,6 +24,7 @@ ENVIRONMENT = "STUDYLIB_ONNX2TF"
 _REMEDY = "`make converters` brings it, in an environment of its own"
 _PACKAGES = ("onnx2tf", "tensorflow", "onnx", "onnxruntime")
 _SCRIPT = Path(__file__).with_name("onnx2tf_process.py")
+_RUN_BY_NAME = tuple(f"{__package__}.{name}" for name in ("onnx2tf_process", "onnx2tf_reference"))
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class OnnxToSavedModel(Recipe):
     target: ClassVar[str] = "saved_model"
     source_format: ClassVar[str] = "onnx"
     packages: ClassVar[tuple[str, ...]] = ("onnx",)
-    helpers: ClassVar[tuple[str, ...]] = ("onnx2tf_process.py", "onnx2tf_reference.py", "calibration_check.py", "../input_names.py")
+    modules: ClassVar[tuple[str, ...]] = _RUN_BY_NAME
 
     timeout_s: ClassVar[float] = 3600.0
 
@@ -53,7 +54,7 @@ class OnnxToSavedModel(Recipe):
 
     def key(self, parent: str, lessons: str | None = None) -> str:
         """Also of the versions that lie in the other environment."""
-        return derived_key(self._made_by, versions(environment()), (super().key(parent, lessons),), ())
+        return derived_key(self._made_by, versions(environment()), (super().key(parent, lessons),), "")
 
     def write(self, source: Path, folder: Path, calibration: Samples | None) -> tuple[Path, dict]:
         reason = self.missing()

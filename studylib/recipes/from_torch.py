@@ -38,8 +38,6 @@ class TorchToOnnx(Recipe):
     source_format: ClassVar[str] = "torch"
     packages: ClassVar[tuple[str, ...]] = ("torch", "onnxscript", "onnx", "onnxruntime")
 
-    helpers: ClassVar[tuple[str, ...]] = ("to_onnx.py",)
-
     opset: int = 18
     trust: bool = False
 

@@ -27,7 +27,6 @@ class TorchToLiteRT(Recipe):
     target: ClassVar[str] = "tflite"
     source_format: ClassVar[str] = "torch"
     packages: ClassVar[tuple[str, ...]] = ("litert-torch", "torch", "ai-edge-litert")
-    helpers: ClassVar[tuple[str, ...]] = ("from_torch.py", "to_litert.py")
 
     trust: bool = False
 

@@ -18,7 +18,6 @@ class _LiteRTRecipe(Recipe):
     target: ClassVar[str] = "tflite"
     source_format: ClassVar[str] = "saved_model"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "ai-edge-litert")
-    helpers: ClassVar[tuple[str, ...]] = ("to_litert.py", "quantized.py", "calibration_check.py", "../runtimes/litert_names.py")
     operators: ClassVar[tuple[str, ...]] = quantized.LITERT_OPERATORS
 
     def write(self, source: Path, folder: Path, samples: Samples | None) -> tuple[Path, dict]:

@@ -24,13 +24,6 @@ class _FileRecipe(Recipe):
     target: ClassVar[str] = "tflite"
     source_format: ClassVar[str] = "tflite"
     packages: ClassVar[tuple[str, ...]] = ("ai-edge-quantizer", "ai-edge-litert")
-    helpers: ClassVar[tuple[str, ...]] = (
-        "to_litert.py",
-        "quantized.py",
-        "calibration_check.py",
-        "litert_signature.py",
-        "../runtimes/litert_names.py",
-    )
     operators: ClassVar[tuple[str, ...]] = quantized.LITERT_OPERATORS
 
     def write(self, source: Path, folder: Path, samples: Samples | None) -> tuple[Path, dict]:

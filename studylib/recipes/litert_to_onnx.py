@@ -28,7 +28,6 @@ class LiteRTToOnnx(Recipe):
     target: ClassVar[str] = "onnx"
     source_format: ClassVar[str] = "tflite"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "tf2onnx", "onnx", "onnxruntime")
-    helpers: ClassVar[tuple[str, ...]] = ("quantized.py", "../runtimes/litert_names.py")
 
     opset: int = 18
 

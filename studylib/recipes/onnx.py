@@ -24,9 +24,6 @@ class OnnxRecipe(Recipe):
     target: ClassVar[str] = "onnx"
     source_format: ClassVar[str] = "onnx"
     packages: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
-    helpers: ClassVar[tuple[str, ...]] = (
-        "onnx_preparation.py", "onnx_tidied.py", "onnx_versions.py", "onnx_opening.py", "quantized.py",
-    )  # fmt: skip
     operators: ClassVar[tuple[str, ...]] = ()
     computes_in_integers: ClassVar[bool] = True
 
@@ -89,7 +86,6 @@ class Float16(OnnxRecipe):
     """
 
     name: ClassVar[str] = "fp16"
-    helpers: ClassVar[tuple[str, ...]] = (*OnnxRecipe.helpers, "onnx_float16.py")
 
     def made(self, source: Path, target: Path, scratch: Path, samples: Samples | None, query: onnx_opening.Query | None) -> dict:
         return onnx_float16.write(source, target, query)
@@ -110,7 +106,6 @@ class DynamicRange(OnnxRecipe):
     """
 
     name: ClassVar[str] = "dynamic_wi8_afp32"
-    helpers: ClassVar[tuple[str, ...]] = (*OnnxRecipe.helpers, "conv_integer.py")
     operators: ClassVar[tuple[str, ...]] = ("MatMul", "Gemm", "Conv", "LSTM", "Attention")
 
     per_channel: bool = True
@@ -137,7 +132,6 @@ class Static(OnnxRecipe):
     """
 
     learns_from: ClassVar[str] = "calibration"
-    helpers: ClassVar[tuple[str, ...]] = (*OnnxRecipe.helpers, "onnx_calibration.py", "calibration_check.py")
     operators: ClassVar[tuple[str, ...]] = quantized.ONNX_OPERATORS
 
     per_channel: bool = True

@@ -28,7 +28,6 @@ class WeightOnly8(OnnxRecipe):
     """Weights int8 with one scale a channel, made float again by DequantizeLinear; nothing needs calibration."""
 
     name: ClassVar[str] = "weight_only_wi8_afp32"
-    helpers: ClassVar[tuple[str, ...]] = (*OnnxRecipe.helpers, "onnx.py")
     operators: ClassVar[tuple[str, ...]] = tuple(_WEIGHTS)
     computes_in_integers: ClassVar[bool] = False
 
@@ -93,7 +92,6 @@ class WeightOnly4(OnnxRecipe):
 
     name: ClassVar[str] = "weight_only_wi4_afp32"
     packages: ClassVar[tuple[str, ...]] = (*OnnxRecipe.packages, "onnx-ir")
-    helpers: ClassVar[tuple[str, ...]] = (*OnnxRecipe.helpers, "onnx.py")
     operators: ClassVar[tuple[str, ...]] = ("MatMul", "Gemm")
     computes_in_integers: ClassVar[bool] = False
 

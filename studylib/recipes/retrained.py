@@ -15,7 +15,7 @@ from typing import ClassVar
 from studylib.errors import OutputError, RefusedError, TrialError
 from studylib.recipes.base import Recipe
 from studylib.recipes.keras_safety import why_unsafe
-from studylib.training import LEGACY
+from studylib.training import LEGACY, TECHNIQUES
 from studylib.training.job import Job
 from studylib.zoo import Samples
 
@@ -39,6 +39,11 @@ class Retrained(Recipe):
     technique: ClassVar[str]
 
     seed: int = 0
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What the training process imports by name."""
+        return ("studylib.training.__main__", TECHNIQUES[self.technique])
 
     @abstractmethod
     def options(self) -> dict:
@@ -100,12 +105,6 @@ def train(job: Job) -> dict:
     return answer["notes"]
 
 
-_TFMOT = (
-    "tfmot.py", "pruning.py", "clustering.py", "quantization_aware.py", "quantization_ranges.py", "schooling.py",
-    "lessons.py", "resuming.py", "reading.py", "legacy_keras.py", "statistics_matching.py", "evidence.py", "job.py",
-)  # fmt: skip
-
-
 @dataclass(frozen=True)
 class _Tfmot(Retrained):
     """``epochs`` and ``learning_rate`` are of pruning; clustering and quantization-aware training take half and a tenth of them.
@@ -117,7 +116,6 @@ class _Tfmot(Retrained):
 
     technique: ClassVar[str] = "tfmot"
     packages: ClassVar[tuple[str, ...]] = ("keras", "tensorflow", "tf-keras", "tensorflow-model-optimization", "numpy")
-    helpers: ClassVar[tuple[str, ...]] = ("keras_safety.py", *(f"../training/{name}" for name in _TFMOT))
     quantize: ClassVar[bool] = False
 
     sparsity: float | None = None

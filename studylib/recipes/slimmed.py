@@ -6,13 +6,6 @@ from typing import ClassVar
 
 from studylib.recipes.retrained import Retrained
 
-_HOME = "../training/"
-_TRAINING = (
-    "teaching.py", "reading.py", "lessons.py", "resuming.py", "job.py", "graph.py", "channels.py", "kinds.py", "costs.py", "choice.py",
-    "surgery.py", "normalising.py", "blocks.py",
-)  # fmt: skip
-_SHARED = ("retrained.py", "keras_safety.py", *(_HOME + name for name in _TRAINING))
-
 
 @dataclass(frozen=True)
 class _Slimmed(Retrained):
@@ -41,7 +34,6 @@ class PrunedChannels(_Slimmed):
 
     name: ClassVar[str] = "pruned_channels50"
     technique: ClassVar[str] = "structured"
-    helpers: ClassVar[tuple[str, ...]] = (*_SHARED, _HOME + "structured.py", _HOME + "importance.py", _HOME + "evidence.py")
     blocks: ClassVar[bool] = False
 
     share: float = 0.5
@@ -67,7 +59,6 @@ class StudentAlone(_Slimmed):
 
     name: ClassVar[str] = "student_half"
     technique: ClassVar[str] = "distillation"
-    helpers: ClassVar[tuple[str, ...]] = (*_SHARED, _HOME + "distillation.py", _HOME + "student.py")
     teacher: ClassVar[bool] = False
 
     epochs: int = 12

@@ -35,7 +35,6 @@ class ToLiteRT(Recipe):
     target: ClassVar[str] = "tflite"
     source_format: ClassVar[str] = "saved_model"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "ai-edge-litert")
-    helpers: ClassVar[tuple[str, ...]] = ("mixed_precision.py", "../runtimes/litert_names.py")
 
     def write(self, source: Path, folder: Path, calibration: Samples | None) -> tuple[Path, dict]:
         content, notes = convert(source, folder)

@@ -29,7 +29,6 @@ class ToOnnx(Recipe):
     target: ClassVar[str] = "onnx"
     source_format: ClassVar[str] = "saved_model"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "tf2onnx", "onnx")
-    helpers: ClassVar[tuple[str, ...]] = ("lean_tf2onnx.py", "rewrites.py", "mixed_precision.py")
 
     opset: int = OPSET
 

@@ -20,7 +20,6 @@ class _ToOpenVino(Recipe):
     name: ClassVar[str] = "fp32"
     target: ClassVar[str] = "openvino"
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
-    helpers: ClassVar[tuple[str, ...]] = ("mixed_precision.py", "to_litert.py")
 
     def write(self, source: Path, folder: Path, calibration: Samples | None) -> Path:
         if self.source_format == "saved_model":

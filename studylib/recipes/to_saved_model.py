@@ -24,7 +24,6 @@ class ToSavedModel(Recipe):
     target: ClassVar[str] = "saved_model"
     source_format: ClassVar[str] = "keras"
     packages: ClassVar[tuple[str, ...]] = ("tensorflow", "keras", "tf-keras")
-    helpers: ClassVar[tuple[str, ...]] = ("keras_files.py", "keras_safety.py", "keras_signature.py")
 
     trust: bool = False
 

@@ -13,6 +13,9 @@ from studylib.runtimes.replay import Replay
 from studylib.runtimes.tensorflow import TensorFlow
 from studylib.runtimes.tensorrt import TensorRT
 
+# A table: what is looked up in it is named by whoever asks (`studylib.deciding`).
+DECIDES_NOTHING = ("RUNTIMES",)
+
 _ALL = (TensorFlow(), LiteRT(), OnnxRuntime(), TensorRT(), OpenVino(), CoreML(), Replay())
 RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in _ALL}
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from studylib import hardware
 from studylib.artifact import content_hash, derived_key, write_text
+from studylib.deciding import code_digest
 from studylib.runtimes import engine_cache
 
 _SEAL = ".sha256"
@@ -27,7 +28,7 @@ class KeptEngines:
         host = hardware.probe()
         facts = {"shapes": {name: list(shape) for name, shape in shapes.items()}, "settings": settings}
         facts |= {"gpu": host.nvidia_gpu or host.device_tree}
-        key = derived_key("onnxruntime/tensorrt", facts, (content_hash(path),), (Path(__file__),), ("onnxruntime",))
+        key = derived_key("onnxruntime/tensorrt", facts, (content_hash(path),), code_digest(type(self)), ("onnxruntime",))
         self.folder, self.built = engine_cache.folder() / key, 0
         self.folder.mkdir(parents=True, exist_ok=True)
         with _LOCK:

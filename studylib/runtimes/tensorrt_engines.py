@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from studylib.artifact import content_hash, derived_key
+from studylib.deciding import code_digest
 from studylib.errors import RefusedError
 from studylib.runtimes import engine_cache
 from studylib.runtimes.cuda_memory import Gpu
@@ -49,7 +50,7 @@ class Engines:
     def _key(self, shapes) -> str:
         facts = {"provider": self._provider, "settings": self._settings, "shapes": shapes}
         facts |= {"gpu": self._gpu.name, "capability": self._gpu.capability}
-        return derived_key("tensorrt", facts, (self._content,), (Path(__file__),), ("tensorrt",))
+        return derived_key("tensorrt", facts, (self._content,), code_digest(type(self)), ("tensorrt",))
 
     def _read(self):
         """Builder, network and the parser that owns the network's weights."""

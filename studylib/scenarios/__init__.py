@@ -17,6 +17,9 @@ from studylib.scenarios.base import Load as Load
 from studylib.scenarios.loop import issue_queries as issue_queries
 from studylib.zoo import Samples
 
+# A table: what is looked up in it is named by whoever asks (`studylib.deciding`).
+DECIDES_NOTHING = ("SCENARIOS",)
+
 # Samples in a query of multi_stream, as MLPerf has it.
 MULTI_STREAM_SAMPLES = 8
 # The scenarios that a batch size stands for: what a study measures unless more is asked for.

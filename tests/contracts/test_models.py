@@ -1,8 +1,5 @@
 """The promises that every model of the zoo keeps."""
 
-import inspect
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -26,12 +23,6 @@ def test_it_describes_itself(model):
     # A share of right answers needs many samples; fidelity on synthetic ones has none.
     assert model.test_samples >= (100 if model.data == "real" else 32)
     assert type(model).__doc__
-
-
-def test_files_beside_it_exist(model):
-    """They decide the key of its artifacts."""
-    home = Path(inspect.getfile(type(model))).parent
-    assert all((home / name).is_file() for name in model.helpers)
 
 
 def test_synthetic_samples_have_no_labels(model):

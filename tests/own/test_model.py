@@ -261,16 +261,6 @@ def test_among_several_models_a_bad_card_and_a_missing_package_cost_their_own_ro
         open_study("cpu", "smoke", models=(refused[0],))
 
 
-def test_every_module_that_decides_samples_is_part_of_their_key():
-    from pathlib import Path
-
-    import studylib.own
-
-    modules = {path.name for path in Path(studylib.own.__file__).parent.glob("*.py")}
-    # The model's own file is part of every key; what is damaged is refused and makes nothing.
-    assert modules - set(OwnModel.helpers) == {"__init__.py", "model.py", "damage.py"}
-
-
 def test_several_files_of_which_none_is_there_are_refused_at_once():
     with pytest.raises(InputError, match=r"first\.onnx: no such file or folder"):
         open_study("cpu", "smoke", models=("/nowhere/first.onnx", "/nowhere/second.onnx"))

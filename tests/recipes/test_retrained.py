@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from studylib.errors import RefusedError
-from studylib.recipes import retrained
 from studylib.recipes.retrained import RETRAINED
 from studylib.training import TECHNIQUES
 from studylib.zoo import Samples
@@ -56,29 +55,6 @@ def test_the_seed_and_every_option_are_part_of_the_key():
     assert {"keras", "tensorflow", "tf-keras", "tensorflow-model-optimization", "numpy"} == set(recipe.packages)
     assert len(keys | {recipe.key("parent", "samples")}) == len(changes) + 1
     assert recipe.key("parent", "other samples") != recipe.key("parent", "samples")
-
-
-def test_every_file_that_trains_is_part_of_the_key():
-    from pathlib import Path
-
-    home = Path(retrained.__file__).parent
-    named = {(home / name).resolve() for name in RETRAINED["qat"].helpers}
-    assert all(path.exists() for path in named)
-    training = home.parent / "training"
-    waiting, used = [training / "tfmot.py"], set()
-    while waiting:
-        path = waiting.pop()
-        used.add(path)
-        text = path.read_text(encoding="utf-8")
-        imported = {other for other in training.glob("[a-z]*.py") if f"training.{other.stem} import" in text}
-        listed = [
-            part.strip()
-            for line in text.splitlines()
-            if line.startswith("from studylib.training import")
-            for part in line.split("import")[1].split(",")
-        ]
-        waiting.extend((imported | {training / f"{name}.py" for name in listed}) - used)
-    assert used <= named
 
 
 def test_a_file_that_would_run_code_is_not_trained(tmp_path):

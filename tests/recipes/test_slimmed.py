@@ -1,8 +1,6 @@
 """Recipes that make a smaller model of the same kind: names, configuration, keys, and one real run through the store."""
 
 import dataclasses
-import inspect
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -52,26 +50,6 @@ def test_the_table_holds_what_the_study_offers():
 def test_the_student_alone_is_taught_as_long_and_as_fast_as_the_distilled_one():
     alone, distilled = (SLIMMED[name].options() for name in ("student_half", "distilled_half"))
     assert {key: distilled[key] for key in alone} == alone | {"teacher": True}
-
-
-@pytest.mark.parametrize("name", SLIMMED)
-def test_every_file_that_decides_the_result_is_part_of_the_key(name):
-    recipe = SLIMMED[name]
-    home = Path(inspect.getfile(type(recipe))).parent
-    named = {(home / helper).resolve() for helper in recipe.helpers}
-    assert all(path.exists() for path in named)
-    training = home.parent / "training"
-    wanted, seen = [training / f"{recipe.technique}.py"], set()
-    while wanted:  # what the technique imports, and what that imports
-        path = wanted.pop()
-        seen.add(path.resolve())
-        text = path.read_text()
-        wanted += [other for other in training.glob("*.py") if other.resolve() not in seen and f"training.{other.stem} import" in text]
-        lists = [line for line in text.splitlines() if line.startswith("from studylib.training import ")]
-        wanted += [training / f"{part.strip()}.py" for line in lists for part in line.split(" import ")[1].split(",")]
-        wanted = [path for path in wanted if path.resolve() not in seen]
-    recipes = home / "retrained.py", home / "keras_safety.py"  # what goes round it decides too
-    assert named == seen | {path.resolve() for path in recipes}
 
 
 def test_a_pruned_model_comes_out_of_the_store_with_its_lineage(source):
