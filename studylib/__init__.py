@@ -19,6 +19,7 @@ _HOME = {
     "Measurement": "records",
     "Artifact": "artifact",
     "hardware_sets": "params",
+    "options": "params",
     "resolve": "params",
     "probe": "hardware",
     "show_handmade": "zoo.handmade",

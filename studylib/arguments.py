@@ -1,26 +1,19 @@
-"""The words of the command line: what may be given to each verb, and how it is read. Names and numbers, checked.
+"""The words of the command line: what may be given to each verb. The options of a study are declared in `studylib.params.choice`.
 
 `make` names the variables that were typed, and their values come through the environment, by name: no shell reads them.
 """
 
 import argparse
-import os
 import sys
-from collections.abc import Callable, Iterator, MutableMapping
-from pathlib import Path
+from collections.abc import Callable, MutableMapping
 
-from studylib.errors import InputError
-from studylib.sweeps import SWEEPS
+from studylib.errors import InputError, suggestion
+from studylib.params.choice import EFFORT, FORCE, HW, STRICT, Choice, options
+from studylib.params.sets import resolve
+from studylib.params.typed import Typed, yes_or_no
 
-_KINDS = "a SavedModel folder, .keras, .h5, .onnx, .tflite, .pt2 or module:factory"
-_SHARE = "a share between 0 and 1, 0.01 for one point"
-_EFFORTS = "smoke (minutes), quick (default) or full (publication)"
-_BENCHMARKS = "overhead, recording, drivers, entry_points, verdicts, conversion (these by default), compression or search (an hour each)"
-_YES, _NO = ("1", "yes", "true", "on"), ("0", "no", "false", "off")
 # The variables that were typed after `make`, as the Makefile says. Those of the environment that were not are somebody else's.
 TYPED = "STUDYLIB_TYPED"
-_HW = ("--hw", {"default": "cpu", "metavar": "HW", "help": "hardware set: a file in params/ (default: cpu)"})
-_EFFORT = ("--effort", {"default": "quick", "help": _EFFORTS})
 
 
 class _Parser(argparse.ArgumentParser):
@@ -38,23 +31,24 @@ def parser(description: str, verbs: dict[str, Callable]) -> argparse.ArgumentPar
     for name, run in verbs.items():
         verb = each.add_parser(name, help=run.__doc__, description=run.__doc__)
         verb.set_defaults(run=run)
-        for flag, how in _ARGUMENTS[name]:
-            verb.add_argument(flag, **how)
+        for typed_as in taken(name):
+            how = {"action": "store_const", "const": True} if typed_as.is_switch else {"metavar": typed_as.shown or typed_as.variable}
+            verb.add_argument(typed_as.flag, help=typed_as.help, default=typed_as.default, **how)
     return found
 
 
-def variable(flag: str) -> str:
-    """The name by which `make` takes an option: ``--latency-ms`` is ``LATENCY_MS``."""
-    return {"--only": "BENCH"}.get(flag, flag.removeprefix("--").replace("-", "_").upper())
+def taken(verb: str) -> list[Typed]:
+    """What may be typed after a verb."""
+    return [*_VERBS[verb], *(one for one in options().values() if verb in one.verbs)]
 
 
 def variables() -> dict[str, list[str]]:
     """The verbs that take each variable."""
-    found: dict[str, list[str]] = {}
-    for verb, options in _ARGUMENTS.items():
-        for flag, _ in options:
-            found.setdefault(variable(flag), []).append(verb)
-    return found
+    takers: dict[str, list[str]] = {}
+    for verb in _VERBS:
+        for one in taken(verb):
+            takers.setdefault(one.variable, []).append(verb)
+    return takers
 
 
 def typed(verb: str, environment: MutableMapping[str, str]) -> tuple[list[str], list[str]]:
@@ -65,35 +59,27 @@ def typed(verb: str, environment: MutableMapping[str, str]) -> tuple[list[str], 
     """
     if TYPED not in environment:
         return [], []  # called without `make`
-    names = environment.pop(TYPED).split()
-    given = {name: environment.pop(name, "") for name in names}
-    takers, options, notes = variables(), [], []
-    for flag, how in _ARGUMENTS[verb]:
-        name = variable(flag)
-        if name in environment:
-            notes.append(f"{name} of the environment is not taken; type it: `make {verb} {name}=…`")
-        value = given.get(name, "")
-        if how.get("action") == "store_true":
-            options += [flag] if value.strip() and yes(value, name) else []
+    given = {name: environment.pop(name, "") for name in environment.pop(TYPED).split()}
+    takers, words, notes = variables(), [], []
+    for name in given:
+        if name not in takers:
+            raise InputError(f"unknown variable {name}. Known: {', '.join(takers)}.{suggestion(name, takers)}")
+    for one in taken(verb):
+        if one.variable in environment:
+            notes.append(f"{one.variable} of the environment is not taken; type it: `make {verb} {one.variable}=…`")
+        value = given.get(one.variable, "")
+        if one.is_switch:
+            words += [one.flag] if value.strip() and yes_or_no(value, one.variable) else []
         else:
-            options += [f"{flag}={value}"] if value.strip() else []
-    for name in names:
-        if verb not in takers.get(name, ()):
-            of = ", ".join(f"`make {other}`" for other in takers.get(name, ()))
-            notes.append(f"{name} has no effect on `make {verb}`" + (f"; it is for {of}" if of else ""))
-    return options, notes
+            words += [f"{one.flag}={value}"] if value.strip() else []
+    for name in given:
+        if verb not in takers[name]:
+            notes.append(f"{name} has no effect on `make {verb}`; it is for {', '.join(f'`make {other}`' for other in takers[name])}")
+    return words, notes
 
 
-def yes(text: str, name: str) -> bool:
-    """Whether a word means yes; one that means neither yes nor no is refused with an `InputError`."""
-    word = text.strip().lower()
-    if word not in (*_YES, *_NO):
-        raise InputError(f"{name} is '{text[:80]}'; it must be yes ({', '.join(_YES)}) or no ({', '.join(_NO)}).")
-    return word in _YES
-
-
-def without_effect(options: argparse.Namespace, resolved) -> list[str]:
-    """What was asked for and changes nothing in this study, in words. ``resolved``: its `studylib.params.Choice`."""
+def without_effect(given: argparse.Namespace, resolved: Choice) -> list[str]:
+    """What was asked for and changes nothing in this study, in words."""
     from studylib.own import is_own
     from studylib.params import ALL
     from studylib.zoo import MODELS
@@ -107,155 +93,45 @@ def without_effect(options: argparse.Namespace, resolved) -> list[str]:
         "task": (own, "a MODEL of your own"),
         "trust": (own, "a MODEL of your own"),
     }
-    asked = {name: getattr(options, name, None) for name in needs}
+    asked = {name: getattr(given, name, None) for name in needs}
     return [f"{name.upper()} has no effect without {needs[name][1]}" for name, value in asked.items() if value and not needs[name][0]]
 
 
-def choice(options: argparse.Namespace) -> dict:
-    """What the options choose of a study, as `studylib.open_study` takes it; a verb without an option leaves it as it is usually.
-
-    Raises `InputError`.
-    """
-    given = dict.fromkeys(("batch", "sweep", "search", "scenario", "driver", "qps", "bound")) | vars(options)
-    options = argparse.Namespace(**given)
-    return {
-        "models": models(options.model),
-        "data": place(options.data) if options.data else None,
-        "task": options.task,
-        "trust": options.trust or None,
-        "assignment": place(options.assignment) if options.assignment else None,
-        "max_accuracy_loss": share(options.loss) if options.loss else None,
-        "recipes": names(options.recipe),
-        "runtimes": names(options.runtime),
-        "batch_sizes": sizes(options.batch),
-        "sweeps": () if options.sweep == "none" else names(options.sweep),
-        "search": options.search or None,
-        "scenarios": _scenarios(options.hw, options.effort, names(options.scenario)),
-        "driver": options.driver,
-        "target_qps": decimal(options.qps, "QPS", "queries per second, 50 for example") if options.qps else None,
-        "latency_bound_ms": decimal(options.bound, "BOUND", "milliseconds, 100 for example") if options.bound else None,
-        "seed": number(options.seed, "SEED") if options.seed else None,
-    }
+def choice(given: argparse.Namespace) -> dict:
+    """What was typed of a study's options, by their names, as `studylib.open_study` takes it. Raises `InputError`."""
+    chosen = {}
+    for name, typed_as in options().items():
+        text = getattr(given, typed_as.flag.removeprefix("--"), None)
+        if text is None:
+            continue
+        value = text if text is True else typed_as.reads(text, typed_as.variable)
+        if typed_as.adds:
+            value = tuple(dict.fromkeys((*getattr(resolve(given.hw, given.effort).choice, name), *(value or ()))))
+        chosen[name] = value
+    return chosen
 
 
-def names(text: str | None) -> tuple[str, ...] | None:
-    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else None
-
-
-def models(text: str | None) -> tuple[str, ...] | None:
-    """Names of the zoo as they are; files and folders as seen from here, since the notebooks run elsewhere. A link stays a link."""
-    from studylib.own import is_own
-    from studylib.zoo import MODELS
-
-    # A factory beside the user is found by the processes that make its artifacts too, wherever those run.
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(Path.cwd())]))
-
-    def located(name: str) -> str:
-        return place(name) if name not in MODELS and is_own(name) and (_exists(name) or ":" not in name) else name
-
-    return tuple(located(name) for name in _separate(text or "")) or None
-
-
-def place(text: str) -> str:
-    """The path of a file or folder that was typed, from the root; ``~`` is the user's own folder. A link stays a link."""
-    return str(Path(text if os.path.lexists(text) else Path(text).expanduser()).absolute())
-
-
-def _separate(text: str) -> Iterator[str]:
-    """The names in a list with commas, where a path that exists may hold commas itself: of several readings the longest counts."""
-    parts = text.split(",")
-    while parts:
-        for count in range(len(parts), 0, -1):
-            whole = ",".join(parts[:count])
-            name = whole if _exists(whole) else whole.strip()
-            if count == 1 or (name and _exists(name)):
-                break
-        parts = parts[count:]
-        if name:
-            yield name
-
-
-def _exists(name: str) -> bool:
-    try:
-        return os.path.lexists(place(name))
-    except (ValueError, RuntimeError):  # a character that no path may hold; a user who has no folder
-        return False
-
-
-def sizes(text: str | None) -> tuple[int, ...] | None:
-    return tuple(number(size, "BATCH") for size in text.split(",")) if text else None
-
-
-def _scenarios(hardware_set: str, effort: str, more: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """The hardware set's scenarios and ``more``; what others are compared with is always measured."""
-    from studylib import params
-
-    return tuple(dict.fromkeys((*params.resolve(hardware_set, effort).choice.scenarios, *more))) if more else None
-
-
-def share(text: str) -> float:
-    found = decimal(text[:80], "LOSS", _SHARE)
-    if not 0 <= found <= 1:
-        raise InputError(f"LOSS is '{text[:80]}'; it must be {_SHARE}.")
-    return found
-
-
-def decimal(text: str, name: str, what: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(f"{name} is '{text[:80]}'; it must be {what}.") from None
-
-
-def number(text: str, name: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise InputError(f"{name} is '{text}'; it must be a whole number, or several separated by commas.") from None
-
-
-_STUDY = (
-    _HW,
-    _EFFORT,
-    ("--model", {"metavar": "A,B", "help": "models of the zoo, or your own: " + _KINDS}),
-    ("--data", {"metavar": "PATH", "help": "samples for your own model: .npz, or a folder of .npy files or pictures"}),
-    ("--task", {"help": "what your model's outputs mean: classification, question_answering, speech_recognition or other"}),
-    ("--trust", {"action": "store_true", "help": "let code inside your model's file run (Lambda layers)"}),
-    ("--recipe", {"metavar": "A,B", "help": "recipes instead of the hardware set's, or all"}),
-    ("--assignment", {"metavar": "PATH", "help": "apply the assignment.json of an earlier search instead of searching"}),
-    ("--loss", {"metavar": "0.01", "help": "share of right answers that an adaptive recipe may lose (default: 0.01)"}),
-    ("--runtime", {"metavar": "A,B", "help": "runtimes instead of the hardware set's, as name or name/provider"}),
-    ("--batch", {"metavar": "1,8", "help": "batch sizes instead of the hardware set's"}),
-    ("--sweep", {"metavar": "A,B", "help": f"what to vary, one at a time: {', '.join(SWEEPS)}; all, or none"}),
-    ("--search", {"action": "store_true", "help": "find the fastest by successive halving; measure only the last few in full"}),
-    ("--scenario", {"metavar": "A,B", "help": "beside the hardware set's: server, multi_stream, streaming"}),
-    ("--driver", {"help": "who issues queries: loadgen (MLPerf's), loop, or auto (default)"}),
-    ("--qps", {"help": "queries per second of the server scenario (default: the highest that keeps the bound)"}),
-    ("--bound", {"metavar": "100", "help": "milliseconds within which the server scenario answers 99 of 100 (default: 100)"}),
-    ("--seed", {"help": "seed of training, samples and the order of trials"}),
-    ("--strict", {"action": "store_true", "help": "refuse a machine that is not the declared hardware"}),
-    ("--force", {"action": "store_true", "help": "measure again what is measured already"}),
-)
-# What a path chooses by itself.
-_NOT_OF_A_PATH = ("--batch", "--sweep", "--search", "--scenario", "--driver", "--qps", "--bound")
-_ARGUMENTS = {
+_BENCHMARKS = "overhead, recording, drivers, entry_points, verdicts, conversion (these by default), compression or search (an hour each)"
+_STUDY = (HW, EFFORT, STRICT, FORCE)
+# What verbs take beside the options of a study.
+_VERBS: dict[str, tuple[Typed, ...]] = {
     "study": _STUDY,
     "plan": _STUDY,
-    "report": (_HW,),
+    "report": (HW,),
     "advise": (
-        _HW,
-        ("--model", {"metavar": "NAME", "help": "one model of the results (default: each)"}),
-        ("--latency-ms", {"metavar": "5", "help": "milliseconds that a slow query (p95) may take"}),
-        ("--rss-mb", {"metavar": "200", "help": "megabytes of peak resident memory that the process may need"}),
-        ("--size-mb", {"metavar": "10", "help": "megabytes that the model's file may have"}),
-        ("--loss", {"metavar": "0.01", "help": "share of right answers that may be lost (default: 0.01)"}),
+        HW,
+        Typed("MODEL", "one model of the results (default: each)", shown="NAME"),
+        Typed("LATENCY_MS", "milliseconds that a slow query (p95) may take", shown="5"),
+        Typed("RSS_MB", "megabytes of peak resident memory that the process may need", shown="200"),
+        Typed("SIZE_MB", "megabytes that the model's file may have", shown="10"),
+        options()["max_accuracy_loss"],
     ),
-    "path": tuple(argument for argument in _STUDY if argument[0] not in _NOT_OF_A_PATH),
+    "path": _STUDY,
     "compare": (),
     "bench": (
-        ("--only", {"metavar": "A,B", "help": _BENCHMARKS}),
-        ("--model", {"metavar": "A,B", "help": "models of the zoo that the long ones measure (default: their own)"}),
-        _EFFORT,
-        ("--rounds", {"default": "30", "help": "interleaved rounds of the overhead (default: 30)"}),
+        Typed("BENCH", _BENCHMARKS, shown="A,B"),
+        Typed("MODEL", "models of the zoo that the long ones measure (default: their own)", shown="A,B"),
+        EFFORT,
+        Typed("ROUNDS", "interleaved rounds of the overhead (default: 30)", default="30"),
     ),
 }

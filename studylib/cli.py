@@ -11,6 +11,7 @@ from pathlib import Path
 from studylib import arguments, runs
 from studylib.console import Console, only_one
 from studylib.errors import InputError, StudyError
+from studylib.params.typed import names, share, whole_number
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -112,7 +113,7 @@ def advise(options: argparse.Namespace) -> int:
     from studylib import advice, constraints, tables
 
     given = constraints.read(LATENCY_MS=options.latency_ms, RSS_MB=options.rss_mb, SIZE_MB=options.size_mb)
-    given |= {"max_accuracy_loss": arguments.share(options.loss)} if options.loss else {}
+    given |= {"max_accuracy_loss": share(options.loss, "LOSS")} if options.loss else {}
     advices = advice.advise(tables.read_results(options.hw), model=options.model, **given)
     print(advices)
     return _told({one.model: one.reason for one in advices if one.configuration is None}, "has no advice", len(advices))
@@ -124,7 +125,7 @@ def path(options: argparse.Namespace) -> int:
     from studylib.results import Results
 
     console = Console()
-    recipes = tuple(dict.fromkeys(("fp32", *(arguments.names(options.recipe) or optimization.RECIPES))))
+    recipes = tuple(dict.fromkeys(("fp32", *(names(options.recipe or "", "RECIPE") or optimization.RECIPES))))
     planned = _ready(options, console.line, sweeps=(), batch_sizes=(1,), recipes=recipes)
     with only_one(planned.folder.parent):
         _announce(planned)
@@ -152,11 +153,11 @@ def bench(options: argparse.Namespace) -> None:
     from studylib.errors import lookup
     from studylib.stats import MINIMUM_ROUNDS
 
-    rounds = arguments.number(options.rounds, "ROUNDS")
+    rounds = whole_number(options.rounds, "ROUNDS")
     if rounds < MINIMUM_ROUNDS:
         raise InputError(f"ROUNDS is {rounds}; an interval needs at least {MINIMUM_ROUNDS}.")
-    chosen = [lookup(benchmarks.BENCHMARKS, "benchmark", name) for name in arguments.names(options.only) or benchmarks.USUAL]
-    wishes = benchmarks.Wishes(rounds, arguments.names(options.model), options.effort)
+    chosen = [lookup(benchmarks.BENCHMARKS, "benchmark", name) for name in names(options.bench or "", "BENCH") or benchmarks.USUAL]
+    wishes = benchmarks.Wishes(rounds, names(options.model or "", "MODEL"), options.effort)
     with only_one(params.outputs_root()):
         for benchmark in chosen:
             benchmark(wishes)
@@ -167,6 +168,8 @@ def _open(options: argparse.Namespace, write, **choice):
     from studylib import hardware
     from studylib.opening import open_study
 
+    # A model factory beside the user is found by the processes that make its artifacts too, wherever those run.
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([*filter(None, [os.environ.get("PYTHONPATH")]), str(Path.cwd())]))
     planned = open_study(options.hw, options.effort, write=write, **arguments.choice(options) | choice)
     _note(arguments.without_effect(options, planned.params.choice))
     if options.strict:

@@ -40,6 +40,12 @@ class Runner:
     def folder(self) -> Path:
         return self.study.folder / "notebooks"
 
+    @property
+    def _parameters(self) -> dict:
+        """What papermill injects: the same study in every notebook."""
+        params = self.study.params
+        return {"hardware": params.hardware.name, "effort": params.effort, "choice": params.changes()}
+
     def run(self, force: bool = False) -> bool:
         """Execute what is not up to date, in order; returns whether anything was executed.
 
@@ -81,7 +87,7 @@ class Runner:
         from traitlets.config import Config
 
         source = params.root() / "notebooks" / f"{name}.ipynb"
-        offered = self.study.params.notebook_parameters() | {"force": force}
+        offered = self._parameters | {"force": force}
         # papermill only warns about a name that the notebook does not have, and injects it all the same.
         values = {key: offered[key] for key in papermill.inspect_notebook(source)}
         target = self.folder / f"{name}.ipynb"
@@ -152,7 +158,7 @@ class Runner:
         The last notebook reads stored results; the others make them, and the study knows whether those are complete.
         """
         digest = hashlib.sha256((params.root() / "notebooks" / f"{name}.ipynb").read_bytes())
-        facts = (self.study.params.notebook_parameters(), sources_hash((".",)), self.study.host.id)
+        facts = (self._parameters, sources_hash((".",)), self.study.host.id)
         digest.update(json.dumps(facts, sort_keys=True).encode())
         if name == _READS:
             for file in sorted(self.study.results.raw.rglob("*.json")):

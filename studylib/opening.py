@@ -9,6 +9,7 @@ from studylib import hardware, params, sweeps
 from studylib.errors import InputError
 from studylib.executors import Phone, find_phone
 from studylib.own import OwnModel, is_own
+from studylib.params.typed import exists, place
 from studylib.plan import Plan
 from studylib.processes import die_with_parent
 from studylib.recipes import names
@@ -27,10 +28,12 @@ def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str
 
     Runs nothing, writes nothing.
 
-    ``choice``: fields of `studylib.params.Choice` that replace the file's (models, recipes, runtimes, batch_sizes, sweeps, seed).
+    ``choice``: fields of `studylib.params.Choice` in place of the hardware set's; `studylib.options()` lists them.
     """
     if os.environ.get("STUDYLIB_HEADLESS"):
         die_with_parent()  # otherwise a kernel whose study was killed would go on measuring beside the next one
+    if choice.get("models"):
+        choice["models"] = tuple(_located(name) for name in choice["models"])
     resolved = params.resolve(hardware_set, effort, **choice)
     providers = {name: runtime.providers for name, runtime in RUNTIMES.items()}
     own = [location for location in resolved.choice.models if location not in MODELS and is_own(location)]
@@ -41,6 +44,11 @@ def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str
     host, phone = where(resolved.hardware)
     plan = Plan(resolved, host, chosen_models(resolved.choice, own), phone=phone)
     return Study(plan, params.outputs_root() / resolved.hardware.name, write)
+
+
+def _located(name: str) -> str:
+    """Names of the zoo as they are; files and folders as seen from here, since other processes run elsewhere. A link stays a link."""
+    return place(name) if name not in MODELS and is_own(name) and (exists(name) or ":" not in name) else name
 
 
 def where(profile: params.HardwareProfile) -> tuple[hardware.Host, Phone | None]:

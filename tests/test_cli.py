@@ -100,7 +100,7 @@ def test_too_few_rounds_for_the_bench(tmp_path):
 
 
 def test_an_unknown_benchmark_is_answered_with_the_known_ones(tmp_path):
-    _refused(cli("bench", "--only", "compresion", outputs=tmp_path), "compresion", "compression")
+    _refused(cli("bench", "--bench", "compresion", outputs=tmp_path), "compresion", "compression")
 
 
 def test_a_lock_that_cannot_be_written(tmp_path):

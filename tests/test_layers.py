@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 LAYERS = (
-    ("errors", "stats", "progress", "processes", "memory", "reading", "runs", "whose"),
+    ("errors", "stats", "progress", "processes", "memory", "runs", "whose"),
     (
         "sysfs",
         "nvml",

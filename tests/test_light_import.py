@@ -41,8 +41,8 @@ def test_the_check_sees_a_heavy_import():
     assert "numpy" in loaded_after("import studylib; studylib.stats")
 
 
-def test_the_command_line_helps_without_loading_anything():
-    assert loaded_after(HELP) == set()
+def test_the_command_line_helps_without_loading_more_than_its_declarations():
+    assert loaded_after(HELP) <= {"pydantic"}  # options are fields of a model, with their help beside them
 
 
 def test_planning_and_reading_results_load_no_framework():

@@ -129,7 +129,8 @@ def test_every_value_reaches_python_as_it_was_typed(hear, value):
     heard = {}
     for verb in ("study", "advise", "bench"):
         options, _ = hear(verb, *(f"{name}={value}" for name in texts))
-        heard |= {arguments.variable(option.split("=", 1)[0]): option.split("=", 1)[1] for option in options}
+        variables = {one.flag: one.variable for one in arguments.taken(verb)}
+        heard |= {variables[option.split("=", 1)[0]]: option.split("=", 1)[1] for option in options}
     # make takes the blanks before a value away, as it does in its own files.
     assert heard == dict.fromkeys(texts, value.lstrip())
     assert not (ROOT / "x").exists()
@@ -225,14 +226,22 @@ def test_what_has_no_effect_is_told(make, tmp_path):
 def test_an_unknown_variable_ends_it_with_the_known_ones(make):
     done = make("plan", "MODLE=a b.onnx")
     assert done.returncode == 2
-    assert "unknown variable MODLE. Known: HW EFFORT MODEL" in done.stderr
+    assert "unknown variable MODLE. Known: HW, EFFORT" in done.stderr
 
 
-def test_the_makefile_names_what_the_verbs_take():
+def test_the_makefile_names_the_verbs_and_no_option():
     makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
-    named = {name: re.search(rf"^{name} := (.*)$", makefile, re.MULTILINE)[1].split() for name in ("CHOICES", "VERBS")}
-    assert set(named["CHOICES"]) == set(arguments.variables())
-    assert set(named["VERBS"]) == {verb for verbs in arguments.variables().values() for verb in verbs} | {"compare"}
+    verbs = re.search(r"^VERBS := (.*)$", makefile, re.MULTILINE)[1].split()
+    assert set(verbs) == {verb for verbs in arguments.variables().values() for verb in verbs} | {"compare"}
+    assert not [name for name in arguments.variables() if re.search(rf"\b{name}\b(?! ?[A-Z]*=)", makefile.split("help:")[0])]
+
+
+def test_help_lists_every_option(make):
+    done = make("help")
+    assert done.returncode == 0, done.stderr
+    listed = re.findall(r"^  ([A-Z_]+)= ", done.stdout, re.MULTILINE)
+    assert sorted(listed) == sorted(arguments.variables())
+    assert listed[:3] == ["HW", "EFFORT", "STRICT"]
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import pytest
@@ -33,11 +34,10 @@ def test_effort_narrows_and_command_line_wins():
     assert params.resolve("cpu", "smoke", models=("efficientnet_lite0",)).choice.models == ("efficientnet_lite0",)
 
 
-def test_notebook_parameters_resolve_to_the_same_study():
+def test_what_notebooks_are_given_resolves_to_the_same_study():
     resolved = params.resolve("cpu", "smoke", batch_sizes=(1, 4))
-    values = resolved.notebook_parameters()
-    again = params.resolve(values.pop("hardware"), values.pop("effort"), **values)
-    assert again == resolved
+    assert resolved.changes() == {"batch_sizes": [1, 4]}
+    assert params.resolve("cpu", "smoke", **json.loads(json.dumps(resolved.changes()))) == resolved
 
 
 def test_unknown_hardware_set_names_the_nearest():

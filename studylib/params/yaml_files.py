@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from studylib.errors import InputError, ParameterError, suggestion
 
@@ -26,6 +26,12 @@ class _Loader(yaml.SafeLoader):
             if keys.count(key) > 1:
                 raise yaml.constructor.ConstructorError(None, None, f"the key '{key}' stands twice", key_node.start_mark)
         return super().construct_mapping(node, deep)
+
+
+class Section(BaseModel):
+    """Part of a YAML file: unknown keys are refused, nothing changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def read_yaml(path: Path, shown: str) -> dict:

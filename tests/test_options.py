@@ -1,0 +1,138 @@
+"""An option of a study is declared once, and everything else follows from that."""
+
+import json
+import os
+import random
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from studylib import arguments, params
+from studylib.params.typed import Typed
+from studylib.sweeps import SWEEPS
+
+_BEFORE = "    # Share of the busy"
+_DECLARATION = f"""    warmth: Annotated[
+        StrictInt, Field(ge=0), Typed("WARMTH", "how warm it should be (default: 3)", whole_number, "3")
+    ] = 3
+{_BEFORE}"""
+_HEARD = """
+import json, os, sys
+from studylib import arguments, cli
+from studylib.notebooks import Runner
+from studylib.opening import open_study
+words, notes = arguments.typed("plan", os.environ)
+given = arguments.parser("", cli.VERBS).parse_args([*sys.argv[1:], *words])
+study = open_study(given.hw, given.effort, write=lambda line: None, **arguments.choice(given))
+run = json.loads(study.params.model_dump_json())
+print(json.dumps({"notes": notes, "run.json": run["choice"]["warmth"], "command": study.params.command(),
+                  "notebooks": Runner(study)._parameters}))
+"""
+
+
+def test_every_option_of_a_study_says_how_it_is_typed():
+    unsaid = set(params.Choice.model_fields) - set(params.options())
+    assert unsaid == {"max_steal"}  # of the machine, which the hardware set knows
+    assert all(isinstance(one, Typed) and one.help and one.variable.isupper() for one in params.options().values())
+    assert len({one.variable for one in params.options().values()}) == len(params.options())
+
+
+def test_the_help_names_what_there_is():
+    assert all(name in params.options()["sweeps"].help for name in SWEEPS)
+
+
+def test_adding_an_option_is_one_edit(tmp_path):
+    """In a copy: one field, and make, the command line, notebooks, run.json, the reproducing command and `make help` have it."""
+    for name in ("studylib", "params", "notebooks", "requirements"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    declared = tmp_path / "studylib" / "params" / "choice.py"
+    text = declared.read_text()
+    assert text.count(_BEFORE) == 1
+    declared.write_text(text.replace(_BEFORE, _DECLARATION))
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("STUDYLIB")}
+    clean |= {"STUDYLIB_ROOT": str(tmp_path), "PYTHONPATH": str(tmp_path), "STUDYLIB_OUTPUTS": str(tmp_path / "outputs")}
+
+    def heard(*words: str, **more: str) -> dict:
+        command = [sys.executable, "-c", _HEARD, *words]
+        done = subprocess.run(command, capture_output=True, text=True, env=clean | more, cwd=tmp_path, timeout=120, check=True)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    typed = heard("plan", "--effort", "smoke", STUDYLIB_TYPED="WARMTH", WARMTH="7")  # as make hands it over
+    spoken = heard("plan", "--effort", "smoke", "--warmth", "7")
+    assert (
+        typed
+        == spoken
+        == {
+            "notes": [],
+            "run.json": 7,
+            "command": "make study HW=cpu EFFORT=smoke WARMTH=7",
+            "notebooks": {"hardware": "cpu", "effort": "smoke", "choice": {"warmth": 7}},
+        }
+    )
+    shown = subprocess.run([sys.executable, tmp_path / "requirements" / "options.py"], capture_output=True, text=True, check=True).stdout
+    assert re.search(r"^  WARMTH= +how warm it should be", shown, re.MULTILINE)
+
+
+def _drawn(rng: random.Random) -> dict:
+    """A choice with some of its options drawn at random."""
+
+    def some(names, least: int = 1) -> tuple:
+        return tuple(rng.sample(list(names), rng.randint(least, 3)))
+
+    def path() -> str:
+        return "/there is/" + "".join(rng.choice("ab ,'\"$%#`;&\\é模()*~!=") for _ in range(rng.randint(1, 20)))
+
+    drawn = {
+        "models": some(("mnist_cnn", "efficientnet_lite0", "handmade", "/there is/none.onnx")),
+        "recipes": some(("fp32", "fp16", "static_wi8_ai8", "all")),
+        "runtimes": some(("litert", "onnxruntime/cuda", "openvino")),
+        "batch_sizes": some(range(1, 4097)),
+        "sweeps": some(SWEEPS, 0),
+        "scenarios": ("single_stream", "offline", *some(("server", "multi_stream", "streaming"), 0)),
+        "driver": rng.choice(("auto", "loadgen", "loop")),
+        "target_qps": rng.uniform(0.001, 1e6),
+        "latency_bound_ms": rng.uniform(0.001, 60_000),
+        "search": rng.random() < 0.5,
+        "seed": rng.randrange(2**32),
+        "max_accuracy_loss": rng.random(),
+        "assignment": path(),
+        "data": path(),
+        "task": rng.choice(("classification", "other")),
+        "trust": rng.random() < 0.5,
+    }
+    assert set(drawn) == set(params.options()), "a new option: draw it here"
+    return {name: drawn[name] for name in rng.sample(list(drawn), rng.randint(0, len(drawn)))}
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_the_reproducing_command_gives_the_same_parameters(seed):
+    resolved = params.resolve("cpu", "smoke", **_drawn(random.Random(seed)))
+    words = dict(word.split("=", 1) for word in shlex.split(resolved.command())[2:])
+    options, notes = arguments.typed("study", {arguments.TYPED: " ".join(words)} | words)
+    given = arguments.parser("", {"study": print}).parse_args(["study", *options])
+    assert notes == []
+    assert params.resolve(given.hw, given.effort, **arguments.choice(given)) == resolved
+    assert params.resolve("cpu", "smoke", **json.loads(json.dumps(resolved.changes()))) == resolved
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("seed", "1.5", "SEED is '1.5'; it must be a whole number"),
+        ("batch_sizes", "1,x", "BATCH is 'x'; it must be a whole number, or several separated by commas"),
+        ("max_accuracy_loss", "2", "LOSS is '2'; it must be a share between 0 and 1"),
+        ("target_qps", "many", "QPS is 'many'; it must be a number"),
+        ("trust", "maybe", "TRUST is 'maybe'; it must be yes"),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_what_is_allowed(name, text, said):
+    from studylib.errors import InputError
+
+    option = params.options()[name]
+    with pytest.raises(InputError, match=re.escape(said)):
+        option.reads(text, option.variable)
