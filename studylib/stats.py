@@ -209,13 +209,18 @@ def fewest_agreeing(most: float, level: float = LEVEL) -> int:
 
 
 def sqnr_db(reference: np.ndarray, outputs: np.ndarray) -> float:
-    """Signal to quantization noise ratio in dB, infinite for equal arrays."""
+    """Signal to quantization noise ratio in dB, infinite for equal arrays.
+
+    Where both are the same infinity (masked scores), they are equal; where only one is, minus infinity.
+    """
     reference, outputs = np.asarray(reference, float), np.asarray(outputs, float)
-    noise = float(np.sum((reference - outputs) ** 2))
-    signal = float(np.sum(reference**2))
+    with np.errstate(invalid="ignore"):
+        noise = float(np.sum(np.where(reference == outputs, 0.0, reference - outputs) ** 2))
+    signal = float(np.sum(reference[np.isfinite(reference)] ** 2))
     if noise == 0:
         return math.inf
-    return 10 * math.log10(signal / noise) if signal else -math.inf
+    ratio = signal / noise  # zero where the noise is infinite, too
+    return 10 * math.log10(ratio) if ratio else -math.inf
 
 
 def _resampled(groups: int, statistic, level: float, resamples: int, seed: int) -> tuple[float | None, float | None]:

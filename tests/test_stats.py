@@ -120,6 +120,17 @@ def test_sqnr_of_a_tenth_of_noise_is_twenty_db():
     assert stats.sqnr_db(np.full(4, 10.0), np.full(4, 11.0)) == pytest.approx(20)
     assert stats.sqnr_db(np.ones(4), np.ones(4)) == math.inf
     assert stats.sqnr_db(np.ones(4), np.zeros(4)) == 0
+    assert stats.sqnr_db(np.zeros(4), np.ones(4)) == -math.inf
+
+
+def test_sqnr_of_infinities_is_a_number():
+    """As inside attention, where masked scores are minus infinity."""
+    masked = np.array([1.0, 1.0, -np.inf])
+    assert stats.sqnr_db(masked, masked) == math.inf
+    assert stats.sqnr_db(masked, np.array([1.1, 1.0, -np.inf])) == pytest.approx(10 * math.log10(200))
+    assert stats.sqnr_db(masked, np.array([1.0, 1.0, -1e9])) == -math.inf
+    assert stats.sqnr_db(np.ones(2), np.array([1.0, np.inf])) == -math.inf
+    assert math.isnan(stats.sqnr_db(np.ones(2), np.array([1.0, np.nan])))
 
 
 def test_exactly_the_allowed_share_is_allowed():

@@ -84,7 +84,10 @@ def _check(tensor: dict) -> None:
     except TypeError:
         kind = ""
     if kind not in ("f", "i", "u", "b"):
-        raise ArtifactError(f"the input '{tensor['name']}' takes {tensor['dtype']}; only numbers and booleans can be measured here")
+        raise ArtifactError(
+            f"the input '{tensor['name']}' takes {tensor['dtype']}; only numbers and booleans can be measured here. "
+            "Export the part of the model after the text has become numbers, and give those as data"
+        )
 
 
 def _arrays(path: Path, tensors: list[dict], axes: Axes, split: str, n: int, ask: Ask) -> tuple[Samples, dict]:
