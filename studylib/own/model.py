@@ -29,9 +29,26 @@ _FACTORY = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
 _KNOWN = "a SavedModel folder, .keras, .h5, .hdf5, .onnx, .tflite, .pt2 or module:factory (PyTorch)"
 
 
+# Files that people have and that cannot be measured as they are: what they are, and what to give instead.
+_FOREIGN = {
+    (".pth", ".pt", ".ckpt", ".safetensors", ".bin"): "holds a PyTorch model's weights, or code that would have to run to open it. "
+    "Build the model in Python and give module:factory, or save it with torch.export.save as .pt2, or as .onnx",
+    (".ort",): "ONNX Runtime's own format, which only ONNX Runtime opens. Give the .onnx file that it was made from",
+    (".pb",): "a TensorFlow graph by itself. Give the folder of its SavedModel (saved_model.pb with its variables beside it)",
+    (".mlmodel", ".mlpackage"): "a Core ML model, of which nothing else can be made. Give the model that it was made from",
+    (".engine", ".plan", ".trt"): "a TensorRT engine, which belongs to one GPU and one version. Give the .onnx file that it was made from",
+    (".xml",): "an OpenVINO model, of which nothing else can be made. Give the model that it was made from",
+    (".pkl", ".pickle", ".joblib"): "a pickle, which runs code when it is opened. Give the model in its framework's format, or as .onnx",
+}  # fmt: skip
+
+
 def is_own(text: str) -> bool:
     """Whether a MODEL is a file, folder or factory rather than a name of the zoo."""
-    return "/" in text or "\\" in text or Path(text).suffix.lower() in SUFFIXES or bool(_FACTORY.match(text)) or Path(text).is_dir()
+    return "/" in text or "\\" in text or _is_file_name(text) or bool(_FACTORY.match(text)) or Path(text).is_dir()
+
+
+def _is_file_name(text: str) -> bool:
+    return Path(text).suffix.lower() in {*SUFFIXES, *(ending for endings in _FOREIGN for ending in endings)}
 
 
 @dataclass(frozen=True)
@@ -218,6 +235,9 @@ def slug(location: str) -> str:
 
 def format_of(path: Path) -> str:
     """The format of a file or folder by its name. Raises `InputError` naming what is known."""
+    foreign = next((words for endings, words in _FOREIGN.items() if path.suffix.lower() in endings), None)
+    if foreign:
+        raise InputError(f"MODEL {path}: {foreign}.")
     if path.is_dir():
         return "saved_model"
     try:

@@ -63,7 +63,7 @@ class OnnxRecipe(Recipe):
                     other.made(source, Path(scratch) / "model.onnx", Path(scratch), samples, query)
                 except RefusedError:
                     continue
-            return f"{other.name} works for this file: take that recipe"
+            return f"{other.name} can quantize this file: take that recipe"
         return "Keep this model in float"
 
     @abstractmethod

@@ -43,6 +43,11 @@ def test_names_come_from_the_file(location, name):
         ("a.tflite", b"\x00" * 20, r"a\.tflite: not a \.tflite file"),
         ("a.pt2", b"\x80\x02pickle", r"a\.pt2: not a \.pt2 file"),
         ("a.onnx", b"version https://git-lfs.github.com/spec/v1", r"a Git LFS pointer, not the model\. Run `git lfs pull`"),
+        ("a.pth", b"x", r"a\.pth: holds a PyTorch model's weights, .*save it with torch\.export\.save as \.pt2"),
+        ("a.ORT", b"x", r"ONNX Runtime's own format, .* Give the \.onnx file"),
+        ("a.pb", b"x", r"a TensorFlow graph by itself\. Give the folder of its SavedModel"),
+        ("a.plan", b"x", r"a TensorRT engine, which belongs to one GPU"),
+        ("a.pkl", b"x", r"a pickle, which runs code when it is opened"),
         ("a.caffemodel", b"x", r"the ending '\.caffemodel' is not known\. Give a SavedModel folder"),
     ],
 )

@@ -139,7 +139,7 @@ def test_a_recipe_makes_a_file_that_answers_nearly_as_the_float_one(name, recipe
     kind, (made_by, least) = KINDS[name], RECIPES[recipe]
     source, train, test = made(kind, tmp_path)
     if recipe in kind.without:
-        with pytest.raises(RefusedError, match=r"keep it in float|Keep this model in float|works for this file"):
+        with pytest.raises(RefusedError, match=r"keep it in float|Keep this model in float|can quantize this file"):
             applied(made_by, source, tmp_path / "made", train)
         return
     path, _ = applied(made_by, source, tmp_path / "made", train)
@@ -177,7 +177,7 @@ def test_products_inside_branches(where, tmp_path):
         applied(Static(), tmp_path / "m.onnx", tmp_path / "static", given[0])
     assert str(refused.value) == (
         "nothing of m.onnx was quantized: its 2 MatMul stand inside If, where ONNX Runtime's quantizers do not reach. "
-        "dynamic_wi8_afp32 works for this file: take that recipe"
+        "dynamic_wi8_afp32 can quantize this file: take that recipe"
     )
 
 
@@ -206,7 +206,7 @@ def test_a_written_file_that_does_not_run_is_no_result(tmp_path, monkeypatch):
         applied(DynamicRange(), source, tmp_path / "made", train)
     text = str(refused.value)
     assert text.startswith("opening the written file: ")
-    assert text.endswith("weight_only_wi8_afp32 works for this file: take that recipe")
+    assert text.endswith("weight_only_wi8_afp32 can quantize this file: take that recipe")
     assert str(tmp_path) not in text
     assert not (tmp_path / "made/content/model.onnx").exists()
 
@@ -222,7 +222,7 @@ def test_what_a_quantizer_raises_is_one_line_with_its_stage(tmp_path, monkeypatc
         applied(Static(), source, tmp_path / "made", train)
     assert str(refused.value) == (
         "quantizing source.onnx: The truth value of an array in source.onnx is ambiguous. "
-        "dynamic_wi8_afp32 works for this file: take that recipe"
+        "dynamic_wi8_afp32 can quantize this file: take that recipe"
     )
 
 
