@@ -3,7 +3,7 @@
 import re
 import shutil
 
-from studylib import adaptive_verdicts, compression, findings, params, report, tables, winners
+from studylib import adaptive_verdicts, compression, findings, params, report, standing, tables, winners
 
 BEGIN, END = "<!-- generated: begin (make readme) -->", "<!-- generated: end -->"
 FIGURES = ("trade-off", "roofline", "formats")
@@ -12,7 +12,7 @@ COLUMNS = ["model", "runtime", "recipe", "times smaller", "gzip_kb", "quality", 
 
 
 def main() -> None:
-    results = tables.read_results("cpu")
+    results = standing.read_results("cpu")
     report.build(results)
     folder = params.root() / "docs" / "figures"
     folder.mkdir(exist_ok=True)
@@ -29,7 +29,7 @@ def content(results, drawn: dict) -> list[str]:
     """The parts of the generated block."""
     run = results.run()
     pictures = [f"![{drawn[name].alt}](docs/figures/{name}.png)\n\n*{drawn[name].title}. {drawn[name].caption}*" for name in FIGURES]
-    command = f"`{run['command']}`. {tables.provenance(results)}"
+    command = f"`{run['command']}`. {standing.provenance(results)}"
     found = "\n".join(f"- {sentence}" for sentence in findings.summary(results))
     techniques = tables.markdown(compression.techniques(results)[COLUMNS])
     folded = f"<details>\n<summary>Every technique of this run</summary>\n\n{techniques}\n\n</details>"

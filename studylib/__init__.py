@@ -13,7 +13,7 @@ import importlib
 _HOME = {
     "open_study": "opening",
     "Study": "study",
-    "read_results": "tables",
+    "read_results": "standing",
     "Results": "results",
     "Trial": "records",
     "Measurement": "records",

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from studylib import assumed, behind, tables
+from studylib import assumed, behind, standing
 from studylib.advised import Advice, Advices, RunnerUp, configuration
 from studylib.constraints import Candidate, Limit, candidates, limits
 from studylib.contenders import models, sample_ns, unjudged, why_none
@@ -53,7 +53,7 @@ def choices(results: Results) -> pd.DataFrame:
 
 
 def _advice(model: str, asked: list[Limit], results: Results) -> Advice:
-    ground, unfinished = grounds(results), tables.incomplete(results)
+    ground, unfinished = grounds(results), standing.incomplete(results)
     shared = {"model": model, "caveats": tuple(filter(None, (ground.words, unfinished))), "limits": tuple(one.words for one in asked)}
     timed = candidates(results, model)
     if not timed:

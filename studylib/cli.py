@@ -102,19 +102,19 @@ def plan(options: argparse.Namespace) -> None:
 
 def report_again(options: argparse.Namespace) -> None:
     """Rebuild figures and report from stored results."""
-    from studylib import report, tables
+    from studylib import report, standing
 
-    page = report.build(tables.read_results(options.hw))
+    page = report.build(standing.read_results(options.hw))
     print(f"report: {page}")
 
 
 def advise(options: argparse.Namespace) -> int:
     """What to set, from stored results: the fastest configuration that keeps every limit."""
-    from studylib import advice, constraints, tables
+    from studylib import advice, constraints, standing
 
     given = constraints.read(LATENCY_MS=options.latency_ms, RSS_MB=options.rss_mb, SIZE_MB=options.size_mb)
     given |= {"max_accuracy_loss": share(options.loss, "LOSS")} if options.loss else {}
-    advices = advice.advise(tables.read_results(options.hw), model=options.model, **given)
+    advices = advice.advise(standing.read_results(options.hw), model=options.model, **given)
     print(advices)
     return _told({one.model: one.reason for one in advices if one.configuration is None}, "has no advice", len(advices))
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pandas as pd
 
-from studylib import compare, stats, tables
+from studylib import compare, standing, stats, wording
 from studylib.losses import KEPT, budget_of, lost_of
 from studylib.recipes import split_recipe
 from studylib.results import Results
 from studylib.variants import Variant, share
+from studylib.wording import without_empty
 
 # How a technique works, by how its name begins; the first that fits counts.
 _FAMILIES = (
@@ -80,14 +81,14 @@ def techniques(results: Results) -> pd.DataFrame:
                 "quality": quality_text(variant),
                 "change": change_text(variant),
                 "budget": KEPT[lost_of(variant).within(most)] if variant.evaluation else "",
-                "p50_ms": tables.typical_ms(table[table.trial_id == trial.id].set_index("metric")),
+                "p50_ms": wording.typical_ms(table[table.trial_id == trial.id].set_index("metric")),
                 "against fp32": speed_text(variant.speed_up, results),
                 "front": "●" if trial.id in best else "",
                 "status": _same_file(variant) if status == "ok" else f"{status}: {reason}",
-                "LoadGen": tables.loadgen(results, trial),
+                "LoadGen": standing.loadgen(results, trial),
             }
         )
-    return tables.without_empty(pd.DataFrame(rows))
+    return without_empty(pd.DataFrame(rows))
 
 
 def quality_text(variant: Variant) -> str:
@@ -97,7 +98,7 @@ def quality_text(variant: Variant) -> str:
     if variant.measure == "sqnr":
         return "" if np.isnan(variant.quality) else f"SQNR {variant.quality:.1f} dB"
     name = {"correct": "accuracy", "agreeing": "agreement"}[variant.measure]
-    return f"{name} {tables.percent(share(variant))} %"
+    return f"{name} {wording.percent(share(variant))} %"
 
 
 def change_text(variant: Variant) -> str:
@@ -118,7 +119,7 @@ def _same_file(variant: Variant) -> str:
 
 def speed_text(found: compare.SpeedUp | None, results: Results) -> str:
     """``1.36x [1.32, 1.39], faster``; a ratio that the A/A control of the same run reaches too is said to be within noise."""
-    return "" if found is None else f"{tables.ratio_text(found.comparison)}, {found.caveat or compare.judged(found, results)}"
+    return "" if found is None else f"{wording.ratio_text(found.comparison)}, {found.caveat or compare.judged(found, results)}"
 
 
 def _dominates(other: Variant, one: Variant, floors: dict) -> bool:

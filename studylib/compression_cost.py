@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from studylib import adaptive_verdicts, compare, compression, tables
+from studylib import adaptive_verdicts, compare, compression, standing
 from studylib.opening import fetch_weights, open_study
 from studylib.params import outputs_root
 from studylib.results import Results
@@ -24,7 +24,7 @@ def run(models: tuple[str, ...] = MODELS, effort: str = "quick", write=print) ->
     write("\nThe adaptive recipe against fp32 and against the uniform recipes:")
     write(lines([row for results in found for row in adaptive_verdicts.verdicts(results).to_dict("records")]))
     for results in found:
-        write(tables.provenance(results))
+        write(standing.provenance(results))
     return found
 
 

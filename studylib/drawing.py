@@ -13,7 +13,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from studylib import stats, tables
+from studylib import standing, stats
 from studylib.artifact import write_bytes
 from studylib.results import Results
 
@@ -51,7 +51,7 @@ def save(results: Results, figure: Figure | None, name: str, title: str, caption
     """Write ``figures/<name>.svg`` and ``.png`` with the provenance under the figure; nothing when there is no figure."""
     if figure is None:
         return None
-    note = tables.provenance(results)
+    note = standing.provenance(results)
     native = results.run()["native"]
     width = int(figure.get_figwidth() * 15)
     with matplotlib.rc_context(_STYLE):

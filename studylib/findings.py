@@ -2,7 +2,7 @@
 
 from itertools import takewhile
 
-from studylib import advice, compare, contenders, scenario_tables, tables, winners
+from studylib import advice, compare, contenders, scenario_tables, standing, tables, winners
 from studylib.grounds import grounds
 from studylib.losses import budget_of, lost
 from studylib.passport import Fit
@@ -37,7 +37,7 @@ def summary(results: Results) -> list[str]:
     """What was found, in sentences whose every number is computed; `first_screen` comes first."""
     run, most = results.run(), budget_of(results)
     sentences = list(first_screen(results))
-    if tables.incomplete(results):
+    if standing.incomplete(results):
         sentences.append(f"Run `{run['command']}` to go on.")
     sentences += _fastest(results, most)
     sentences += scenario_tables.sentences(results)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from studylib import compare, stats, tables, whose, winners
+from studylib import compare, standing, stats, tables, whose, winners
 from studylib.artifact import write_text
 from studylib.errors import InputError
 from studylib.records import Trial
@@ -93,7 +93,7 @@ def write(outputs: Path) -> Path:
             results.table()
             mean = winners.geometric_mean(results)
             of, told = whose.named(results.folder, results.run()["hardware"]), f" Winners: {mean.words}." if mean else ""
-            lines.append(f"- **{of}**: {tables.provenance(results)}{told}")
+            lines.append(f"- **{of}**: {standing.provenance(results)}{told}")
         except InputError as error:
             lines.append(f"- **{name}** is left out: {error}")
     path = outputs / "compare.md"

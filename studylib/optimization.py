@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from studylib import compression, contenders, sweeps, tables
+from studylib import compression, contenders, standing, sweeps, wording
 from studylib.artifact import write_text
 from studylib.errors import InputError
 from studylib.losses import lost
 from studylib.records import Trial
 from studylib.runtimes import RUNTIMES, SESSIONS
+from studylib.settings import read
 from studylib.study import Study
 from studylib.sweeps import Point
 from studylib.variants import Variant
@@ -66,7 +67,7 @@ def path(study: Study, force: bool = False) -> pd.DataFrame:
     measured = replace(study, plan=replace(study.plan, chosen=chosen))
     measured.measure(force, matrix=False)
     told = table(measured, found)
-    words = f"# The optimisation path\n\n{tables.provenance(measured.results)}\n\n{tables.markdown(told)}\n"
+    words = f"# The optimisation path\n\n{standing.provenance(measured.results)}\n\n{wording.markdown(told)}\n"
     write_text(measured.folder / "path.md", words)
     return told
 
@@ -156,7 +157,7 @@ _NOTHING = {
 
 def _changed(study: Study, before: Trial, point: Point) -> Trial:
     """``before`` with what ``point`` says besides."""
-    settings = sweeps.read(before.options) | point.settings
+    settings = read(before.options) | point.settings
     more = Point(settings, point.threads, point.batch_size)
     return study.plan.planned(before.model, before.where, before.recipe, point.batch_size or before.batch_size, sweep="path", point=more)
 
@@ -183,11 +184,11 @@ def _row(results, one: Path, step: Step, before: Trial | None) -> dict:
     values = table[table.trial_id == step.trial.id].set_index("metric")
     return shared | {
         "setting": setting,
-        "p50_ms": tables.typical_ms(values),
-        "samples_per_s": tables.interval(values, "throughput", 1),
+        "p50_ms": wording.typical_ms(values),
+        "samples_per_s": wording.interval(values, "throughput", 1),
         "over the step before": _over(before, step.trial, results),
         "over the start": _over(one.start if before else None, step.trial, results),
-        "rss_peak_mb": tables.interval(values, "rss_peak", 1e6),
+        "rss_peak_mb": wording.interval(values, "rss_peak", 1e6),
         "lost": lost(Variant(results, step.trial, one.start)).words if before else "",
         "goes on": _goes_on(step),
     }

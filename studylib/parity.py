@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from studylib import arrays, batch_check, integer_parity, quality, varying
-from studylib.sources import answered
+from studylib.answers import answered
 from studylib.zoo import Samples
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from studylib import hardware, sweeps, worker
+from studylib import hardware, settings, sweeps, worker
 from studylib.adaptive import Assignment
 from studylib.deciding import code_digest
 from studylib.executors.local import LocalExecutor
@@ -179,7 +179,7 @@ class Plan:
         threads = point.threads or self.threads  # other threads are held against the source for themselves
         conditions = self._conditions(runtime)
         facts = (artifact, self.origins[model]["reference"], runtime, version, provider, threads, conditions)
-        facts += (sweeps.text(answering),) if answering else ()
+        facts += (settings.text(answering),) if answering else ()
         return Trial(
             model=model,
             weights=self.models[model].weights,
@@ -194,7 +194,7 @@ class Plan:
             artifact_key=artifact,
             evaluation_id="" if reason else "evaluation-" + digest(facts)[:16],
             conditions=conditions,
-            options=sweeps.text(point.settings),
+            options=settings.text(point.settings),
             sweep=sweep,
             reason=reason,
             source="" if self.models[model].precision == FLOAT32 else self.models[model].precision,

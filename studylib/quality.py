@@ -131,11 +131,6 @@ def decided(scores: np.ndarray) -> np.ndarray:
     return scores.argmax(-1) if scores.shape[-1] > 1 else (scores[..., 0] > 0.5).astype(int)
 
 
-def classes_of(scores: np.ndarray) -> int:
-    """How many classes the scores of one sample tell apart; (n, …) with the sample first."""
-    return max(2, int(np.prod(scores.shape[1:])))
-
-
 def why_not_same(found: dict, precision: str) -> str | None:
     """Why an artifact with these `metrics` is out of tolerance, or None when it passes the parity gate."""
     if not found["finite"]:

@@ -20,6 +20,7 @@ from studylib import (
     roofline,
     scenario_tables,
     sensitivity,
+    standing,
     swept,
     tables,
     why,
@@ -88,7 +89,7 @@ def _content(results: Results, drawn: list[drawing.Drawn]) -> dict:
     return {
         "run": run,
         "rehearsal": not run["native"],
-        "measured_when": tables.measured_when(results),
+        "measured_when": standing.measured_when(results),
         "first": first,
         "loadgen": scenario_tables.note(results),
         "summary": findings.summary(results)[len(first) :],

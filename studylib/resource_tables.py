@@ -3,7 +3,9 @@
 import pandas as pd
 
 from studylib.results import Results
-from studylib.tables import evaluated, frame, interval, key, without_empty
+from studylib.standing import evaluated
+from studylib.tables import frame, interval, key
+from studylib.wording import without_empty
 
 
 def memory(results: Results) -> pd.DataFrame:

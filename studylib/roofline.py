@@ -2,11 +2,12 @@
 
 import pandas as pd
 
-from studylib import roof, tables, wording
+from studylib import roof, standing, tables, wording
 from studylib.peak_record import FAR_BEYOND, Peak, Peaks
 from studylib.results import Results
 from studylib.roof import Point
 from studylib.rows import MEDIAN, estimate
+from studylib.wording import without_empty
 
 
 def points(results: Results) -> list[Point]:
@@ -20,8 +21,8 @@ def points(results: Results) -> list[Point]:
 def rows(results: Results) -> pd.DataFrame:
     """Every timed trial: operations, least bytes, what was achieved, which roof bounds it, how much of the roof it reaches."""
     columns = [*tables.KEY, "setting", "Mop", "least MB", "op/byte", "Gop/s", "bound by", "roof Gop/s", "% of roof", "remarks"]
-    found = [_columns(point) | {"LoadGen": tables.loadgen(results, point.trial)} for point in points(results)]
-    return tables.without_empty(pd.DataFrame(found, columns=[*columns, "LoadGen"]))
+    found = [_columns(point) | {"LoadGen": standing.loadgen(results, point.trial)} for point in points(results)]
+    return without_empty(pd.DataFrame(found, columns=[*columns, "LoadGen"]))
 
 
 def peaks(results: Results) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from studylib import adaptive_verdicts, tables, winners
+from studylib import adaptive_verdicts, standing, tables, winners
 from studylib.contenders import contenders, fastest, for_one_sample
 from studylib.losses import budget_of, lost
 from studylib.opening import fetch_weights, open_study
@@ -66,7 +66,7 @@ def run(models: tuple[str, ...] = MODELS, effort: str = "quick", write=print) ->
     write(f"\nOver all models: {winners.geometric_mean(results) or 'no model has both a winner and a baseline'}")
     write("\nThe adaptive recipe against fp32 and against the uniform recipes:")
     write(lines(adaptive_verdicts.verdicts(results).to_dict("records")))
-    write(tables.provenance(results))
+    write(standing.provenance(results))
     return found
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from studylib import arrays, integer_parity, quality, varying
+from studylib.answers import Run, answered
 from studylib.artifact import Artifact, Store, derived_key
 from studylib.deciding import code_digest
 from studylib.errors import ArtifactError, told
@@ -17,7 +18,7 @@ from studylib.recipes.mixed_precision import REMEDY
 from studylib.records import PLAIN, as_it_came
 from studylib.runtimes import RUNTIMES, Options
 from studylib.steadiness import require_steady
-from studylib.zoo import Model, Samples
+from studylib.zoo import Model, Samples, classes_of
 
 # Samples that Keras answers at once; every other source is asked one by one.
 _BATCH = 32
@@ -26,7 +27,6 @@ _FRAMEWORKS = {
     "keras": ("keras", "tf-keras", "tensorflow"), "keras_h5": ("keras", "tf-keras", "tensorflow"), "saved_model": ("tensorflow",),
     "onnx": ("onnxruntime",), "tflite": ("ai-edge-litert",), "torch": ("torch",),
 }  # fmt: skip
-Run = Callable[[dict[str, np.ndarray]], quality.Outputs]
 
 
 @dataclass(frozen=True)
@@ -138,30 +138,12 @@ def _answers(run: Run, source: Artifact, samples: Samples) -> quality.Outputs:
     return {name: np.concatenate([part[name] for part in parts])[:, None] for name in parts[0]}
 
 
-def answered(run: Run, samples: Samples) -> quality.Outputs:
-    """Outputs of ``run`` on one sample at a time, with the batch axis of 1 kept: (n, …), or as `studylib.varying` keeps them."""
-    return varying.gathered([run(samples.batch(index, 1)) for index in range(len(samples))])
-
-
-def stacked(run: Run, samples: Samples) -> quality.Outputs:
-    """The same where every answer must be comparable. Raises `ArtifactError` where a shape differs from sample to sample."""
-    found = answered(run, samples)
-    for name, values in found.items():
-        if varying.is_varying(values):
-            shapes = sorted({one.shape for one in values})
-            raise ArtifactError(
-                f"the output '{name}' has another shape for another sample ({shapes[0]}, {shapes[1]}); such answers cannot be compared: "
-                f"{varying.REMEDY}"
-            )
-    return found
-
-
 def open_source(source: Artifact, trust: bool = False) -> Run:
     """The source model as a function from inputs to outputs, in the framework it comes from."""
     if source.format.startswith("keras"):
         return _keras(source.path, trust)
     if source.format == "torch":
-        from studylib.recipes.from_torch import load_program
+        from studylib.recipes.torch_files import load_program
 
         return load_program(source.path)
     runtime = next(runtime for runtime in RUNTIMES.values() if runtime.format == source.format and "cpu" in runtime.providers)
@@ -234,7 +216,7 @@ def _check(outputs: quality.Outputs, samples: Samples, task: str, invented: bool
 
 
 def _check_scores(name: str, scores: np.ndarray, labels: np.ndarray | None) -> None:
-    classes = quality.classes_of(scores)
+    classes = classes_of(scores)
     if scores.dtype.kind != "f" or max(scores.shape[1:], default=1) not in (classes, 1):
         raise ArtifactError(
             f"a classification needs one row of scores a sample, and the output '{name}' is {scores.dtype} of shape {scores.shape[1:]}; "

@@ -103,15 +103,5 @@ def cut(throughputs: dict[int, float | str | None]) -> dict[int, str]:
     return found
 
 
-def text(settings: dict[str, str]) -> str:
-    """``arena=off,pattern=off``: the same text for the same settings."""
-    return ",".join(f"{name}={settings[name]}" for name in sorted(settings))
-
-
-def read(options: str) -> dict[str, str]:
-    """What `text` wrote."""
-    return dict(part.split("=", 1) for part in options.split(",")) if options else {}
-
-
 def _powers(below: int) -> list[int]:
     return [2**power for power in range(below.bit_length()) if 2**power < below]

@@ -2,11 +2,12 @@
 
 import pandas as pd
 
-from studylib import compare, compression, drawing, tables
+from studylib import compare, compression, drawing, standing, tables
 from studylib.records import Trial
 from studylib.results import Results
 from studylib.rows import of_trial as rows_of_trial
 from studylib.sweeps import SWEEPS
+from studylib.wording import without_empty
 
 _COLUMNS = ("model", "runtime", "sweep", "value", "p50_ms", "samples_per_s", "against the usual", "status", "LoadGen")
 
@@ -29,10 +30,10 @@ def settings(results: Results) -> pd.DataFrame:
                     "samples_per_s": tables.interval(values, "throughput", 1),
                     "against the usual": "" if trial is usual else _against(usual, trial, results),
                     "status": "" if status == "ok" else f"{status}: {reason}",
-                    "LoadGen": tables.loadgen(results, trial),
+                    "LoadGen": standing.loadgen(results, trial),
                 }
             )
-    return tables.without_empty(pd.DataFrame(rows, columns=_COLUMNS))
+    return without_empty(pd.DataFrame(rows, columns=_COLUMNS))
 
 
 def batches(results: Results):

@@ -6,15 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from studylib import assumed, compare, integer_parity, recording, whose
-from studylib.errors import lookup
-from studylib.params import hardware_sets, outputs_root
+from studylib import assumed, compare, integer_parity, recording
 from studylib.records import Trial, is_plain
 from studylib.results import Results
-from studylib.rows import loadgen_verdict, proportion
+from studylib.rows import proportion
+from studylib.standing import evaluated, loadgen
 from studylib.stats import pooled_mean, pooled_percentile
 from studylib.wording import digits as digits
-from studylib.wording import estimated, interval, percent, ratio_text, some
+from studylib.wording import estimated, interval, percent, ratio_text, some, without_empty
 from studylib.wording import markdown as markdown
 from studylib.wording import typical_ms as typical_ms
 
@@ -27,44 +26,6 @@ _RECORDED = (
     "name", "host", "calls", "processes", "mean_ms", "p50_ms", "p95_ms", "p99_ms", "rss_growth_mb", "rss_peak_growth_mb", "memory of",
     "failed",
 )  # fmt: skip
-
-
-def read_results(hardware: str) -> Results:
-    """The results of a hardware set, to read. Raises `InputError` when the set is unknown or nothing was measured."""
-    lookup(hardware_sets(), "hardware set (HW)", hardware)
-    results = Results(outputs_root() / hardware)
-    results.plan()
-    return results
-
-
-def provenance(results: Results) -> str:
-    """One sentence that belongs under every figure: native or rehearsal, where, when."""
-    run = results.run()
-    where = f"{run['host']['description']}; {run['threads']} threads used; {measured_when(results)}"
-    unfinished = incomplete(results)
-    rest = " ".join(filter(None, (whose.remark(results.folder, run["hardware"]), unfinished)))
-    if run["native"]:
-        return f"Native: measured on {where}. {rest}".strip()
-    return f"REHEARSAL, not {run['title']} ({'; '.join(run['mismatches'])}). Measured on {where}. {rest}".strip()
-
-
-def incomplete(results: Results) -> str:
-    """What is still to be measured, in words; empty when the study is complete, or when no value was taken yet."""
-    wanted = results.run()["parameters"]["settings"]["repetitions"]
-    # A repetition that stayed invalid is not waited for: the passport tells how many there are.
-    states = [(results.status(trial)[0], len({a.repetition for a in results.attempts(trial.id)})) for trial in results.plan()]
-    waiting = [count for status, count in states if status == "pending" or (status in ("ok", "invalid") and count < wanted)]
-    if not waiting or not any(results.measurements(trial.id) for trial in results.plan()):
-        return ""
-    return f"INCOMPLETE: {len(waiting)} of {len(states)} trials still lack repetitions; nothing here is final."
-
-
-def measured_when(results: Results) -> str:
-    """When the values shown were taken, as days in UTC."""
-    days = {m.ended_at[:10] for trial in results.plan() for m in results.measurements(trial.id)}
-    if not days:
-        return "nothing timed yet"
-    return f"measured {min(days)}" if len(days) == 1 else f"measured {min(days)} to {max(days)}"
 
 
 def artifacts(results: Results) -> pd.DataFrame:
@@ -100,14 +61,6 @@ def quality(results: Results) -> pd.DataFrame:
     return without_empty(without_empty(table, "accuracy assumes"), "whole numbers")
 
 
-def evaluated(results: Results) -> list[tuple[Trial, dict]]:
-    """Each artifact in each runtime once, by its trial at the smallest batch size, with what its evaluation found."""
-    plan = [trial for trial in results.compared() if not trial.control and not trial.sweep and trial.evaluation_id]
-    smallest = min((trial.batch_size for trial in results.compared()), default=1)
-    found = [(trial, results.evaluation(trial.evaluation_id)) for trial in plan if trial.batch_size == smallest]
-    return [(trial, evaluation) for trial, evaluation in found if evaluation is not None]
-
-
 def latency(results: Results) -> pd.DataFrame:
     """Latency, throughput, memory and cold start of every measured trial, with intervals where the table has them."""
     table = results.table()
@@ -133,11 +86,6 @@ def latency(results: Results) -> pd.DataFrame:
             }
         )
     return without_empty(frame(rows), "remark")
-
-
-def loadgen(results: Results, *trials: Trial) -> str:
-    """LoadGen's verdict on each of the trials it drove, in words; empty where a loop drove them all."""
-    return "; ".join(dict.fromkeys(filter(None, (loadgen_verdict(results.measurements(trial.id)) for trial in trials))))
 
 
 def speed_ups(results: Results) -> pd.DataFrame:
@@ -266,11 +214,6 @@ def frame(rows) -> pd.DataFrame:
     """A table that has its first columns even when it has no rows, and LoadGen's only where LoadGen drove."""
     rows = list(rows)
     return without_empty(pd.DataFrame(rows)) if rows else pd.DataFrame(columns=[*KEY, "format", "size_kb", "parity", "verdict"])
-
-
-def without_empty(frame: pd.DataFrame, column: str = "LoadGen") -> pd.DataFrame:
-    """The table without a column that says nothing."""
-    return frame.drop(columns=column) if column in frame and (frame[column] == "").all() else frame
 
 
 def key(trial: Trial) -> dict:

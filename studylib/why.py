@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from studylib import tables
+from studylib import wording
 from studylib.compression import family, variants
 from studylib.recipes import split_recipe
 from studylib.results import Results
@@ -92,7 +92,7 @@ def _slower(variant: Variant) -> str:
     found = variant.speed_up
     if found is None or variant.verdict != "slower" or variant.results.status(variant.trial)[0] != "ok":
         return ""
-    return f"slower: {tables.ratio_text(found.comparison)}"
+    return f"slower: {wording.ratio_text(found.comparison)}"
 
 
 def _no_faster(variant: Variant) -> str:
@@ -101,7 +101,7 @@ def _no_faster(variant: Variant) -> str:
     found = variant.speed_up
     if last != "fp32" or family(variant.trial.recipe) not in ("pruning", "clustering") or found is None:
         return ""
-    return f"no faster: {tables.ratio_text(found.comparison)}" if variant.verdict != "faster" else ""
+    return f"no faster: {wording.ratio_text(found.comparison)}" if variant.verdict != "faster" else ""
 
 
 def _worse(variant: Variant, tested: int) -> str:
@@ -192,7 +192,7 @@ def _wide_activations(case: Case) -> str:
     if not split_recipe(case.recipe)[1].startswith("static_wi8_ai16") or other is None or not other.ms < case.variant.ms:
         return ""
     return (
-        f"16-bit activations have no fast kernels here: with 8 bits (static_wi8_ai8) the same operators take {tables.digits(other.ms)} ms"
+        f"16-bit activations have no fast kernels here: with 8 bits (static_wi8_ai8) the same operators take {wording.digits(other.ms)} ms"
     )
 
 

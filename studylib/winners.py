@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from studylib import compare, stats, tables
+from studylib import compare, standing, stats, wording
 from studylib.compression import speed_text
 from studylib.contenders import at_smallest_batch, baseline, contenders, for_one_sample, models, sample_ns, unjudged, why_none
 from studylib.decisions import decide
@@ -14,7 +14,7 @@ from studylib.losses import budget_of, lost
 from studylib.records import Trial
 from studylib.results import Results
 from studylib.variants import Variant
-from studylib.wording import some
+from studylib.wording import some, without_empty
 
 GOALS = ("latency", "throughput")
 # Choosing by three quarters of the rounds; docs/decisions/0018 says what two or as many as rounds would do.
@@ -74,9 +74,9 @@ class OverModels:
     def words(self) -> str:
         of = dict.fromkeys(self.baselines.values())
         named = [f"{', '.join(model for model in self.baselines if self.baselines[model] == label)} over {label}" for label in of]
-        reading = f"{tables.digits(self.estimate.value)}x (no interval: fewer than {stats.MINIMUM_ROUNDS} rounds)"
+        reading = f"{wording.digits(self.estimate.value)}x (no interval: fewer than {stats.MINIMUM_ROUNDS} rounds)"
         if self.estimate.low is not None:
-            reading = f"{tables.digits(self.estimate.value)}x [{tables.digits(self.estimate.low)}, {tables.digits(self.estimate.high)}]"
+            reading = f"{wording.digits(self.estimate.value)}x [{wording.digits(self.estimate.low)}, {wording.digits(self.estimate.high)}]"
         without = "".join(f"; {model} is left out: {reason}" for model, reason in self.left_out.items())
         count = f"{len(self.baselines)} model{'s' * (len(self.baselines) > 1)}"
         return f"{reading}, geometric mean over {count}, n {self.estimate.n} rounds ({'; '.join(named)}){without}"
@@ -95,7 +95,7 @@ def table(results: Results, max_accuracy_loss: float | None = None) -> pd.DataFr
     run = results.run()
     target = f"{run['hardware']} ({'native' if run['native'] else 'REHEARSAL'})"
     rows = [_row(one, target, results) for one in winners(results, max_accuracy_loss)]
-    return tables.without_empty(pd.DataFrame(rows, columns=_COLUMNS))
+    return without_empty(pd.DataFrame(rows, columns=_COLUMNS))
 
 
 def geometric_mean(results: Results, goal: str = "latency", max_accuracy_loss: float | None = None) -> OverModels | None:
@@ -171,13 +171,13 @@ def _row(one: Winner, target: str, results: Results) -> dict:
     values = table[table.trial_id == trial.id].set_index("metric")
     return shared | {
         "winner": trial.label,
-        "p50_ms": tables.typical_ms(values),
-        "samples_per_s": tables.interval(values, "throughput", 1),
+        "p50_ms": wording.typical_ms(values),
+        "samples_per_s": wording.interval(values, "throughput", 1),
         "over the baseline": one.words,
         "rounds": one.against.comparison.n if one.against else len(results.measurements(trial.id)),
         "baseline": one.baseline.label if one.baseline else "",
         "lost": lost(one.variant).words,
         "cannot be told from it": some([variant.trial.label for variant in one.ties]),
         "faster, but over the budget": some([f"{v.trial.label} ({lost(v).text})" for v in one.over_budget]),
-        "LoadGen": tables.loadgen(results, trial, *([one.baseline] if one.baseline else [])),
+        "LoadGen": standing.loadgen(results, trial, *([one.baseline] if one.baseline else [])),
     }

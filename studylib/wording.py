@@ -86,3 +86,8 @@ def lines(rows: list[dict]) -> str:
 
 def _cell(value) -> str:
     return digits(value) if isinstance(value, float) else str(value)
+
+
+def without_empty(frame: pd.DataFrame, column: str = "LoadGen") -> pd.DataFrame:
+    """The table without a column that says nothing."""
+    return frame.drop(columns=column) if column in frame and (frame[column] == "").all() else frame

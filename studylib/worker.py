@@ -226,7 +226,7 @@ def find_rate(job: dict) -> dict:
 def open_session(job: dict):
     """Open the job's artifact in its runtime; returns session, samples and the facts of the cold start."""
     from studylib.runtimes import RUNTIMES, Options
-    from studylib.sweeps import read
+    from studylib.settings import read
     from studylib.zoo import Samples
 
     samples = Samples.load(Path(job["samples"]))

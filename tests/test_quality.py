@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from studylib import quality
+from studylib.zoo import classes_of
 
 RNG = np.random.default_rng(0)
 REFERENCE = RNG.dirichlet(np.full(10, 0.1), size=500)
@@ -99,14 +100,14 @@ def test_one_score_is_the_probability_of_the_second_of_two_classes():
     found = quality.metrics({"p": scores}, {"p": np.array([[0.1], [0.9], [0.4]])}, np.array([0, 1, 1]))
     assert found["agreeing"] == [True, True, False]
     assert found["correct"] == [True, True, True]
-    assert quality.classes_of(scores) == 2
+    assert classes_of(scores) == 2
 
 
 def test_classes_may_be_followed_by_axes_of_one():
     scores = np.zeros((2, 1, 5, 1, 1))
     scores[0, 0, 3], scores[1, 0, 4] = 1, 1
     assert quality.answers(scores).tolist() == [3, 4]
-    assert quality.classes_of(scores) == 5
+    assert classes_of(scores) == 5
 
 
 def test_the_worst_sample_is_farthest_from_the_reference_for_its_size():

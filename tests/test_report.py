@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from conftest import ROOT, measurement, run_facts, trial
 
-from studylib import figures, findings, machines, report, tables
+from studylib import figures, findings, machines, report, standing, tables
 from studylib.errors import InputError
 from studylib.results import Results
 from studylib.wording import some
@@ -143,9 +143,9 @@ def test_markdown_tables_keep_their_columns():
 def test_tables_of_an_unknown_or_empty_set_say_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("STUDYLIB_OUTPUTS", str(tmp_path))
     with pytest.raises(InputError, match="Unknown hardware set"):
-        tables.read_results("cpuu")
+        standing.read_results("cpuu")
     with pytest.raises(InputError, match="no study ran here yet"):
-        tables.read_results("movidius")
+        standing.read_results("movidius")
 
 
 def test_machines_side_by_side_are_marked(recorded):

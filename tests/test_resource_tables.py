@@ -2,7 +2,7 @@
 
 from conftest import measurement
 
-from studylib import resource_tables, tables
+from studylib import resource_tables, standing
 
 MB = 10**6
 
@@ -80,9 +80,9 @@ def test_a_trial_that_was_metered_only_in_part_has_no_energy(recorded):
 
 def test_a_repetition_that_stayed_invalid_is_not_waited_for(recorded):
     results = recorded()
-    assert tables.incomplete(results) == ""
+    assert standing.incomplete(results) == ""
     fast = results.plan()[1]
     (results.raw / fast.id / "c0001-r003-a0.json").unlink()
-    assert tables.incomplete(results).startswith("INCOMPLETE: 1 of 4")
+    assert standing.incomplete(results).startswith("INCOMPLETE: 1 of 4")
     results.record(measurement(fast, 3, status="invalid", reason="disturbed"))
-    assert tables.incomplete(results) == ""
+    assert standing.incomplete(results) == ""

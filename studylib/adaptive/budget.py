@@ -7,9 +7,9 @@ import numpy as np
 
 from studylib import quality
 from studylib.adaptive.layers import Run, check_samples
+from studylib.answers import stacked
 from studylib.errors import InputError, RefusedError
 from studylib.params import RANDOM_SQNR_DB
-from studylib.sources import stacked
 from studylib.stats import at_most
 from studylib.zoo import Samples
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from studylib.errors import TrialError
 from studylib.recipes import split_recipe
-from studylib.sweeps import read
+from studylib.settings import read
 
 # Providers with the name that the tool gives each delegate; the CPU is no delegate of its own.
 DELEGATES = {"gpu": "GPU", "nnapi": "NNAPI"}

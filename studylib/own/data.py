@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from studylib import quality
+from studylib import zoo
 from studylib.errors import ArtifactError, InputError
 from studylib.own import array_files
 from studylib.own.axes import Ask, Axes, normalised, of_two_samples, read_axes
@@ -181,5 +181,5 @@ def _classes(made: Samples, ask: Ask) -> int | None:
     scores = np.asarray(next(iter(outputs.values()))) if outputs else np.zeros(0)
     if scores.dtype.kind != "f" or not scores.size:
         return None
-    classes = quality.classes_of(scores)
+    classes = zoo.classes_of(scores)
     return classes if max(scores.shape) in (classes, 1) else None

@@ -170,7 +170,7 @@ class OwnModel(Model):
         if self.refusal:
             raise ArtifactError(self.refusal)
         if self.is_factory:
-            from studylib.recipes.from_torch import export_factory
+            from studylib.recipes.torch_files import export_factory
 
             return export_factory(self.location, folder, seed)
         # Its own name, so that what is said of it later is understood; readers know endings in small letters.

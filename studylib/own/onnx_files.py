@@ -65,7 +65,7 @@ def copied(path: Path, folder: Path) -> tuple[Path, list[str]]:
 
     One file, or a folder with the weights beside the graph where those are too large for one. Raises `ArtifactError`.
     """
-    from studylib.recipes.to_onnx import save
+    from studylib.recipes.onnx_files import save
 
     model, apart = whole_model(path)
     _refuse_unusable(model, path.name)

@@ -22,9 +22,9 @@ def why_unsafe(path: Path, format: str) -> str | None:
 
         return keras_safety.why_unsafe(path)
     if format == "torch":
-        from studylib.recipes import from_torch
+        from studylib.recipes import torch_files
 
-        return from_torch.TorchToOnnx().missing() or from_torch.why_unsafe(path)
+        return torch_files.missing_torch("torch", "onnxscript") or torch_files.why_unsafe(path)
     return _why_unsafe_graph(path) if format == "saved_model" else None
 
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from studylib.errors import RefusedError
 from studylib.recipes.base import Recipe
-from studylib.recipes.from_torch import missing_torch, why_unsafe
 from studylib.recipes.to_litert import require_a_run
+from studylib.recipes.torch_files import missing_torch, why_unsafe
 from studylib.zoo import Samples
 
 _ADVICE = "Keep this model in PyTorch's way to ONNX, or replace that operation"

@@ -1,7 +1,6 @@
 """SavedModel to ONNX: fast for large models, and nothing is called converted before ONNX Runtime has opened it."""
 
 import logging
-import math
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,13 +11,12 @@ from studylib.errors import RefusedError, said
 from studylib.recipes import lean_tf2onnx, rewrites
 from studylib.recipes.base import Recipe
 from studylib.recipes.mixed_precision import refuse_half
+from studylib.recipes.onnx_files import LIMIT_BYTES, save
 from studylib.zoo import Samples
 
 OPSET = 18
 # Before this one, weights had to be inputs of the graph, and half of the operators were missing.
 _OLDEST_OPSET = 9
-# A protobuf message ends at 2 GB; the graph and what writers add must fit as well.
-LIMIT_BYTES = 1_800_000_000
 
 
 @dataclass(frozen=True)
@@ -189,26 +187,6 @@ def _name_axes(model) -> None:
 
 def _is_dynamic(axis) -> bool:
     return not axis.HasField("dim_value")
-
-
-def _weight_bytes(model) -> int:
-    from onnx import helper
-
-    tensors = [tensor for graph in rewrites.graphs(model.graph) for tensor in graph.initializer]
-    return sum(math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize for tensor in tensors)
-
-
-def save(model, folder: Path, limit_bytes: int = LIMIT_BYTES) -> Path:
-    """Write ``folder/model.onnx``, or above ``limit_bytes`` the same inside a folder ``model`` with its weights beside it."""
-    import onnx
-
-    if _weight_bytes(model) <= limit_bytes:
-        onnx.save(model, folder / "model.onnx")
-        return folder / "model.onnx"
-    path = folder / "model" / "model.onnx"
-    path.parent.mkdir()
-    onnx.save(model, path, save_as_external_data=True, all_tensors_to_one_file=True, location="model.onnx.data", size_threshold=1024)
-    return path
 
 
 def _open(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from studylib.zoo.base import Model as Model
 from studylib.zoo.base import Samples as Samples
+from studylib.zoo.base import classes_of as classes_of
 from studylib.zoo.bert import BertBase
 from studylib.zoo.deepspeech import DeepSpeech, DeepSpeechStreaming
 from studylib.zoo.efficientnet_lite0 import EfficientNetLite0

@@ -149,3 +149,8 @@ class Model(ABC):
     @abstractmethod
     def samples(self, split: str, n: int, seed: int) -> Samples:
         """At most ``n`` samples of ``split`` (train or test), the same for the same seed."""
+
+
+def classes_of(scores: np.ndarray) -> int:
+    """How many classes the scores of one sample tell apart; (n, …) with the sample first."""
+    return max(2, int(np.prod(scores.shape[1:])))

@@ -9,8 +9,9 @@ import pytest
 
 from studylib.errors import RefusedError
 from studylib.recipes import why_no_chain
-from studylib.recipes.from_torch import TorchToOnnx, why_unsafe
+from studylib.recipes.from_torch import TorchToOnnx
 from studylib.recipes.from_torch_to_litert import TorchToLiteRT
+from studylib.recipes.torch_files import why_unsafe
 
 
 @pytest.mark.parametrize(("recipe", "packages"), [(TorchToOnnx(), ("torch", "onnxscript")), (TorchToLiteRT(), ("torch", "litert_torch"))])
