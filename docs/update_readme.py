@@ -3,7 +3,11 @@
 import re
 import shutil
 
-from studylib import adaptive_verdicts, compression, findings, params, report, standing, tables, winners
+from studylib import params
+from studylib.report import report, summary
+from studylib.report.tables import frames
+from studylib.results import standing
+from studylib.verdicts import adaptive_verdicts, compression, winners
 
 BEGIN, END = "<!-- generated: begin (make readme) -->", "<!-- generated: end -->"
 FIGURES = ("trade-off", "roofline", "formats")
@@ -30,11 +34,11 @@ def content(results, drawn: dict) -> list[str]:
     run = results.run()
     pictures = [f"![{drawn[name].alt}](docs/figures/{name}.png)\n\n*{drawn[name].title}. {drawn[name].caption}*" for name in FIGURES]
     command = f"`{run['command']}`. {standing.provenance(results)}"
-    found = "\n".join(f"- {sentence}" for sentence in findings.summary(results))
-    techniques = tables.markdown(compression.techniques(results)[COLUMNS])
+    found = "\n".join(f"- {sentence}" for sentence in summary.summary(results))
+    techniques = frames.markdown(compression.techniques(results)[COLUMNS])
     folded = f"<details>\n<summary>Every technique of this run</summary>\n\n{techniques}\n\n</details>"
-    adaptive = tables.markdown(adaptive_verdicts.verdicts(results))
-    return [command, found, *pictures, tables.markdown(winners.table(results)), adaptive, folded]
+    adaptive = frames.markdown(adaptive_verdicts.verdicts(results))
+    return [command, found, *pictures, frames.markdown(winners.table(results)), adaptive, folded]
 
 
 if __name__ == "__main__":

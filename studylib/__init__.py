@@ -10,36 +10,27 @@ Names load their module when they are first used, so that importing this package
 
 import importlib
 
+# Where each name lives: a module, or ``module:name``.
 _HOME = {
-    "open_study": "opening",
-    "Study": "study",
-    "read_results": "standing",
-    "Results": "results",
-    "Trial": "records",
-    "Measurement": "records",
-    "Artifact": "artifact",
-    "hardware_sets": "params",
-    "options": "params",
-    "resolve": "params",
-    "probe": "hardware",
-    "show_handmade": "zoo.handmade",
-    "tables": "tables",
-    "resource_tables": "resource_tables",
-    "passport": "passport",
-    "scenario_tables": "scenario_tables",
-    "compression": "compression",
-    "adaptive_verdicts": "adaptive_verdicts",
-    "winners": "winners",
-    "advise": "advice",
-    "first_screen": "findings",
-    "recorded": "recording",
-    "sensitivity": "sensitivity",
-    "why": "why",
-    "swept": "swept",
-    "formats": "formats",
-    "roofline": "roofline",
-    "figures": "figures",
-    "compare": "compare",
+    "open_study": "study.opening:open_study",
+    "Study": "study.study:Study",
+    "read_results": "results.standing:read_results",
+    "Results": "results.results:Results",
+    "Trial": "results.records:Trial",
+    "Measurement": "results.records:Measurement",
+    "Artifact": "artifacts.store:Artifact",
+    "hardware_sets": "params:hardware_sets",
+    "options": "params:options",
+    "resolve": "params:resolve",
+    "probe": "machine.hardware:probe",
+    "show_handmade": "models.zoo.handmade:show_handmade",
+    "tables": "report.tables",
+    "winners": "verdicts.winners",
+    "advise": "verdicts.advice:advise",
+    "first_screen": "report.summary:first_screen",
+    "recorded": "results.recording:recorded",
+    "figures": "report.figures.registry",
+    "compare": "verdicts.compare",
     "stats": "stats",
 }
 __all__ = sorted(_HOME)
@@ -48,8 +39,9 @@ __all__ = sorted(_HOME)
 def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module 'studylib' has no attribute '{name}'. Known: {', '.join(__all__)}.")
-    module = importlib.import_module(f"studylib.{_HOME[name]}")
-    return module if _HOME[name] == name else getattr(module, name)
+    module, _, inner = _HOME[name].partition(":")
+    found = importlib.import_module(f"studylib.{module}")
+    return getattr(found, inner) if inner else found
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,6 @@
 
 import sys
 
-from studylib.cli import main
+from studylib.cli.cli import main
 
 sys.exit(main())

@@ -77,7 +77,7 @@ def smoke_study(tmp_path_factory):
 @pytest.fixture(scope="session")
 def store(smoke_study):
     """The store of the smoke study: the trained mnist_cnn in every format and precision."""
-    from studylib.artifact import Store
+    from studylib.artifacts.store import Store
 
     return Store(smoke_study[1].parent / ".artifacts")
 
@@ -85,21 +85,21 @@ def store(smoke_study):
 @pytest.fixture(scope="session")
 def mnist(smoke_study):
     """The smoke study's `Study` object, everything in it made and measured."""
-    from studylib.opening import open_study
+    from studylib.study.opening import open_study
 
     return open_study("cpu", "smoke", write=lambda line: None)
 
 
 def samples_of(study, model: str = "mnist_cnn"):
     """The test samples of a study's model."""
-    from studylib.zoo import Samples
+    from studylib.models.zoo import Samples
 
     return Samples.load(study.artifact(study.plan.origins[model]["samples"]).path)
 
 
 def reference_of(study, model: str = "mnist_cnn") -> np.ndarray:
     """The outputs of a source model with one output, shape (samples, classes)."""
-    from studylib import arrays
+    from studylib.artifacts import arrays
 
     outputs, _ = arrays.load(study.artifact(study.plan.origins[model]["reference"]).path)
     return only(outputs)[:, 0]
@@ -127,7 +127,7 @@ def plant(root: Path, files: dict[str, str]) -> Path:
 @pytest.fixture
 def no_nvml(monkeypatch):
     """The package nvidia-ml-py is not there."""
-    from studylib import nvml
+    from studylib.machine import nvml
 
     monkeypatch.setitem(sys.modules, "pynvml", None)
     nvml.device.cache_clear()
@@ -138,7 +138,7 @@ def no_nvml(monkeypatch):
 @pytest.fixture
 def gpu_tells(monkeypatch):
     """Three GPUs, of which NVML tells what is given: a value, or a function of the question's argument; the rest it refuses."""
-    from studylib import nvml
+    from studylib.machine import nvml
 
     class Refused(Exception):
         pass
@@ -179,7 +179,7 @@ def only(outputs: dict) -> np.ndarray:
 
 def trial(**changes):
     """A trial with sensible fields, any of which may be changed."""
-    from studylib.records import Trial
+    from studylib.results.records import Trial
 
     facts = {
         "model": "mnist_cnn", "weights": "trained", "recipe": "fp32", "format": "onnx", "runtime": "onnxruntime", "runtime_version": "1",
@@ -191,7 +191,7 @@ def trial(**changes):
 
 def measurement(of, repetition=0, values=(100_000,) * 200, **changes):
     """A repetition of a trial; the hour of the day tells the round."""
-    from studylib.records import Measurement
+    from studylib.results.records import Measurement
 
     facts = {
         "trial_id": of.id, "campaign": 1, "repetition": repetition, "attempt": 0, "session": "s",
@@ -226,7 +226,7 @@ def run_facts(native: bool = True, **changes) -> dict:
 @pytest.fixture
 def recorded(tmp_path):
     """Function that records a small study: a baseline, a contender twice as fast, an A/A twin and a skipped trial."""
-    from studylib.results import Results
+    from studylib.results.results import Results
 
     def record(native: bool = True, weights: str = "trained", rounds: int = 8, n: int = 1000) -> Results:
         results = Results(tmp_path / "cpu")
@@ -280,7 +280,7 @@ def variants(tmp_path):
     ``without``. ``searches``: what ``search.json`` holds. ``most``: the budget of adaptive recipes.
     ``control``: the median in ns of an A/A twin of the first.
     """
-    from studylib.results import Results
+    from studylib.results.results import Results
 
     def record(
         of: dict, isa=("avx2", "avx512_vnni"), searches: dict | None = None, most: float = 0.01, control: int = 0, **facts
@@ -329,7 +329,7 @@ def variants(tmp_path):
 @pytest.fixture
 def recording(tmp_path):
     """Function that writes a recording for the replay runtime and samples to go with it."""
-    from studylib.zoo import Samples
+    from studylib.models.zoo import Samples
 
     samples = Samples({"x": np.zeros((4, 2), np.float32)}, np.zeros(4, np.int64)).save(tmp_path / "samples-of-recording")
 
@@ -368,7 +368,7 @@ def sleeper():
 @pytest.fixture
 def samples():
     """Twelve samples whose first value is their number."""
-    from studylib.zoo import Samples
+    from studylib.models.zoo import Samples
 
     return Samples({"x": np.arange(24, dtype=np.float32).reshape(12, 2) // 2}, None)
 
@@ -380,8 +380,8 @@ def tiny(tmp_path_factory):
 
     from onnx import TensorProto, helper, numpy_helper, save
 
+    from studylib.models.zoo import Samples
     from studylib.runtimes import RUNTIMES, Options
-    from studylib.zoo import Samples
 
     rng = np.random.default_rng(1)
     weights = [numpy_helper.from_array(rng.standard_normal((256, 256)).astype(np.float32) / 16, f"w{layer}") for layer in range(4)]

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from studylib import artifact
-from studylib.artifact import Store, content_hash, derived_key, package_version, remove_leftovers, write_text
+from studylib.artifacts import store
+from studylib.artifacts.store import Store, content_hash, derived_key, package_version, remove_leftovers, write_text
 from studylib.errors import ArtifactError, OutputError
 
 FACTS = {"format": "onnx", "precision": "fp32", "model": "m", "lineage": ({"made_by": "test"},)}
@@ -135,7 +135,7 @@ def test_the_version_of_onnx_runtime_is_that_of_the_files_that_are_there(tmp_pat
     (tmp_path / "onnxruntime/capi/build_and_package_info.py").write_text(f"package_name = '{name}'\n__version__ = '1.31.1'\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
-    monkeypatch.setattr(artifact.importlib.metadata, "version", lambda package: "1.30.0")
+    monkeypatch.setattr(store.importlib.metadata, "version", lambda package: "1.30.0")
     package_version.cache_clear()
     assert package_version("onnxruntime") == version
     package_version.cache_clear()

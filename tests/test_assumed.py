@@ -1,6 +1,6 @@
 """What was assumed stands beside the numbers that depend on it."""
 
-from studylib import assumed
+from studylib.results import assumed
 
 
 def _artifacts(**notes):

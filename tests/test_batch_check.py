@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from conftest import trial
 
-from studylib import batch_check
-from studylib.opening import open_study
-from studylib.records import Trial
-from studylib.zoo import Samples
+from studylib.models.zoo import Samples
+from studylib.quality import batch_check
+from studylib.results.records import Trial
+from studylib.study.opening import open_study
 
 RNG = np.random.default_rng(5)
 WEIGHTS = RNG.standard_normal((6, 5)).astype(np.float32)
@@ -278,7 +278,7 @@ def test_threads_that_change_answers_are_held_against_the_source_for_themselves(
 
 def test_sessions_beside_each_other_are_checked_as_they_are_timed(tmp_path, monkeypatch):
     """Answers of each session's part put together in another order: planted where the parts are joined."""
-    from studylib import worker
+    from studylib.measure import worker
     from studylib.runtimes.base import Parallel
 
     path = _model(tmp_path / "m.onnx")
@@ -293,8 +293,8 @@ def test_sessions_beside_each_other_are_checked_as_they_are_timed(tmp_path, monk
 
 
 def test_a_batch_that_ends_its_process_costs_only_its_size(tmp_path):
-    from studylib import checking
     from studylib.errors import TrialError
+    from studylib.measure import checking
 
     def execute(job, timeout_s):
         if 8 in job["sizes"]:
@@ -307,7 +307,7 @@ def test_a_batch_that_ends_its_process_costs_only_its_size(tmp_path):
 
 
 def test_findings_are_kept_by_evaluation_size_and_settings(tmp_path):
-    from studylib.results import Results
+    from studylib.results.results import Results
 
     results, usual = Results(tmp_path), trial(batch_size=4, scenario="offline")
     results.record_check(usual, {"batch_size": 4, "status": "failed", "reason": "batch 4: wrong"})

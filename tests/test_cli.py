@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from conftest import ROOT, cli, run_facts
 
-from studylib.console import Console
+from studylib.cli.console import Console
 
 
 def _refused(done, *words):
@@ -176,7 +176,7 @@ def test_limits_that_nothing_keeps_end_with_3_and_say_so_last(recorded):
 
 def test_a_model_without_a_timed_row_is_found_in_the_results(recorded):
     """Of two models one was timed: the other is named with what its rows say, and the status is 3."""
-    from studylib.cli import _told, _without_timing
+    from studylib.cli.cli import _told, _without_timing
 
     results = recorded()
     missing = _without_timing(results, ["mnist_cnn", "other"])

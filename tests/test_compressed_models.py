@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import cli
 
-from studylib.results import Results
+from studylib.results.results import Results
 
 NOTHING = re.compile("no operator of .* that integers can be used for|has no operator that can be quantized")
 

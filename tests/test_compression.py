@@ -1,7 +1,8 @@
 import pytest
 from matplotlib.collections import PathCollection
 
-from studylib import compression, figures, why
+from studylib.report.figures import registry
+from studylib.verdicts import compression, why
 
 
 def _why(results, recipe, start) -> str:
@@ -105,10 +106,10 @@ def test_the_same_file_stands_on_the_front_once_and_is_no_rival_of_itself(varian
     row = table.loc["adaptive_wi8"]
     assert (row.front, row["against fp32"], row.status) == ("", "", "the same file as fp32")
     assert why.reasons(results).empty
-    figure, *_, alt = figures.trade_off(results)
+    figure, *_, alt = registry.trade_off(results)
     assert "of 1 variants these are on the Pareto front" in alt
     assert len(figure.axes[0].collections) == len(
-        figures.trade_off(variants({"fp32": (400_000, {}, 95, 90.0, same)}))[0].axes[0].collections
+        registry.trade_off(variants({"fp32": (400_000, {}, 95, 90.0, same)}))[0].axes[0].collections
     )
 
 
@@ -122,7 +123,7 @@ def test_what_may_have_lost_more_than_the_budget_is_said_and_drawn_hollow(varian
     }
     results = variants(rows)
     assert list(compression.techniques(results).budget) == ["kept", "kept", "OVER BUDGET"]
-    marks = [one.get_facecolor()[0][:3] for one in _marks(figures.trade_off(results)[0])]
+    marks = [one.get_facecolor()[0][:3] for one in _marks(registry.trade_off(results)[0])]
     assert [tuple(mark) == (1.0, 1.0, 1.0) for mark in marks] == [False, False, True]
 
 
@@ -227,7 +228,7 @@ def test_equal_outputs_are_drawn_at_the_top(variants, tmp_path):
     rows = {"fp32": (400_000, {}, 95, float("inf"), NO_SCORES), "fp16": (300_000, {}, 95, 60.0, NO_SCORES)}
     results = variants(rows)
     assert {variant.measure for variant in compression.variants(results)} == {"sqnr"}
-    figure, *_ = figures.trade_off(results)
+    figure, *_ = registry.trade_off(results)
     figure.savefig(tmp_path / "figure.png")
     assert figure.axes[0].get_ylim()[1] < 200
 
@@ -236,7 +237,7 @@ def test_float_islands_and_conversions_are_drawn_where_they_lie(variants, tmp_pa
     course = [["quantize", 1], ["integer", 6], ["dequantize", 1], ["island", 2], ["quantize", 1], ["integer", 2], ["dequantize", 1]]
     more = {"islands": {"operators": [], "count": 2, "quantize": 2, "dequantize": 2, "course": course}}
     results = variants({"fp32": (400_000, {}, 95, 90.0, {}), "static_wi8_ai8": (200_000, {}, 94, 30.0, more)})
-    figure, *_, alt = figures.precisions(results)
+    figure, *_, alt = registry.precisions(results)
     figure.savefig(tmp_path / "figure.png")
     (axes,) = figure.axes
     strips = [(round(patch.get_x(), 2), round(patch.get_width(), 2)) for patch in axes.patches]
@@ -246,12 +247,12 @@ def test_float_islands_and_conversions_are_drawn_where_they_lie(variants, tmp_pa
 
 
 def test_without_integers_no_graph_is_drawn(variants):
-    assert figures.precisions(variants({"fp32": (400_000, {}, 95, 90.0, {})}))[0] is None
+    assert registry.precisions(variants({"fp32": (400_000, {}, 95, 90.0, {})}))[0] is None
 
 
 def test_the_figure_names_the_front_and_the_kinds(variants):
     results = variants({"fp32": (400_000, {}, 95, 90.0, {}), "static_wi8_ai8": (200_000, {}, 94, 30.0, {})})
-    figure, name, _, _, alt = figures.trade_off(results)
+    figure, name, _, _, alt = registry.trade_off(results)
     texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()][-2:]
     assert name == "trade-off"
     assert texts == ["1  onnxruntime static_wi8_ai8", "2  onnxruntime fp32"]
@@ -259,7 +260,7 @@ def test_the_figure_names_the_front_and_the_kinds(variants):
 
 
 def test_the_bench_shows_what_pruning_brings(variants):
-    from studylib import compression_cost
+    from studylib.bench import compression_cost
 
     more = {"macs": 500}
     results = variants({"fp32": (400_000, {}, 95, 90.0, {}), "pruned_channels50": (200_000, {}, 94, 30.0, more)}, control=402_000)

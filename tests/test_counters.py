@@ -6,7 +6,7 @@ import time
 import pytest
 from conftest import plant
 
-from studylib import counters
+from studylib.machine import counters
 
 CPU = "sys/devices/system/cpu/cpu{}"
 GROUP = "sys/fs/cgroup/job"

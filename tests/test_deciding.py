@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 
 import studylib
-from studylib import worker
-from studylib.deciding import Code, code_digest
-from studylib.executors.on_phone import PhoneExecutor
-from studylib.measure import Bench
+from studylib.artifacts.code import Code, code_digest
+from studylib.executors.phone.on_phone import PhoneExecutor
+from studylib.measure import worker
+from studylib.measure.rounds import Bench
 from studylib.recipes import RECIPES, RETRAINED
 from studylib.runtimes import RUNTIMES
 
 HOME = Path(studylib.__file__).parent
-LITERT = ("studylib.recipes.to_litert", "ToLiteRT")
-MEASURING = (("studylib.worker", "measure"), ("studylib.runtimes.litert", "LiteRT"))
+LITERT = ("studylib.recipes.convert.to_litert", "ToLiteRT")
+MEASURING = (("studylib.measure.worker", "measure"), ("studylib.runtimes.litert", "LiteRT"))
 
 
 @pytest.fixture
@@ -65,22 +65,22 @@ def _moved(module: str, to: str):
 
 def test_an_edit_of_what_decides_changes_the_key(copy):
     before = copy()
-    beside = copy(_replaced("runtimes/litert_names.py", "\ndef ", "\nADDED = 1\n\n\ndef "))
+    beside = copy(_replaced("formats/litert_names.py", "\ndef ", "\nADDED = 1\n\n\ndef "))
     assert before.digest(LITERT) == beside.digest(LITERT), "a new name that nobody uses decides nothing"
     for file, old, new in (
-        ("recipes/to_litert.py", "class ToLiteRT(Recipe):", "class ToLiteRT(Recipe):\n    added_here = 1"),
+        ("recipes/convert/to_litert.py", "class ToLiteRT(Recipe):", "class ToLiteRT(Recipe):\n    added_here = 1"),
         ("recipes/base.py", "class Recipe(ABC):", "class Recipe(ABC):\n    added_here = 1"),
-        ("zoo/base.py", "class Samples:", "class Samples:\n    added_here = 1"),  # what its parameters are
-        ("arrays.py", "def load(", "added_here = 1\n\n\ndef load("),
+        ("models/zoo/base.py", "class Samples:", "class Samples:\n    added_here = 1"),  # what its parameters are
+        ("artifacts/arrays.py", "def load(", "added_here = 1\n\n\ndef load("),
     ):
         edited = copy(_replaced(file, old, new))
         same = before.digest(LITERT) == edited.digest(LITERT)
-        assert same == (file == "arrays.py"), file
+        assert same == (file == "artifacts/arrays.py"), file
 
 
 def test_loose_statements_of_a_module_decide_with_whatever_is_taken_from_it(copy):
     def edit(folder: Path) -> None:
-        path = folder / "recipes" / "mixed_precision.py"
+        path = folder / "formats" / "mixed_precision.py"
         path.write_text(path.read_text() + "\nprint('switched')\n")
 
     assert copy().digest(LITERT) != copy(edit).digest(LITERT)
@@ -89,21 +89,21 @@ def test_loose_statements_of_a_module_decide_with_whatever_is_taken_from_it(copy
 @pytest.mark.parametrize(
     "edit",
     [
-        _replaced("recipes/to_litert.py", "class ToLiteRT(Recipe):\n", "# Why it is so.\nclass ToLiteRT(Recipe):\n"),
-        _replaced("recipes/to_litert.py", '"""', '"""Said otherwise. '),
-        _replaced("executors/on_phone.py", "class PhoneExecutor:", "class PhoneExecutor:\n    added_here = 1"),
-        _replaced("recipes/onnx.py", "class Static(", "ADDED_HERE = 1\n\n\nclass Static("),
+        _replaced("recipes/convert/to_litert.py", "class ToLiteRT(Recipe):\n", "# Why it is so.\nclass ToLiteRT(Recipe):\n"),
+        _replaced("recipes/convert/to_litert.py", '"""', '"""Said otherwise. '),
+        _replaced("executors/phone/on_phone.py", "class PhoneExecutor:", "class PhoneExecutor:\n    added_here = 1"),
+        _replaced("recipes/quantize/onnx.py", "class Static(", "ADDED_HERE = 1\n\n\nclass Static("),
         _replaced("errors.py", "def told(", "def added_here(): ...\n\n\ndef told("),
-        _moved("recipes.to_litert", "convert.to_litert"),
-        _moved("recipes.mixed_precision", "formats.mixed_precision"),
-        _moved("arrays", "artifacts.arrays"),
-        _moved("scenarios.loop", "arriving.looped"),
+        _moved("recipes.convert.to_litert", "attic.to_litert"),
+        _moved("formats.mixed_precision", "attic.mixed"),
+        _moved("artifacts.arrays", "attic.arrays"),
+        _moved("scenarios.loop", "attic.looped"),
     ],
     ids=["comment", "docstring", "phone", "another recipe", "words", "moved", "helper moved", "deep one moved", "scenario moved"],
 )
 def test_what_does_not_decide_leaves_the_key(copy, edit):
     before, after = copy(), copy(edit)
-    place = next(module for module in ("studylib.recipes.to_litert", "studylib.convert.to_litert") if after.file(module))
+    place = next(module for module in ("studylib.recipes.convert.to_litert", "studylib.attic.to_litert") if after.file(module))
     assert before.digest(LITERT) == after.digest((place, "ToLiteRT"))
     assert before.digest(*MEASURING) == after.digest(*MEASURING)
 
@@ -117,10 +117,19 @@ def test_an_edit_of_a_runtime_makes_its_own_measurements_old_and_no_others(copy)
 
 
 def test_what_is_asked_and_counted_beside_a_measurement_decides_it():
-    reached = {path.relative_to(HOME).as_posix() for path, _ in Code(HOME).reached(*MEASURING, ("studylib.measure", "Bench"))}
-    assert {"worker.py", "counters.py", "sysfs.py", "energy.py", "nvml.py", "memory_limit.py", "limits.py", "arrays.py"} <= reached
-    evaluated = {path.relative_to(HOME).as_posix() for path, _ in Code(HOME).reached(("studylib.worker", "evaluate"))}
-    assert {"quality.py", "parity.py", "varying.py", "batch_check.py", "integer_parity.py", "stats.py"} <= evaluated
+    reached = {path.name for path, _ in Code(HOME).reached(*MEASURING, ("studylib.measure.rounds", "Bench"))}
+    assert {
+        "worker.py",
+        "counters.py",
+        "sysfs.py",
+        "energy.py",
+        "nvml.py",
+        "memory_limit.py",
+        "disturbance_limits.py",
+        "arrays.py",
+    } <= reached
+    evaluated = {path.name for path, _ in Code(HOME).reached(("studylib.measure.worker", "evaluate"))}
+    assert {"metrics.py", "parity.py", "varying.py", "batch_check.py", "integer_parity.py", "stats.py"} <= evaluated
 
 
 def _home(recipe) -> str:
@@ -129,7 +138,7 @@ def _home(recipe) -> str:
 
 @pytest.mark.parametrize("name", RETRAINED)
 def test_what_trains_in_another_process_decides(name):
-    """By whatever the technique's module imports, read here without `studylib.deciding`."""
+    """By whatever the technique's module imports, read here without `studylib.artifacts.code`."""
     recipe = RETRAINED[name]
     reached = {path for path, _ in Code(HOME).reached(*((module, "") for module in recipe.modules))}
     training, waiting, used = HOME / "training", [HOME / "training" / f"{recipe.technique}.py"], set()

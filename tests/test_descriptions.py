@@ -3,8 +3,8 @@ import json
 
 import numpy as np
 
-from studylib.artifact import Store
-from studylib.descriptions import gzip_bytes, packed, packed_key
+from studylib.artifacts.store import Store
+from studylib.build.descriptions import gzip_bytes, packed, packed_key
 
 
 def test_a_file_is_packed_as_gzip_packs_it(tmp_path):

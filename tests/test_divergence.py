@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conftest import path_of
 
-from studylib.divergence import first_divergence
 from studylib.errors import ArtifactError, UnknownNameError
+from studylib.quality.divergence import first_divergence
 
 LIMIT_DB = 60
 WEIGHTED = ("stem", "depthwise", "pointwise", "side", "probabilities")
@@ -39,9 +39,9 @@ def _branching():
 
 def _written(model, folder):
     """The model in four formats, by the recipes of the study: {format: path}."""
-    from studylib.recipes.to_litert import ToLiteRT
-    from studylib.recipes.to_onnx import ToOnnx
-    from studylib.recipes.to_saved_model import ToSavedModel
+    from studylib.recipes.convert.to_litert import ToLiteRT
+    from studylib.recipes.convert.to_onnx import ToOnnx
+    from studylib.recipes.convert.to_saved_model import ToSavedModel
 
     model.save(folder / "model.keras")
     saved = path_of(ToSavedModel().write(folder / "model.keras", folder, None))
@@ -62,7 +62,7 @@ def branching(tmp_path_factory):
 def mnist(tmp_path_factory):
     import keras
 
-    from studylib.zoo.mnist_cnn import _architecture
+    from studylib.models.zoo.mnist_cnn import _architecture
 
     keras.utils.clear_session()  # layers that other tests made count in the names of these
     keras.utils.set_random_seed(1)
@@ -160,8 +160,8 @@ def test_honest_conversions_agree_in_every_pair(branching, images, first, second
 
 @pytest.mark.parametrize("second", ["saved_model", "onnx", "tflite"])
 def test_every_matched_layer_agrees_not_only_the_output(mnist, digits, second):
-    from studylib.divergence import _opened
-    from studylib.divergence.matching import match, sqnr_db
+    from studylib.quality.divergence import _opened
+    from studylib.quality.divergence.matching import match, sqnr_db
 
     reference, suspect = _opened(mnist["keras"], "keras", digits), _opened(mnist[second], second, digits)
     pairs = match(reference, suspect)
@@ -225,8 +225,8 @@ def test_not_a_number_counts_as_diverging(branching, images, tmp_path):
 
 
 def test_quantized_tensors_are_dequantized_before_they_are_compared(branching, images, tmp_path):
-    from studylib.recipes.litert import StaticInt8
-    from studylib.zoo import Samples
+    from studylib.models.zoo import Samples
+    from studylib.recipes.quantize.litert import StaticInt8
 
     calibration = Samples({"image": np.repeat(images["image"], 4, axis=0)}, np.zeros(8, np.int64))
     small = path_of(StaticInt8().write(branching["saved_model"], tmp_path, calibration))

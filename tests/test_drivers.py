@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from studylib import drivers
+from studylib.bench import drivers
 from studylib.scenarios import loadgen
 
 pytestmark = pytest.mark.skipif(loadgen.why_not() is not None, reason=str(loadgen.why_not()))

@@ -1,7 +1,7 @@
 import pytest
 from conftest import plant
 
-from studylib import energy
+from studylib.machine import energy
 
 RAPL = "sys/class/powercap/intel-rapl:{}"
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from studylib import entry_points, stats
+from studylib import stats
+from studylib.bench import entry_points
 
 ORT, LITERT = entry_points.ENTRY_POINTS
 

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from studylib.artifact import package_version
+from studylib.artifacts.store import package_version
 
 LOCK = (ROOT / "requirements" / "lock.txt").read_text()
 NVIDIA = (ROOT / "requirements" / "nvidia.txt").read_text()

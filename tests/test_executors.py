@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from studylib.building import make_artifacts
+from studylib.build.driving import make_artifacts
 from studylib.errors import TrialError
 from studylib.executors import LocalExecutor
 from studylib.executors.local import end, follow

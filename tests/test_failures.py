@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from conftest import cli, trial
 
-from studylib import runs
 from studylib.errors import ArtifactError
-from studylib.opening import open_study
-from studylib.results import Results
+from studylib.machine import clock
+from studylib.results.results import Results
+from studylib.study.opening import open_study
 
 WRONG = "DATA for 'x' has the shape [20, 5]; the model takes [20, 4], the sample first"
 
@@ -34,7 +34,7 @@ def _data(path, width: int) -> str:
 
 def _evaluated(model: str, data: str, **choice):
     """A study as `make study` runs it, up to what is timed: a new run each time."""
-    runs.begin()
+    clock.begin()
     usual = {"recipes": ("fp32",), "runtimes": ("onnxruntime", "openvino"), "batch_sizes": (1,)}
     study = open_study("cpu", "smoke", models=(model,), data=data, **usual | choice, write=lambda line: None)
     study.evaluate()
@@ -43,7 +43,7 @@ def _evaluated(model: str, data: str, **choice):
 
 @pytest.fixture(autouse=True)
 def _own_run(monkeypatch):
-    monkeypatch.setenv("STUDYLIB_RUN_BEGAN", runs.now())
+    monkeypatch.setenv("STUDYLIB_RUN_BEGAN", clock.now())
 
 
 PENDING = {("pending", "not measured yet; run `make study` again to go on")}
@@ -87,7 +87,7 @@ def test_what_failed_for_good_is_not_tried_again(model, tmp_path, monkeypatch):
     again = open_study("cpu", "smoke", models=(model,), data=data, recipes=("fp32",), runtimes=("onnxruntime",), write=lambda line: None)
     jobs = []
     monkeypatch.setattr(again.executor, "run", lambda job, *rest: jobs.append(job) or {})
-    runs.begin()
+    clock.begin()
     again.convert()
     tried = [target["key"] for job in jobs for target in job.get("targets", [])]
     assert not set(tried) & set(study.results.causes())
@@ -118,8 +118,8 @@ def test_a_key_is_kept_with_its_own_failure_and_not_with_that_of_what_it_needs(m
 )
 def test_only_what_came_of_the_moment_is_tried_again_and_only_in_another_run(reason, again):
     earlier, later = "2000-01-01T00:00:00.000+00:00", "9999-01-01T00:00:00.000+00:00"
-    assert runs.is_tried_again(reason, earlier) is again
-    assert runs.is_tried_again(reason, later) is False
+    assert clock.is_tried_again(reason, earlier) is again
+    assert clock.is_tried_again(reason, later) is False
 
 
 def test_an_evaluation_that_crashed_is_tried_again_in_a_new_run(tmp_path):
@@ -135,7 +135,7 @@ def test_an_evaluation_that_crashed_is_tried_again_in_a_new_run(tmp_path):
 
 
 def test_a_look_and_a_check_that_crashed_are_tried_again_in_a_new_run(tmp_path):
-    from studylib import checking
+    from studylib.measure import checking
 
     results, one = Results(tmp_path), trial(batch_size=8, scenario="offline")
     results.record_look(one.id, {"reason": "timeout: no answer within 5 s; the process was killed"})
@@ -150,8 +150,8 @@ def test_a_look_and_a_check_that_crashed_are_tried_again_in_a_new_run(tmp_path):
 def test_a_repetition_that_crashed_is_tried_again_in_a_new_run_and_counts(tmp_path):
     from test_measure import ORIGIN, SETTINGS, FakeExecutor
 
-    from studylib.limits import Limits
-    from studylib.measure import Bench
+    from studylib.machine.disturbance_limits import Limits
+    from studylib.measure.rounds import Bench
 
     facts = {
         "results": Results(tmp_path), "locate": lambda key: key, "origins": {"mnist_cnn": ORIGIN}, "settings": replace(SETTINGS),

@@ -14,9 +14,11 @@ import pytest
 from conftest import ROOT, measurement, run_facts
 
 import studylib as sl
-from studylib import cli, findings, machines, report, winners
-from studylib.grounds import grounds
-from studylib.passport import Fit
+from studylib.cli import cli
+from studylib.report import machines, report, summary
+from studylib.verdicts import winners
+from studylib.verdicts.grounds import grounds
+from studylib.verdicts.passport import Fit
 from studylib.wording import plain
 
 ENOUGH = {"n": 1000, "agreeing": [True] * 1000}
@@ -111,7 +113,7 @@ def _shown_by_advise(results, capsys, monkeypatch) -> str:
 def _shown_by_the_notebook(results, monkeypatch):
     """What the first cell of notebook 09 that computes shows, run as it is committed."""
     monkeypatch.setenv("STUDYLIB_OUTPUTS", str(results.folder.parent))
-    cells = [cell for cell in nbformat.read(ROOT / "notebooks" / "09-findings.ipynb", 4).cells if cell.cell_type == "code"]
+    cells = [cell for cell in nbformat.read(ROOT / "notebooks" / "09-summary.ipynb", 4).cells if cell.cell_type == "code"]
     *setting, shown = cells[1].source.splitlines()
     names = {"hardware": "cpu"}
     exec("\n".join(setting), names)
@@ -121,7 +123,7 @@ def _shown_by_the_notebook(results, monkeypatch):
 def test_each_gives_one_decision_or_none_in_the_words_of_the_first_line(situation):
     results, recipe, first, words = situation
     (advice,) = sl.advise(results)
-    lines = findings.first_screen(results)
+    lines = summary.first_screen(results)
     assert first in lines[0]
     assert words.lower() in " ".join(lines).lower()
     assert (advice.configuration and advice.configuration.recipe) == recipe
@@ -133,7 +135,7 @@ def test_each_gives_one_decision_or_none_in_the_words_of_the_first_line(situatio
 
 def test_terminal_report_and_notebook_agree(situation, capsys, monkeypatch):
     results, *_ = situation
-    lines = tuple(findings.first_screen(results))
+    lines = tuple(summary.first_screen(results))
     page = report.build(results)
     text = html.unescape(re.sub(r"<[^>]+>", "", page.read_text()))
     markdown = (page.parent / "report.md").read_text()
@@ -159,8 +161,8 @@ def test_the_same_file_is_nowhere_a_rival_of_itself(variants):
     assert [one.configuration.recipe for one in advice.runners_up] == ["fp16"]
     assert advice.notes[-1] == "The search found nothing faster than onnxruntime fp32: adaptive_wi8 is the same file."
     unread = len(advice.caveats)  # the first line tells 1.13 as what it is: noise
-    said = str(advice).splitlines()[unread:] + findings.summary(results)[unread:]
-    for told in (" ".join(said), winners.table(results).to_csv(), sl.tables.winners(results).to_csv()):
+    said = str(advice).splitlines()[unread:] + summary.summary(results)[unread:]
+    for told in (" ".join(said), winners.table(results).to_csv(), sl.tables.fastest(results).to_csv()):
         assert "1.13" not in told
         assert not re.search(r"adaptive_wi8(?! is)", told)
     assert {row.recipe for row in sl.tables.speed_ups(results).itertuples()} == {"fp32 (A/A)", "fp16"}
@@ -231,11 +233,11 @@ def test_what_spoke_against_the_machine_before_the_run_stands_in_the_first_line(
     results.save_fitness(
         [{"cause": "it runs on battery: the clock is held down", "remedy": "plug it in"}, {"cause": "it is hot", "remedy": "wait"}]
     )
-    assert findings.first_screen(results)[0].endswith("; before the run: it runs on battery: the clock is held down and 1 more.")
+    assert summary.first_screen(results)[0].endswith("; before the run: it runs on battery: the clock is held down and 1 more.")
 
 
 def test_repetitions_that_stayed_invalid_are_counted_in_the_first_line(variants):
     results = _lossy(variants)
     for repetition in range(3):
         results.record(measurement(results.plan()[1], repetition, status="invalid", reason="disturbed"))
-    assert "NOT fit to measure: 3 repetitions stayed invalid of 24; a trial against itself reads" in findings.first_screen(results)[0]
+    assert "NOT fit to measure: 3 repetitions stayed invalid of 24; a trial against itself reads" in summary.first_screen(results)[0]

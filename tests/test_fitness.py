@@ -3,8 +3,8 @@
 import pytest
 from conftest import plant
 
-from studylib.fitness import fitness
-from studylib.hardware import probe
+from studylib.machine.fitness import fitness
+from studylib.machine.hardware import probe
 
 CPU = "sys/devices/system/cpu"
 GOOD = {

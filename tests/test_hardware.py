@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from studylib import hardware, params
+from studylib import params
 from studylib.errors import NotOnThisHostError
+from studylib.machine import hardware
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from conftest import path_of
 
-from studylib import inside
 from studylib.errors import ArtifactError, UnknownNameError
-from studylib.inside import counting, islands
+from studylib.formats import inside
+from studylib.formats.inside import counting, islands
 
 # Conv 3x3x3 to 8 at 12x12, depthwise 3x3, pointwise 8 to 4, transposed 2x2 with stride 2 from 4 to 2, dense 24*24*2 to 5.
 MACS = 12 * 12 * 8 * 27 + 12 * 12 * 8 * 9 + 12 * 12 * 4 * 8 + 12 * 12 * 4 * (2 * 2 * 2) + 24 * 24 * 2 * 5
@@ -40,9 +40,9 @@ def _recurrent(kind):
 
 def _written(model, folder, formats=("saved_model", "onnx", "tflite", "openvino")):
     """The model in the wished formats and in Keras' two, by the recipes of the study and by OpenVINO: {format: path}."""
-    from studylib.recipes.to_litert import ToLiteRT
-    from studylib.recipes.to_onnx import ToOnnx
-    from studylib.recipes.to_saved_model import ToSavedModel
+    from studylib.recipes.convert.to_litert import ToLiteRT
+    from studylib.recipes.convert.to_onnx import ToOnnx
+    from studylib.recipes.convert.to_saved_model import ToSavedModel
 
     found = {"keras": folder / "model.keras", "h5": folder / "model.h5"}
     for path in found.values():
@@ -70,7 +70,7 @@ def net(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def calibration():
-    from studylib.zoo import Samples
+    from studylib.models.zoo import Samples
 
     return Samples({"image": np.random.default_rng(0).normal(size=(8, 12, 12, 3)).astype(np.float32)}, np.zeros(8, np.int64))
 
@@ -245,7 +245,7 @@ def test_a_float_island_in_a_quantized_onnx_graph_is_found(net, calibration, tmp
     import onnx
     from onnx import helper
 
-    from studylib.recipes.onnx import Static
+    from studylib.recipes.quantize.onnx import Static
 
     path = _quantized(Static(), net["onnx"], tmp_path / "quantized", calibration)
     assert not [o for o in inside.look(path, "onnx")["float_islands"]["operators"] if o["where"] == "between"]

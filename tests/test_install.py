@@ -259,7 +259,7 @@ def test_a_study_that_begins_while_one_is_built_keeps_its_environment(world):
 
 def test_a_study_holds_its_environment(tmp_path, monkeypatch):
     """The lock that the installer looks for is the one that a study takes."""
-    from studylib.console import only_one
+    from studylib.cli.console import only_one
 
     sys.path.insert(0, str(ROOT / "requirements"))
     import environment

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from studylib import arrays, integer_parity, parity
-from studylib.inside.grids import Grid
+from studylib.artifacts import arrays
+from studylib.formats.inside.grids import Grid
+from studylib.quality import integer_parity, parity
 
 GRID = Grid(scale=0.5, zero_point=3, dtype="uint8", stored=True)
 RNG = np.random.default_rng(0)

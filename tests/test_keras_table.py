@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from recipes import keras_models
 
-from studylib import arrays, stats
-from studylib.artifact import Store
+from studylib import stats
+from studylib.artifacts import arrays
+from studylib.artifacts.store import Store
+from studylib.build.sources import Sources, stacked
 from studylib.errors import ArtifactError
-from studylib.own import OwnModel
+from studylib.models.own import OwnModel
+from studylib.models.zoo import Samples
 from studylib.recipes import chain
 from studylib.runtimes import RUNTIMES, Options
-from studylib.sources import Sources, stacked
-from studylib.zoo import Samples
 
 TARGETS = {"saved_model": "tensorflow", "tflite": "litert", "onnx": "onnxruntime", "openvino": "openvino"}
 FORMS = ("keras", "h5", "export", "save")

@@ -9,7 +9,7 @@ FRAMEWORKS = {"tensorflow", "keras", "tf_keras", "onnx", "onnxruntime", "ai_edge
 HEAVY = sorted(FRAMEWORKS | {"pandas", "matplotlib", "scipy", "numpy", "pydantic", "papermill"})
 HELP = """
 import contextlib, io
-from studylib import cli
+from studylib.cli import cli
 with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
     cli.main(["--help"])
 """

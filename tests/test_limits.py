@@ -1,6 +1,6 @@
 import pytest
 
-from studylib.limits import REMEDIES, Limits, why_invalid
+from studylib.machine.disturbance_limits import REMEDIES, Limits, why_invalid
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from conftest import measurement, run_facts, trial
 
-from studylib import machines
 from studylib.errors import InputError
-from studylib.results import Results
+from studylib.report import machines
+from studylib.results.results import Results
 
 
 def _machine(outputs, name, factor=1.0, control=1.0, host="h", digest="d", rounds=8, threads=2, seed=1, noise=0.01, **facts):
@@ -152,7 +152,7 @@ def test_what_is_damaged_in_copied_results_is_not_to_be_measured_here(tmp_path):
 
 
 def test_a_path_lies_in_the_folder_of_its_study(tmp_path):
-    from studylib import whose
+    from studylib.results import whose
 
     assert whose.named(tmp_path / "cpu" / "path", "cpu") == "cpu"
     assert whose.again(tmp_path / "cpu" / "path") == "Run `make path HW=cpu` again."

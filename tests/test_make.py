@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, plan_lines
 
-from studylib import arguments, params
+from studylib import params
+from studylib.cli import arguments
 from studylib.errors import InputError
 
 _SWITCHES = ("TRUST", "SEARCH", "STRICT", "FORCE")
@@ -25,7 +26,7 @@ PLACES = (
 
 
 _HEARD = """import json, os, sys
-from studylib import arguments
+from studylib.cli import arguments
 print(json.dumps(arguments.typed(sys.argv[1], os.environ)))"""
 
 
@@ -263,7 +264,7 @@ def test_the_command_of_a_study_gives_the_same_study(make, places, tmp_path, cho
     assert words[:2] == ["make", "study"]
     done = make("plan", *words[2:], outputs=tmp_path)
     assert list(_planned(done).values()) == list(resolved.choice.models)
-    from studylib.opening import open_study
+    from studylib.study.opening import open_study
 
     wanted = open_study("cpu", "smoke", write=lambda line: None, **more | {"models": resolved.choice.models} | choice)
     assert plan_lines(done.stdout) == [f"{t.model} {t.label}, {t.scenario}, {t.threads} threads" for t in wanted.trials if not t.reason]

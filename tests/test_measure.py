@@ -4,14 +4,14 @@ from dataclasses import replace
 import pytest
 from conftest import trial
 
-from studylib import worker
-from studylib.building import make_artifacts
+from studylib.build.driving import make_artifacts
 from studylib.errors import StudyError, TrialError
 from studylib.executors import LocalExecutor
-from studylib.limits import Limits
-from studylib.measure import Bench, rounds
+from studylib.machine.disturbance_limits import Limits
+from studylib.measure import worker
+from studylib.measure.rounds import Bench, rounds
 from studylib.params import EFFORTS
-from studylib.results import Results
+from studylib.results.results import Results
 
 SETTINGS = replace(EFFORTS["smoke"], repetitions=3, min_values=20, min_duration_s=0, warmup_s=0, timeout_s=4.0)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 from conftest import plant, trial
 
-from studylib import memory_limit
 from studylib.errors import TrialError
 from studylib.executors import LocalExecutor
-from studylib.limits import Limits
-from studylib.measure import Bench
+from studylib.machine import memory_limit
+from studylib.machine.disturbance_limits import Limits
+from studylib.measure.rounds import Bench
 from studylib.params import Effort
-from studylib.results import Results
+from studylib.results.results import Results
 from studylib.scenarios import Budget
 from studylib.scenarios.asking import asked
 

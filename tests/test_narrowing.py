@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 from conftest import trial
 
-from studylib.narrowing import Narrowing
-from studylib.opening import open_study
-from studylib.results import Results
+from studylib.results.results import Results
+from studylib.study.narrowing import Narrowing
+from studylib.study.opening import open_study
 
 
 @pytest.fixture

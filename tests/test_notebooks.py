@@ -13,7 +13,7 @@ from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import DeadKernelError
 
 from studylib import open_study
-from studylib.notebooks import NOTEBOOKS, ON_PHONE, Runner
+from studylib.study.notebooks import NOTEBOOKS, ON_PHONE, Runner
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 

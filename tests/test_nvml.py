@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from studylib import nvml
+from studylib.machine import nvml
 
 
 def _status(ns):

@@ -2,10 +2,11 @@
 
 import pytest
 
-from studylib import hardware, optimization
 from studylib.errors import InputError
-from studylib.measure import Bench
-from studylib.opening import open_study
+from studylib.machine import hardware
+from studylib.measure.rounds import Bench
+from studylib.study import optimization
+from studylib.study.opening import open_study
 
 pytestmark = pytest.mark.skipif(hardware.probe().threads < 2, reason="sessions beside each other need two threads")
 CHOICE = {

@@ -12,9 +12,10 @@ import sys
 import pytest
 from conftest import ROOT
 
-from studylib import arguments, params
+from studylib import params
+from studylib.cli import arguments
 from studylib.params.typed import Typed
-from studylib.sweeps import SWEEPS
+from studylib.study.sweeps import SWEEPS
 
 _BEFORE = "    # Share of the busy"
 _DECLARATION = f"""    warmth: Annotated[
@@ -23,9 +24,9 @@ _DECLARATION = f"""    warmth: Annotated[
 {_BEFORE}"""
 _HEARD = """
 import json, os, sys
-from studylib import arguments, cli
-from studylib.notebooks import Runner
-from studylib.opening import open_study
+from studylib.cli import arguments, cli
+from studylib.study.notebooks import Runner
+from studylib.study.opening import open_study
 words, notes = arguments.typed("plan", os.environ)
 given = arguments.parser("", cli.VERBS).parse_args([*sys.argv[1:], *words])
 study = open_study(given.hw, given.effort, write=lambda line: None, **arguments.choice(given))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from studylib import overhead, stats
+from studylib import stats
+from studylib.bench import overhead
 
 
 def _ratio(low, high):

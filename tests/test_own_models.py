@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from conftest import cli, only
 
-from studylib import arrays
-from studylib.recipes.from_onnx import OnnxToSavedModel
-from studylib.results import Results
+from studylib.artifacts import arrays
+from studylib.recipes.convert.from_onnx import OnnxToSavedModel
+from studylib.results.results import Results
 
 DENSENET = Path(find_spec("onnx").origin).parent / "backend" / "test" / "data" / "light" / "light_densenet121.onnx"
 
@@ -115,9 +115,9 @@ def test_a_damaged_file_costs_its_own_rows_and_nothing_else(others):
 
 @pytest.mark.slow
 def test_what_was_assumed_is_said(others):
-    from studylib import formats
+    from studylib.report.tables import conversions
 
-    remarks = formats.remarks(others)
+    remarks = conversions.remarks(others)
     assert any("no DATA was given" in remark for remark in remarks[remarks.model == "emotion_model"].remark)
     assert any("Keras 2" in remark or "Keras 1" in remark for remark in remarks[remarks.model == "emotion_model"].remark)
     report = (others.folder / "report" / "report.md").read_text(encoding="utf-8")
@@ -154,15 +154,16 @@ def pictures(tmp_path_factory):
 
 @pytest.mark.slow
 def test_what_decides_an_accuracy_stands_beside_it(pictures):
-    from studylib import findings, tables
+    from studylib.report import summary
+    from studylib.report.tables import frames
 
-    (row,) = tables.quality(pictures).to_dict("records")
+    (row,) = frames.quality(pictures).to_dict("records")
     assert row["accuracy_%"].startswith("100")
     assert row["accuracy assumes"].startswith(
         "WARNING: 3 class folders for a model of 4 classes and no `labels` in a card: blue is class 0"
     )
     assert "multiplied by 1/255" in row["accuracy assumes"]
-    screen = findings.first_screen(pictures)
+    screen = summary.first_screen(pictures)
     assert any(line.startswith("WARNING about its accuracy: 3 class folders for a model of 4 classes") for line in screen)
     report = (pictures.folder / "report" / "report.md").read_text(encoding="utf-8")
     assert "blue is class 0, green is class 1, red is class 2" in report
@@ -178,12 +179,12 @@ def test_a_signal_of_any_length_is_timed_on_a_signal_and_a_single_value_says_so(
         graph = helper.make_graph([helper.make_node(operator, ["x", "axis"], ["y"])], "g", ends[:1], ends[1:], [axis])
         save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / f"{name}.onnx")
     results = _study(tmp_path / "outputs", f"{tmp_path / 'signal.onnx'},{tmp_path / 'values.onnx'}", "--runtime", "onnxruntime")
-    from studylib import formats, tables
+    from studylib.report.tables import conversions, frames
 
-    remarks = formats.remarks(results)
+    remarks = conversions.remarks(results)
     said = " ".join(remarks[remarks.model == "signal"].remark)
     assert "'x': dynamic axes are 128 long, so a sample has the shape [128]" in said
-    latency = tables.latency(results)
+    latency = frames.latency(results)
     assert set(latency[latency.model == "signal"].remark) == {""}
     assert set(latency[latency.model == "values"].remark.str.startswith("'x' is a single value a sample")) == {True}
     table = results.table()

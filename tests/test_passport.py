@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import measurement
 
-from studylib import passport
+from studylib.verdicts import passport
 
 QUIET = {"steal_share": 0.01, "load_1min": 0.5, "involuntary_switches": 3, "governor": "performance", "affinity": "0-1"}
 

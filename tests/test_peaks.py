@@ -6,12 +6,12 @@ import logging
 import numpy as np
 import pytest
 
-from studylib import peaks
 from studylib.errors import TrialError
 from studylib.executors import LocalExecutor
-from studylib.hardware import granted_threads
-from studylib.peak_record import Peaks
-from studylib.peaks import bandwidth, measuring, products
+from studylib.machine.hardware import granted_threads
+from studylib.measure import peaks
+from studylib.measure.peaks import bandwidth, measuring, products
+from studylib.results.peaks import Peaks
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from studylib.inside.grids import grids
-from studylib.inside.precision import precision
+from studylib.formats.inside.grids import grids
+from studylib.formats.inside.precision import precision
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from studylib import quality
-from studylib.zoo import classes_of
+from studylib.models.zoo import classes_of
+from studylib.quality import metrics
 
 RNG = np.random.default_rng(0)
 REFERENCE = RNG.dirichlet(np.full(10, 0.1), size=500)
@@ -10,11 +10,11 @@ LABELS = REFERENCE.argmax(1)
 
 
 def _metrics(outputs, labels=LABELS):
-    return quality.metrics({"scores": outputs}, {"scores": REFERENCE}, labels)
+    return metrics.metrics({"scores": outputs}, {"scores": REFERENCE}, labels)
 
 
 def _why_not(outputs, precision="fp32"):
-    return quality.why_not_same(_metrics(outputs), precision)
+    return metrics.why_not_same(_metrics(outputs), precision)
 
 
 def test_the_same_model_passes():
@@ -62,42 +62,42 @@ def test_without_labels_there_is_no_accuracy():
 
 def test_every_output_counts_and_the_worst_decides():
     reference = {"start": REFERENCE, "end": REFERENCE[:, ::-1]}
-    spoiled = quality.metrics({"start": REFERENCE, "end": np.zeros_like(REFERENCE)}, reference, None, "question_answering")
-    assert "of output 'end'" in quality.why_not_same(spoiled, "fp32")
+    spoiled = metrics.metrics({"start": REFERENCE, "end": np.zeros_like(REFERENCE)}, reference, None, "question_answering")
+    assert "of output 'end'" in metrics.why_not_same(spoiled, "fp32")
     assert [one["sqnr"] for one in spoiled["outputs"]] == [np.inf, 0.0]
     assert len(spoiled["agreeing"]) == 2 * len(REFERENCE)
 
 
 def test_swapped_outputs_are_caught():
     reference = {"start": REFERENCE, "end": REFERENCE[:, ::-1]}
-    swapped = quality.metrics({"start": REFERENCE[:, ::-1], "end": REFERENCE}, reference, None, "question_answering")
-    assert quality.why_not_same(swapped, "static_wi8_ai8").startswith("parity:")
+    swapped = metrics.metrics({"start": REFERENCE[:, ::-1], "end": REFERENCE}, reference, None, "question_answering")
+    assert metrics.why_not_same(swapped, "static_wi8_ai8").startswith("parity:")
 
 
 def test_outputs_that_a_format_renamed_are_taken_in_their_order():
-    found = quality.metrics({"Identity:0": REFERENCE, "Identity_1:0": LABELS}, {"scores": REFERENCE, "class": LABELS}, None, "other")
+    found = metrics.metrics({"Identity:0": REFERENCE, "Identity_1:0": LABELS}, {"scores": REFERENCE, "class": LABELS}, None, "other")
     assert [one["name"] for one in found["outputs"]] == ["scores", "class"]
     assert found["sqnr"] == np.inf
 
 
 def test_a_missing_output_is_refused():
     with pytest.raises(ValueError, match=r"1 outputs \(a\); the source model has 2 \(a, b\)"):
-        quality.metrics({"a": REFERENCE}, {"a": REFERENCE, "b": REFERENCE}, None)
+        metrics.metrics({"a": REFERENCE}, {"a": REFERENCE, "b": REFERENCE}, None)
 
 
 def test_errors_are_the_largest_and_relative_to_the_largest_value():
-    found = quality.fidelity(np.array([[1.0, 4.5]]), np.array([[1.0, 5.0]]))
+    found = metrics.fidelity(np.array([[1.0, 4.5]]), np.array([[1.0, 5.0]]))
     assert (found["max_abs_error"], found["max_rel_error"]) == (0.5, 0.1)
     assert found["cosine"] == pytest.approx(23.5 / np.sqrt(21.25 * 26))
 
 
 def test_a_model_without_scores_has_no_agreement():
-    assert "agreeing" not in quality.metrics({"x": REFERENCE}, {"x": REFERENCE}, None, "other")
+    assert "agreeing" not in metrics.metrics({"x": REFERENCE}, {"x": REFERENCE}, None, "other")
 
 
 def test_one_score_is_the_probability_of_the_second_of_two_classes():
     scores = np.array([[0.1], [0.9], [0.6]])
-    found = quality.metrics({"p": scores}, {"p": np.array([[0.1], [0.9], [0.4]])}, np.array([0, 1, 1]))
+    found = metrics.metrics({"p": scores}, {"p": np.array([[0.1], [0.9], [0.4]])}, np.array([0, 1, 1]))
     assert found["agreeing"] == [True, True, False]
     assert found["correct"] == [True, True, True]
     assert classes_of(scores) == 2
@@ -106,13 +106,13 @@ def test_one_score_is_the_probability_of_the_second_of_two_classes():
 def test_classes_may_be_followed_by_axes_of_one():
     scores = np.zeros((2, 1, 5, 1, 1))
     scores[0, 0, 3], scores[1, 0, 4] = 1, 1
-    assert quality.answers(scores).tolist() == [3, 4]
+    assert metrics.answers(scores).tolist() == [3, 4]
     assert classes_of(scores) == 5
 
 
 def test_the_worst_sample_is_farthest_from_the_reference_for_its_size():
     wanted = {"a": np.array([[10.0, 0.0], [1.0, 0.0], [100.0, 0.0]]), "b": np.ones((3, 1))}
     off = {"a": wanted["a"] + np.array([[1.0], [0.5], [5.0]]) * [1, 0], "b": np.ones((3, 1))}
-    assert quality.worst_sample(off, wanted) == 1
-    assert quality.worst_sample(off | {"b": np.array([[1.0], [1.0], [9.0]])}, wanted) == 2
-    assert quality.worst_sample(off | {"b": np.array([[np.nan], [1.0], [9.0]])}, wanted) == 0
+    assert metrics.worst_sample(off, wanted) == 1
+    assert metrics.worst_sample(off | {"b": np.array([[1.0], [1.0], [9.0]])}, wanted) == 2
+    assert metrics.worst_sample(off | {"b": np.array([[np.nan], [1.0], [9.0]])}, wanted) == 0

@@ -4,15 +4,15 @@ import litert_models
 import numpy as np
 import pytest
 
-from studylib import formats, tables
-from studylib.artifact import Store
+from studylib.artifacts.store import Store
+from studylib.build.sources import Sources
 from studylib.errors import RefusedError
-from studylib.opening import open_study
-from studylib.own import OwnModel
+from studylib.models.own import OwnModel
+from studylib.models.zoo import Samples
 from studylib.recipes import RECIPES
-from studylib.records import Trial
-from studylib.sources import Sources
-from studylib.zoo import Samples
+from studylib.report.tables import conversions, frames
+from studylib.results.records import Trial
+from studylib.study.opening import open_study
 
 RECIPES_ASKED = ("fp32", "fp16", "dynamic_wi8_afp32", "static_wi8_ai8")
 
@@ -45,12 +45,12 @@ def test_it_is_called_what_it_is_and_passes_in_whole_numbers(study):
 
 def test_no_table_calls_it_fp32(study):
     study.save()
-    quality = tables.quality(study.results)
+    quality = frames.quality(study.results)
     assert set(quality.recipe) == {"as it came, int8"} and quality["whole numbers"].str.contains("% of whole numbers equal").all()
-    shown = [quality, formats.conversions(study.results), formats.remarks(study.results), formats.inside(study.results)]
-    shown += [tables.artifacts(study.results), formats.every_operator(study.results), study.results.table()[["recipe", "reason"]]]
+    shown = [quality, conversions.conversions(study.results), conversions.remarks(study.results), conversions.inside(study.results)]
+    shown += [frames.artifacts(study.results), conversions.every_operator(study.results), study.results.table()[["recipe", "reason"]]]
     assert not any("fp32" in str(value).replace("dynamic_wi8_afp32", "") for frame in shown for value in frame.to_numpy().ravel())
-    assert len(formats.every_operator(study.results)) > 2
+    assert len(conversions.every_operator(study.results)) > 2
 
 
 def test_what_the_source_is_changes_no_name_of_a_trial():
@@ -91,7 +91,7 @@ def test_an_unsigned_file_is_quantized_as_its_signed_twin(tmp_path, recipe, make
 
 
 def test_a_quantizer_that_changed_nothing_says_so(tmp_path, monkeypatch):
-    from studylib.recipes import litert_quantizer
+    from studylib.recipes.quantize import litert_quantizer
 
     path = litert_models.saved(litert_models.signed(), tmp_path, "m")
     monkeypatch.setattr(litert_quantizer, "_quantized", lambda content, *rest: content)

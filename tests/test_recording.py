@@ -16,9 +16,11 @@ import pytest
 from conftest import ROOT
 
 import studylib as sl
-from studylib import memory, recording, tables
 from studylib.errors import InputError, OutputError
-from studylib.results import Results
+from studylib.machine import process_memory
+from studylib.report.tables import frames
+from studylib.results import recording
+from studylib.results.results import Results
 
 MB = 2**20
 
@@ -29,7 +31,7 @@ def results(tmp_path):
 
 
 def _row(results, name="work"):
-    (row,) = tables.recorded(results).query("name == @name").to_dict("records")
+    (row,) = frames.recorded(results).query("name == @name").to_dict("records")
     return row
 
 
@@ -93,7 +95,7 @@ def test_a_peak_that_the_kernel_does_not_give_is_absent(results, monkeypatch):
     """The mark of an earlier, larger need cannot be lowered: what this call needed is not known, and nothing is invented."""
     block = _pages(60 * MB)
     del block
-    monkeypatch.setattr(memory, "lower_mark", lambda: False)
+    monkeypatch.setattr(process_memory, "lower_mark", lambda: False)
     with sl.recorded("work", results):
         pass
     (call,) = recording.calls(results)
@@ -337,7 +339,7 @@ def test_a_forked_child_is_a_process_of_its_own(results):
 
 
 def test_nothing_recorded_is_an_empty_table(results):
-    table = tables.recorded(results)
+    table = frames.recorded(results)
     assert table.empty
     assert "p50_ms" in table
 

@@ -7,9 +7,12 @@ from dataclasses import replace
 import pytest
 from conftest import ROOT, measurement, run_facts, trial
 
-from studylib import figures, findings, machines, report, standing, tables
 from studylib.errors import InputError
-from studylib.results import Results
+from studylib.report import machines, report, summary
+from studylib.report.figures import registry
+from studylib.report.tables import frames
+from studylib.results import standing
+from studylib.results.results import Results
 from studylib.wording import some
 
 
@@ -58,9 +61,9 @@ def test_every_figure_says_whether_it_is_native(recorded, native):
 
 def test_figures_are_the_same_for_the_same_results(recorded):
     results = recorded()
-    first = list(figures.draw_all(results))
+    first = list(registry.draw_all(results))
     bytes_of = {made.name: (results.folder / "figures" / f"{made.name}.svg").read_bytes() for made in first}
-    figures.draw_all(results)
+    registry.draw_all(results)
     assert all((results.folder / "figures" / f"{name}.svg").read_bytes() == content for name, content in bytes_of.items())
 
 
@@ -80,7 +83,7 @@ import sys
 for name in ("tensorflow", "keras", "tf_keras", "onnx", "onnxruntime", "ai_edge_litert", "tf2onnx", "mlxtend", "skimage", "papermill"):
     sys.modules[name] = None
 from pathlib import Path
-from studylib import report
+from studylib.report import report
 from studylib.results import Results
 print(report.build(Results(Path(sys.argv[1]))))
 """
@@ -100,7 +103,7 @@ def test_pictures_of_an_earlier_study_do_not_stay(recorded):
 def test_the_fastest_lists_every_rival_it_does_not_beat(recorded):
     """A trial with more fast values but a slower typical repetition must not win."""
     results = recorded()
-    (row,) = tables.winners(results).to_dict("records")
+    (row,) = frames.winners(results).to_dict("records")
     assert (row["fastest"], row["cannot be told from it"]) == ("onnxruntime fp32", "")
 
 
@@ -111,7 +114,7 @@ def test_what_was_measured_apart_is_not_said_to_be_as_fast(tmp_path):
         results.record(measurement(trials[0], repetition))
         later = {"session": "another", "started_at": "2026-02-02T00:00:00+00:00", "ended_at": "2026-02-02T01:00:00+00:00"}
         results.record(measurement(trials[1], repetition, [90_000] * 200, **later))
-    (row,) = tables.winners(results).to_dict("records")
+    (row,) = frames.winners(results).to_dict("records")
     assert (row["cannot be told from it"], row["measured apart from it"]) == ("", "onnxruntime fp32")
 
 
@@ -122,7 +125,7 @@ def test_long_lists_of_names_are_counted():
 
 
 def test_findings_are_computed_from_results(recorded):
-    sentences = findings.summary(recorded())
+    sentences = summary.summary(recorded())
     assert sentences[0].startswith("Native: measured on a test host. Fit to measure: a trial against itself reads 1.00x [0.99")
     assert sentences[1] == "mnist_cnn: set onnxruntime, provider cpu, recipe fp32, 2 threads, batch 1, the runtime's defaults."
     assert re.match(r"Median 0\.\d+ \[0\.\d+, 0\.\d+\] ms \(n 1600\); (2\.0|1\.9)\d?x \[", sentences[2])
@@ -137,7 +140,7 @@ def test_a_study_without_any_timing_still_reports(recorded):
 def test_markdown_tables_keep_their_columns():
     import pandas as pd
 
-    assert tables.markdown(pd.DataFrame({"a|b": ["x|y"], "c": [1.23456]})) == "| a\\|b | c |\n| --- | --- |\n| x\\|y | 1.23 |"
+    assert frames.markdown(pd.DataFrame({"a|b": ["x|y"], "c": [1.23456]})) == "| a\\|b | c |\n| --- | --- |\n| x\\|y | 1.23 |"
 
 
 def test_tables_of_an_unknown_or_empty_set_say_what_to_do(tmp_path, monkeypatch):
@@ -161,7 +164,7 @@ def test_what_to_set_stands_in_the_report_and_in_the_findings(recorded):
     for text in (page.read_text(), (page.parent / "report.md").read_text()):
         assert words in text.split("What to set")[1]
         assert "Which to choose for which project" in text
-    assert any(sentence.startswith(words) for sentence in findings.summary(recorded()))
+    assert any(sentence.startswith(words) for sentence in summary.summary(recorded()))
 
 
 def test_comparing_nothing_says_what_to_do(tmp_path):
@@ -183,7 +186,7 @@ def test_every_table_has_its_columns_even_when_nothing_could_be_made(tmp_path):
     [(29634.2, "29,600"), (0.031234, "0.0312"), (3, "3.00"), (999.6, "1,000"), (0, "0"), (float("nan"), "nan"), (-12.34, "-12.3")],
 )
 def test_digits_are_three_and_never_an_exponent(value, text):
-    assert tables.digits(value) == text
+    assert frames.digits(value) == text
 
 
 def test_any_title_can_be_drawn_and_printed(recorded):
@@ -201,7 +204,7 @@ def test_any_title_can_be_drawn_and_printed(recorded):
 def test_an_unfinished_study_says_so_first(recorded):
     results = recorded(rounds=3)
     words = "INCOMPLETE: 3 of 4 trials still lack repetitions; nothing here is final."
-    assert findings.summary(results)[1] == words
+    assert summary.summary(results)[1] == words
     assert words in report.build(results).read_text().split("<h2>Findings")[0]
     assert "INCOMPLETE: 3 of 4" in (results.folder / "figures" / "latency.svg").read_text()
 
@@ -220,7 +223,7 @@ def test_notebooks_show_a_reason_to_its_end(recorded):
     plan = json.loads((results.folder / "plan.json").read_text())
     plan[-1]["reason"] = "no path, since " + "one thing leads to another and " * 10 + "that is all"
     (results.folder / "plan.json").write_text(json.dumps(plan))
-    assert "that is all" in tables.not_measured(results)._repr_html_()
+    assert "that is all" in frames.not_measured(results)._repr_html_()
 
 
 def test_the_fastest_of_a_larger_batch_is_one_that_keeps_the_budget(variants):
@@ -232,10 +235,10 @@ def test_the_fastest_of_a_larger_batch_is_one_that_keeps_the_budget(variants):
         for repetition in range(8):
             results.record(measurement(one, repetition, [ns] * 200))
     results.save_plan([*results.plan(), *large], run_facts(), list(results.artifacts().values()))
-    (told,) = [sentence for sentence in findings.summary(results) if sentence.startswith("mnist_cnn, batch 8")]
+    (told,) = [sentence for sentence in summary.summary(results) if sentence.startswith("mnist_cnn, batch 8")]
     assert told.startswith("mnist_cnn, batch 8: the fastest within the accuracy budget is onnxruntime fp32 x8, median 0.8")
     assert told.endswith(
         "; faster, and not known to keep the budget: onnxruntime dynamic_wi8_afp32 x8 (lost 60.0 points of accuracy (n 1000), up to 62.9 "
         "within the interval)."
     )
-    assert "batch 1:" not in " ".join(findings.summary(results))  # that is what the advice is for
+    assert "batch 1:" not in " ".join(summary.summary(results))  # that is what the advice is for

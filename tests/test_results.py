@@ -5,8 +5,8 @@ import pytest
 from conftest import measurement, run_facts, trial
 
 from studylib.errors import InputError
-from studylib.long_table import COLUMNS
-from studylib.results import Results
+from studylib.results.long_table import COLUMNS
+from studylib.results.results import Results
 
 
 def test_a_measurement_is_read_back_as_it_was_recorded(tmp_path):
@@ -153,7 +153,7 @@ def test_failed_evaluations_can_be_forgotten_and_passed_ones_stay(recorded):
     ids=str,
 )  # fmt: skip
 def test_a_sealed_record_of_another_shape_is_ignored_and_said(tmp_path, caplog, change):
-    from studylib.records import write_sealed
+    from studylib.results.records import write_sealed
 
     results, of = Results(tmp_path), trial()
     results.record(measurement(of, 0))

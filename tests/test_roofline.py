@@ -1,10 +1,12 @@
 import pytest
 from conftest import measurement, run_facts, trial
 
-from studylib import figures, report, roofline
-from studylib.opening import open_study
-from studylib.peak_record import Peaks
-from studylib.results import Results
+from studylib.report import report
+from studylib.report.figures import registry
+from studylib.report.tables import roofline
+from studylib.results.peaks import Peaks
+from studylib.results.results import Results
+from studylib.study.opening import open_study
 
 # 1 M multiply-accumulates, 40 kB of weights and 1 kB of inputs and outputs a sample.
 _INSIDE = {
@@ -158,7 +160,7 @@ def test_more_than_the_roof_is_flagged_and_never_cut_off(timed, wrong, times):
     )
     assert float(rows.loc["fp16", "% of roof"].split()[0]) > 100
     assert rows.loc["fp32", "remarks"] == ""
-    assert "SUSPICIOUS: 1 of 2 points lie above their roof" in figures.roofline(results)[3]
+    assert "SUSPICIOUS: 1 of 2 points lie above their roof" in registry.roofline(results)[3]
 
 
 def test_a_peak_measured_too_low_is_found_out(timed):
@@ -189,13 +191,13 @@ def test_a_trial_without_a_place_under_the_roof_says_why(timed, changes, within,
     row = roofline.rows(results).iloc[0]
     assert row.remarks == reason
     assert row["% of roof"] == "–"
-    assert figures.roofline(results)[0] is None
+    assert registry.roofline(results)[0] is None
 
 
 def test_a_sweep_of_settings_is_in_the_table_and_not_in_the_figure(timed):
     results = timed(({}, {}, 100_000), ({"options": "graph=basic", "sweep": "graph"}, {}, 110_000))
     assert list(roofline.rows(results).setting) == ["", "graph=basic"]
-    assert len(figures.roofline(results)[0].axes[0].containers) == 1
+    assert len(registry.roofline(results)[0].axes[0].containers) == 1
 
 
 def test_queries_of_several_samples_wait_for_nothing(timed):
@@ -242,7 +244,7 @@ def test_the_figure_has_the_roofs_and_every_point(timed):
             for latency, recipe in ((90_000, "fp32"), (60_000, "static_wi8_ai8"), (30_000, "fp16"))
             for runtime in ("onnxruntime", "litert")]  # fmt: skip
     results = timed(*many, ({"model": "other"}, {"macs": 10**7}, 100_000))
-    figure, name, _, caption, alt = figures.roofline(results)
+    figure, name, _, caption, alt = registry.roofline(results)
     assert name == "roofline"
     assert [axes.get_title() for axes in figure.axes] == ["mnist_cnn, 2 threads", "other, 2 threads"]
     assert [len(axes.containers) for axes in figure.axes] == [6, 1]

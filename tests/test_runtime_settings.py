@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from conftest import artifact_of, only, reference_of, samples_of
 
-from studylib import hardware
 from studylib.errors import StudyError
+from studylib.machine import hardware
 from studylib.runtimes import RUNTIMES, Options
 
 # Threads of TensorFlow are set once in a process: its settings are tried by the worker's own process in the study's tests.

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from conftest import measurement, run_facts, trial
 
-from studylib import drawing, rows, scenario_figures, scenario_tables, tables
-from studylib.results import Results
+from studylib.report.figures import drawing, scenario_figures
+from studylib.report.tables import frames, scenario_tables
+from studylib.results import rows
+from studylib.results.results import Results
 from studylib.scenarios import Facts
 
 REASON = "the latency bound is not kept; Reduce target QPS"
@@ -94,16 +96,16 @@ def test_the_table_of_scenarios_shows_the_verdict_of_every_row(results):
 
 
 def test_other_tables_compare_the_usual_scenarios_alone(results):
-    frame = tables.latency(results)
+    frame = frames.latency(results)
     assert list(frame.runtime) == ["onnxruntime", "litert"]
     assert list(frame.LoadGen) == ["", "LoadGen: VALID in 8 of 8 repetitions"]
-    assert set(tables.speed_ups(results).LoadGen) == {"LoadGen: VALID in 8 of 8 repetitions"}
+    assert set(frames.speed_ups(results).LoadGen) == {"LoadGen: VALID in 8 of 8 repetitions"}
 
 
 def test_without_loadgen_no_table_mentions_it(recorded):
     results = recorded()
-    assert "LoadGen" not in tables.latency(results)
-    assert "LoadGen" not in tables.speed_ups(results)
+    assert "LoadGen" not in frames.latency(results)
+    assert "LoadGen" not in frames.speed_ups(results)
     assert scenario_tables.scenarios(results).empty
     assert (scenario_tables.note(results), scenario_tables.sentences(results)) == ("", [])
 
@@ -123,7 +125,7 @@ def test_the_search_for_a_rate_is_shown_test_by_test(results):
 
 
 def test_the_report_shows_scenarios_and_says_what_they_are_not(results):
-    from studylib import report
+    from studylib.report import report
 
     page = report.build(results)
     for name in ("index.html", "report.md"):
@@ -133,7 +135,7 @@ def test_the_report_shows_scenarios_and_says_what_they_are_not(results):
 
 
 def test_records_of_older_versions_have_no_facts_and_stay_readable(tmp_path):
-    from studylib.records import read_measurement, write_sealed
+    from studylib.results.records import read_measurement, write_sealed
 
     old = asdict(measurement(trial(), 0))
     del old["scenario_facts"]

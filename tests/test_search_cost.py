@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import measurement
 
-from studylib import search_cost
+from studylib.bench import halving_cost
 
 ANSWERS = {"evaluation": {"n": 1000, "agreeing": [True] * 1000, "correct": [True] * 1000}}
 FP32, FAST, NEAR = ((ns, {"Conv": 3}, 100, sqnr, ANSWERS) for ns, sqnr in ((1_000_000, 90.0), (300_000, 40.0), (310_000, 40.0)))
@@ -25,7 +25,7 @@ def results(variants):
 
 def test_the_same_winner_costs_its_looks_and_the_finalists(results):
     plan = results.plan()
-    found = search_cost.compared(results, plan[1:2], plan, "mnist_cnn")
+    found = halving_cost.compared(results, plan[1:2], plan, "mnist_cnn")
     assert found.row["slower by"] == "the same"
     assert found.exhaustive_s == pytest.approx(3 * 8 * 60.01)
     assert found.search_s == pytest.approx(3 * 2 + 8 * 60.01)
@@ -34,12 +34,12 @@ def test_the_same_winner_costs_its_looks_and_the_finalists(results):
 
 def test_another_winner_says_by_how_much_it_is_slower(results):
     plan = results.plan()
-    row = search_cost.compared(results, plan[2:3], plan, "mnist_cnn").row
+    row = halving_cost.compared(results, plan[2:3], plan, "mnist_cnn").row
     assert (row["found by the search"], row["best of all"]) == ("onnxruntime static_wi8_ai8", "onnxruntime dynamic_wi8_afp32")
     assert row["slower by"].startswith("1.03x [1.0")
     assert row["within 5%"] == "yes"
-    assert search_cost.compared(results, plan[:1], plan, "mnist_cnn").row["within 5%"] == "NO"
+    assert halving_cost.compared(results, plan[:1], plan, "mnist_cnn").row["within 5%"] == "NO"
 
 
 def test_without_a_finalist_within_the_budget_there_is_nothing_to_compare(results):
-    assert search_cost.compared(results, [], results.plan(), "mnist_cnn") is None
+    assert halving_cost.compared(results, [], results.plan(), "mnist_cnn") is None

@@ -5,10 +5,10 @@ import pytest
 from conftest import cli
 
 from studylib.adaptive import Assignment
+from studylib.build.searched import apart
 from studylib.errors import RefusedError
-from studylib.results import Results
-from studylib.searching import apart
-from studylib.zoo import Samples
+from studylib.models.zoo import Samples
+from studylib.results.results import Results
 
 SAMPLES = Samples({"x": np.arange(120, dtype=np.float32).reshape(60, 2)}, np.arange(60))
 

@@ -7,9 +7,13 @@ import pytest
 from conftest import run_facts, trial
 from onnxruntime import get_available_providers
 
-from studylib import arrays, hardware, resource_tables, runtimes, tables, worker
+from studylib import runtimes
+from studylib.artifacts import arrays
 from studylib.errors import StudyError
-from studylib.results import Results
+from studylib.machine import hardware
+from studylib.measure import worker
+from studylib.report.tables import frames, resources
+from studylib.results.results import Results
 from studylib.runtimes import RUNTIMES, Options, Session, onnxruntime
 from studylib.runtimes.base import Parallel
 
@@ -167,8 +171,8 @@ def test_an_accelerator_that_is_none_gives_an_invalid_row(tiny, monkeypatch, tmp
     results.save_plan([of], run_facts(), [])
     results.record_evaluation(of.evaluation_id, found)
     assert results.status(of) == ("invalid", found["reason"])
-    assert tables.quality(results).parity[0].startswith("invalid: fell back: 4 of 4 nodes that compute (MatMul)")
-    (row,) = resource_tables.placements(results).to_dict("records")
+    assert frames.quality(results).parity[0].startswith("invalid: fell back: 4 of 4 nodes that compute (MatMul)")
+    (row,) = resources.placements(results).to_dict("records")
     assert (row["asked for"], row["ran on"], row["nodes"], row["kinds"]) == ("azure", "CPUExecutionProvider", 4, "MatMul 4")
     results.forget_failures()
     assert results.evaluation(of.evaluation_id) is None

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from studylib import arrays
-from studylib.artifact import Store
+from studylib.artifacts import arrays
+from studylib.artifacts.store import Store
+from studylib.build.sources import Sources
 from studylib.errors import ArtifactError
-from studylib.own import OwnModel
-from studylib.recipes.keras_signature import named
-from studylib.sources import Sources
-from studylib.zoo import MODELS, handmade
+from studylib.formats.keras_signature import named
+from studylib.models.own import OwnModel
+from studylib.models.zoo import MODELS, handmade
 
 
 def _onnx(path, *operators: str, outputs=("y",)):
@@ -83,7 +83,7 @@ def test_other_data_another_card_or_another_task_is_another_reference(tmp_path):
 
 
 def test_a_classification_of_something_else_than_a_row_of_scores_is_refused():
-    from studylib.sources import _check_scores
+    from studylib.build.sources import _check_scores
 
     _check_scores("p", np.zeros((5, 1, 3)), np.array([0, 1, 2, 0, 1]))
     _check_scores("p", np.zeros((5, 1, 1)), np.array([0, 1, 1, 0, 1]))
@@ -95,7 +95,7 @@ def test_a_classification_of_something_else_than_a_row_of_scores_is_refused():
 
 def test_a_model_whose_samples_cannot_be_made_costs_its_own_rows(tmp_path, monkeypatch):
     """In one study with a good one: the good one is evaluated, the other says why."""
-    from studylib.opening import open_study
+    from studylib.study.opening import open_study
 
     monkeypatch.setenv("STUDYLIB_OUTPUTS", str(tmp_path / "outputs"))
     good, bad = _onnx(tmp_path / "good.onnx", "Relu"), _onnx(tmp_path / "bad.onnx", "Log", "Log")

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studylib.artifact import Artifact, Store
+from studylib.artifacts.store import Artifact, Store
+from studylib.build.sources import Sources
 from studylib.errors import ArtifactError
-from studylib.own import OwnModel
-from studylib.sources import Sources
-from studylib.steadiness import require_steady, why_apart
-from studylib.zoo import Samples
+from studylib.models.own import OwnModel
+from studylib.models.zoo import Samples
+from studylib.quality.steadiness import require_steady, why_apart
 
 SAMPLES = Samples({"x": np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)}, None, {"x": 0})
 

@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 from conftest import ROOT, cli
 
-from studylib.notebooks import NOTEBOOKS
-from studylib.results import Results
+from studylib.results.results import Results
+from studylib.study.notebooks import NOTEBOOKS
 
 CPU = ("study", "--hw", "cpu", "--effort", "smoke")
 
@@ -204,7 +204,7 @@ def test_a_failing_notebook_is_kept_and_named(copy, tmp_path):
     for name in ("params", "notebooks"):
         shutil.copytree(ROOT / name, project / name)
     path = project / "notebooks" / "09-findings.ipynb"
-    path.write_text(path.read_text().replace("sl.winners.table(results)", "sl.winners.tabel(results)"))
+    path.write_text(path.read_text().replace("sl.tables.winners(results)", "sl.winners.tabel(results)"))
     done = cli(*CPU, outputs=copy, STUDYLIB_ROOT=str(project), PYTHONPATH=str(ROOT))
     assert done.returncode == 1
     assert "notebook 09-findings, cell" in done.stderr

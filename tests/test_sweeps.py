@@ -2,9 +2,9 @@
 
 import pytest
 
-from studylib import sweeps
 from studylib.errors import StudyError
 from studylib.runtimes import RUNTIMES
+from studylib.study import sweeps
 
 
 def test_every_point_is_in_the_allow_list_of_its_runtime():

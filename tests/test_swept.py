@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from conftest import measurement, run_facts, trial
 
-from studylib import figures, swept
-from studylib.results import Results
+from studylib.report.figures import registry
+from studylib.report.tables import swept
+from studylib.results.results import Results
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_batches_are_compared_by_sample(results):
 
 
 def test_throughput_is_drawn_over_the_batch_size(results, tmp_path):
-    figure, name, _, _, alt = figures.batches(results)
+    figure, name, _, _, alt = registry.batches(results)
     figure.savefig(tmp_path / "figure.png")
     assert name == "batch"
     assert "most at batch 8, 20,0" in alt or "most at batch 8, 19,9" in alt or "most at batch 8, 20,100" in alt
@@ -48,4 +49,4 @@ def test_throughput_is_drawn_over_the_batch_size(results, tmp_path):
 def test_without_sweeps_there_is_nothing(variants):
     results = variants({"fp32": (400_000, {}, 95, 90.0, {})})
     assert swept.settings(results).empty
-    assert figures.batches(results)[0] is None
+    assert registry.batches(results)[0] is None

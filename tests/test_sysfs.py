@@ -1,7 +1,7 @@
 import pytest
 from conftest import plant
 
-from studylib import sysfs
+from studylib.machine import sysfs
 
 
 def test_what_cannot_be_read_is_absent(tmp_path):

@@ -2,13 +2,15 @@ import dataclasses
 
 import pytest
 
-from studylib import artifact, stock, targets
-from studylib.opening import open_study
+from studylib.artifacts import store
+from studylib.build import targets
+from studylib.build.targets import Making
+from studylib.models.zoo import MODELS
 from studylib.params import EFFORTS
 from studylib.recipes import RETRAINED
-from studylib.recipes.retrained import KILLED, Retrained
-from studylib.targets import Making
-from studylib.zoo import MODELS
+from studylib.recipes.retrain.retrained import KILLED, Retrained
+from studylib.study import stock
+from studylib.study.opening import open_study
 
 SEARCH = {"max_accuracy_loss": 0.01, "min_sqnr_db": 20.0, "seconds": 20.0, "threads": 2, "host": "h"}
 ADAPTIVE = [("adaptive_wi8", "onnx")]
@@ -44,7 +46,7 @@ def test_a_search_is_another_when_what_decides_it_changes(change):
 
 def test_a_search_is_another_with_another_version_of_its_runtime(monkeypatch):
     before = targets.search_key("parent", ["samples"], SEARCH, ("onnxruntime",))
-    monkeypatch.setattr(artifact, "package_version", lambda package: "0")
+    monkeypatch.setattr(store, "package_version", lambda package: "0")
     assert targets.search_key("parent", ["samples"], SEARCH, ("onnxruntime",)) != before
 
 

@@ -4,13 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from studylib import arrays, compression, formats, tables, varying
+from studylib.artifacts import arrays
+from studylib.build.sources import Sources, stacked
 from studylib.errors import ArtifactError
-from studylib.losses import lost
-from studylib.opening import open_study
-from studylib.own import OwnModel
-from studylib.sources import Sources, stacked
-from studylib.zoo import Samples
+from studylib.models.own import OwnModel
+from studylib.models.zoo import Samples
+from studylib.quality import varying
+from studylib.report.tables import conversions, frames
+from studylib.study.opening import open_study
+from studylib.verdicts import compression
+from studylib.verdicts.losses import lost
 
 RNG = np.random.default_rng(3)
 
@@ -99,7 +102,7 @@ def test_what_must_be_comparable_refuses_with_the_remedy():
 
 
 def test_as_a_classification_it_is_refused(tmp_path):
-    from studylib.artifact import Store
+    from studylib.artifacts.store import Store
 
     model = OwnModel(detector(tmp_path / "d.onnx"), declared_task="classification")
     with pytest.raises(ArtifactError, match=r"a classification needs one row .* another shape for another sample; say TASK=other"):
@@ -137,15 +140,15 @@ def test_speed_is_measured_and_fidelity_is_not_told(study):
 
 def test_every_table_says_not_comparable(study):
     results = study.results
-    assert all(text.startswith("not comparable: ") for text in tables.quality(results).parity)
-    assert set(tables.winners(results).quality) == {"not comparable"}
+    assert all(text.startswith("not comparable: ") for text in frames.quality(results).parity)
+    assert set(frames.winners(results).quality) == {"not comparable"}
     timed = [variant for variant in compression.variants(results) if results.status(variant.trial)[0] == "ok"]
     assert timed
     assert {compression.quality_text(variant) for variant in timed} == {"not comparable"}
     assert {lost(variant).within(0.01) for variant in timed} == {None}
     words = "not known: not comparable: the number of answers depends on the input"
     assert all(lost(variant).words.startswith(words) for variant in timed)
-    cells = formats.conversions(results)
+    cells = conversions.conversions(results)
     assert cells[cells.status == "ok"]["reason or remark"].str.startswith("not comparable: ").all()
 
 
@@ -166,7 +169,7 @@ def test_a_record_that_is_not_comparable_carries_no_number(study, caplog):
 
 def test_another_model_in_its_place_is_refused(study, tmp_path):
     """The same detector with other weights, evaluated against this one's answers."""
-    from studylib import worker
+    from studylib.measure import worker
 
     one = next(t for t in study.trials if t.runtime == "onnxruntime" and not t.reason)
     job = study.bench._job(one) | study.bench._origin(one) | {"spawned_ns": 0, "artifact": detector(tmp_path / "other.onnx", weights=-1.0)}
@@ -176,7 +179,7 @@ def test_another_model_in_its_place_is_refused(study, tmp_path):
 
 
 def test_the_report_is_written(study):
-    from studylib import report
+    from studylib.report import report
 
     text = report.build(study.results).with_name("report.md").read_text(encoding="utf-8")
     assert "not comparable" in text

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from studylib import verdict_rates
+from studylib.bench import verdict_rates
 from studylib.errors import TrialError
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from conftest import measurement, run_facts, trial
 
-from studylib import stats, winners
-from studylib.results import Results
+from studylib import stats
+from studylib.results.results import Results
+from studylib.verdicts import winners
 
 
 def _of(ns: int, right: int, sqnr: float) -> tuple:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from studylib import worker
+from studylib.measure import worker
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from studylib.opening import open_study
-from studylib.zoo import MODELS
+from studylib.models.zoo import MODELS
+from studylib.study.opening import open_study
 
 # The smoke study takes mnist_cnn through every format already; the longer window of BERT has the same weights.
 OTHERS = [name for name in MODELS if name not in ("mnist_cnn", "handmade")]
@@ -45,9 +45,9 @@ def test_it_reaches_every_format_and_passes_parity(converted):
 def test_a_hand_made_graph_answers_by_hand_in_every_runtime_that_reads_onnx(tmp_path):
     import numpy as np
 
-    from studylib.recipes.to_openvino import OnnxToOpenVino
+    from studylib.models.zoo import handmade
+    from studylib.recipes.convert.to_openvino import OnnxToOpenVino
     from studylib.runtimes import RUNTIMES, Options
-    from studylib.zoo import handmade
 
     source = MODELS["handmade"].write(tmp_path, 0)
     x = MODELS["handmade"].samples("test", 5, 1).inputs["x"]

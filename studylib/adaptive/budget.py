@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from studylib import quality
 from studylib.adaptive.layers import Run, check_samples
-from studylib.answers import stacked
 from studylib.errors import InputError, RefusedError
+from studylib.models.zoo import Samples
 from studylib.params import RANDOM_SQNR_DB
+from studylib.quality import metrics
+from studylib.quality.answers import stacked
 from studylib.stats import at_most
-from studylib.zoo import Samples
 
 _RESAMPLES = 1000
 # Held-back samples are few, and the best of many candidates was lucky on them: chance that a loss over the budget looks as small as it.
@@ -94,7 +94,7 @@ def limit(budget: Budget, labels: np.ndarray | None, task: str) -> Limit:
     if budget.max_accuracy_loss is None and budget.min_sqnr_db is None:
         raise InputError("The budget allows any loss; give max_accuracy_loss (0.01 is one point), min_sqnr_db, or both.")
     measure = None
-    if budget.max_accuracy_loss is not None and task in quality.SCORED_TASKS:
+    if budget.max_accuracy_loss is not None and task in metrics.SCORED_TASKS:
         measure = "accuracy" if labels is not None and task == "classification" else "agreement"
     if measure is None:
         return Limit(None, None, RANDOM_SQNR_DB if budget.min_sqnr_db is None else budget.min_sqnr_db)
@@ -103,7 +103,7 @@ def limit(budget: Budget, labels: np.ndarray | None, task: str) -> Limit:
 
 @dataclass(frozen=True)
 class Judge:
-    """Runs held-back samples and compares with the source model's outputs, arrays (n, …) as `studylib.sources.answer` gives."""
+    """Runs held-back samples and compares with the source model's outputs, arrays (n, …) as `studylib.build.sources.answer` gives."""
 
     samples: Samples
     reference: dict[str, np.ndarray]
@@ -129,10 +129,10 @@ class Judge:
 
     def __call__(self, run: Run) -> Judgement:
         outputs = stacked(run, self.samples)
-        found = quality.metrics(outputs, self.reference, self.samples.labels, self.task)
-        low = min(self._low(mine, wanted) for _, mine, wanted in quality.matched(outputs, self.reference))
+        found = metrics.metrics(outputs, self.reference, self.samples.labels, self.task)
+        low = min(self._low(mine, wanted) for _, mine, wanted in metrics.matched(outputs, self.reference))
         if "correct" in found:
-            before = np.asarray(quality.metrics(self.reference, self.reference, self.samples.labels, self.task)["correct"])
+            before = np.asarray(metrics.metrics(self.reference, self.reference, self.samples.labels, self.task)["correct"])
             now = np.asarray(found["correct"])
             return Judgement(found["sqnr"], low, float(before.mean() - now.mean()), int((before & ~now).sum()), len(now))
         if "agreeing" in found:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from studylib.errors import InputError, RefusedError, suggestion
-from studylib.zoo import Samples
+from studylib.models.zoo import Samples
 
 FLOAT, DYNAMIC, STATIC = PRECISIONS = ("fp32", "dynamic_wi8_afp32", "static_wi8_ai8")
 Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]

@@ -25,11 +25,11 @@ from studylib.adaptive.layers import (
     carried,
     check_assignment,
     check_samples,
-)  # fmt: skip
+)
 from studylib.errors import RefusedError
+from studylib.formats.litert_names import ask
+from studylib.models.zoo import Samples
 from studylib.runtimes import RUNTIMES, Options
-from studylib.runtimes.litert_names import ask
-from studylib.zoo import Samples
 
 _LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D_TRANSPOSE", "FULLY_CONNECTED", "BATCH_MATMUL")
 # XNNPACK has kernels for these with weights in int8 and activations in float; a dynamic depthwise convolution leaves it.

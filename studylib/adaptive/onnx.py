@@ -7,22 +7,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from studylib.adaptive.layers import (
-    DYNAMIC,
-    STATIC,
-    Calibrated,
-    Layer,
-    Run,
-    Surgeon,
-    carried,
-    check_assignment,
-    check_samples,
-)  # fmt: skip
+from studylib.adaptive.layers import DYNAMIC, STATIC, Calibrated, Layer, Run, Surgeon, carried, check_assignment, check_samples
 from studylib.adaptive.onnx_graph import ACTIVATIONS, OnnxGraph
 from studylib.adaptive.onnx_times import layer_times
 from studylib.errors import RefusedError
-from studylib.recipes import onnx_calibration
-from studylib.zoo import Samples
+from studylib.models.zoo import Samples
+from studylib.recipes.quantize import onnx_calibration
 
 _CARRIERS = frozenset(
     ("Add", "AveragePool", "Clip", "Concat", "Flatten", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Mul", "Pad", "Relu", "Reshape",

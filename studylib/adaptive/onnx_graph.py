@@ -20,7 +20,7 @@ _SUFFIXES = re.compile(r"(/MatMulAddFusion|/merged_input|/ReadVariableOp|:\d+)+$
 
 @dataclass(frozen=True)
 class OnnxGraph:
-    """``graph``: of a file of `studylib.recipes.onnx_calibration.prepared`; ``file``: whose name errors say."""
+    """``graph``: of a file of `studylib.recipes.quantize.onnx_calibration.prepared`; ``file``: whose name errors say."""
 
     graph: object
     file: str

@@ -17,9 +17,9 @@ from studylib.adaptive.course import Course
 from studylib.adaptive.formats import surgeon_of
 from studylib.adaptive.layers import Calibrated
 from studylib.adaptive.trace import Trace
-from studylib.artifact import package_version
-from studylib.hardware import probe
-from studylib.zoo import Samples
+from studylib.artifacts.store import package_version
+from studylib.machine.hardware import probe
+from studylib.models.zoo import Samples
 
 _PACKAGES = {"onnx": ("onnxruntime",), "tflite": ("ai-edge-quantizer", "ai-edge-litert")}
 
@@ -60,7 +60,7 @@ def search(
     """Search for about ``time_limit_s`` seconds of steps, an interrupted search's included, and say what was found.
 
     ``path``: the fp32 file. ``reference``: the source model's outputs on ``held_back``, arrays (n, …) as
-    `studylib.sources.answer` gives them. ``trace``: a file of JSON lines to which every step is added at once; a search
+    `studylib.build.sources.answer` gives them. ``trace``: a file of JSON lines to which every step is added at once; a search
     with the same inputs and options goes on from there. ``model``: what the format's surgeon made of ``path`` with the
     ``calibration`` samples, where that is done already; its seconds do not count here. The uniform assignments are always candidates.
     Raises `RefusedError` for a model without layers to quantize, and samples that are empty or calibrate as well.

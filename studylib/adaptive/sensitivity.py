@@ -9,8 +9,8 @@ import numpy as np
 from studylib.adaptive.budget import Judge, check_apart
 from studylib.adaptive.formats import surgeon_of
 from studylib.adaptive.layers import DYNAMIC, STATIC, Calibrated, Layer, uniform
-from studylib.hardware import granted_threads
-from studylib.zoo import Samples
+from studylib.machine.hardware import granted_threads
+from studylib.models.zoo import Samples
 
 
 def sensitivity(
@@ -29,7 +29,7 @@ def sensitivity(
     ``alone_quantized`` and ``alone_float`` hold ``sqnr_db`` and ``loss``: of accuracy where there are labels, of answers
     that agree with the source model's where there are none; a share (0.01 is one point), None without scores.
     ``precision`` is what the layer was quantized to: static where its format can, otherwise dynamic.
-    ``reference``: the source model's outputs on ``held_back``, arrays (n, …) as `studylib.sources.answer` gives them.
+    ``reference``: the source model's outputs on ``held_back``, arrays (n, …) as `studylib.build.sources.answer` gives them.
     ``model``: what the format's surgeon made of ``path`` with the ``calibration`` samples, where that is done already.
     Raises `RefusedError` for a model without such layers, samples that are empty, or held-back ones that calibrate as well.
     """

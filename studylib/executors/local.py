@@ -14,9 +14,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from studylib import memory_limit
-from studylib.artifact import output_error, write_text
+from studylib.artifacts.store import output_error, write_text
 from studylib.errors import OutputError, TrialError
+from studylib.machine import memory_limit
 from studylib.params import root
 
 # Told each line; may return how many seconds the next one may take.
@@ -40,7 +40,7 @@ class LocalExecutor:
             job_path, result_path = Path(folder) / "job.json", Path(folder) / "result.json"
             write_text(job_path, json.dumps(job | group | {"cpus": self.cpus, "spawned_ns": time.perf_counter_ns()}))
             process = subprocess.Popen(
-                [sys.executable, "-m", "studylib.worker", job_path, result_path],
+                [sys.executable, "-m", "studylib.measure.worker", job_path, result_path],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

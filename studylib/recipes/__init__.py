@@ -5,30 +5,25 @@ A recipe reads ``source_format``; a chain of float conversions leads from the so
 
 from dataclasses import replace
 
-from studylib.recipes import (
-    adaptive,
-    fake_quant,
+from studylib.params.recipe_names import split_recipe
+from studylib.recipes.base import Recipe as Recipe
+from studylib.recipes.base import composed as composed
+from studylib.recipes.convert import (
     from_onnx,
     from_torch,
     from_torch_to_litert,
-    litert,
-    litert_quantizer,
     litert_to_onnx,
-    onnx,
-    onnx_weights,
-    retrained,
     serving,
-    slimmed,
     to_coreml,
     to_litert,
     to_onnx,
     to_openvino,
     to_saved_model,
 )
-from studylib.recipes.base import Recipe as Recipe
-from studylib.recipes.base import composed as composed
+from studylib.recipes.quantize import adaptive, fake_quant, litert, litert_quantizer, onnx, onnx_weights
+from studylib.recipes.retrain import retrained, slimmed
 
-# Tables: what is looked up in them is named by whoever asks (`studylib.deciding`).
+# Tables: what is looked up in them is named by whoever asks (`studylib.artifacts.code`).
 DECIDES_NOTHING = ("RECIPES", "RETRAINED")
 
 # Of several recipes with one target, an earlier one is preferred where the way is equally long.
@@ -72,13 +67,6 @@ def names() -> list[str]:
     """Every recipe that can be asked for by name; float ones that train may also be quantized, ``<name>_static_wi8_ai8``."""
     trained = [[base, f"{base}_static_wi8_ai8"] if one.float_result else [f"{base}_wi8_ai8"] for base, one in RETRAINED.items()]
     return [*(name for name in RECIPES if name not in _LAST_STEPS), *(name for pair in trained for name in pair)]
-
-
-def split_recipe(name: str) -> tuple[str | None, str]:
-    """What trains first, if anything does, and what is done to its result: ``pruned_2by4_fp16`` is pruned_2by4, then fp16."""
-    bases = [base for base in RETRAINED if name == base or name.startswith(f"{base}_")]
-    base = max(bases, key=len, default=None)
-    return base, (name.removeprefix(base).removeprefix("_") or "fp32") if base else name
 
 
 def chain(name: str, target: str, source: str = "keras", trust: bool = False, seed: int = 0) -> list[Recipe] | None:

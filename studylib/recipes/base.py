@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from studylib.artifact import Artifact, Store, derived_key, package_version
-from studylib.deciding import code_digest
+from studylib.artifacts.code import code_digest
+from studylib.artifacts.store import Artifact, Store, derived_key, package_version
 from studylib.errors import RefusedError
-from studylib.records import PLAIN, is_plain
-from studylib.zoo import Samples
+from studylib.models.zoo import Samples
+from studylib.results.records import PLAIN, is_plain
 
 _LESSONS = {
     "calibration": "calibration samples; give real training samples",

@@ -7,13 +7,13 @@ from studylib.runtimes.base import Session as Session
 from studylib.runtimes.base import why_fallen_back as why_fallen_back
 from studylib.runtimes.coreml import CoreML
 from studylib.runtimes.litert import LiteRT
+from studylib.runtimes.nvidia.tensorrt import TensorRT
 from studylib.runtimes.onnxruntime import OnnxRuntime
 from studylib.runtimes.openvino import OpenVino
 from studylib.runtimes.replay import Replay
 from studylib.runtimes.tensorflow import TensorFlow
-from studylib.runtimes.tensorrt import TensorRT
 
-# A table: what is looked up in it is named by whoever asks (`studylib.deciding`).
+# A table: what is looked up in it is named by whoever asks (`studylib.artifacts.code`).
 DECIDES_NOTHING = ("RUNTIMES",)
 
 _ALL = (TensorFlow(), LiteRT(), OnnxRuntime(), TensorRT(), OpenVino(), CoreML(), Replay())

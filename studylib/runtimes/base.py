@@ -11,9 +11,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from studylib.artifact import package_version
+from studylib.artifacts.store import package_version
 from studylib.errors import InputError, RefusedError, lookup, suggestion
-from studylib.hardware import Host
+from studylib.machine.hardware import Host
 
 # The setting that opens a file several times, so that parts of a query are answered beside each other.
 SESSIONS = "sessions"
@@ -60,7 +60,7 @@ class Session(ABC):
         return {}
 
     def disturbances(self) -> dict[str, float]:
-        """What this session did that a measurement of it must not contain, by the names of `studylib.limits.Limits`."""
+        """What this session did that a measurement of it must not contain, by the names of `studylib.machine.disturbance_limits.Limits`."""
         return {}
 
 

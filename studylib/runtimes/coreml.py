@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from studylib.errors import ArtifactError, RefusedError
-from studylib.hardware import Host
+from studylib.machine.hardware import Host
 from studylib.runtimes.base import Inputs, Options, Outputs, Runtime, Session
 
 # The compute units that are allowed, and the name of what is meant by them: Core ML always keeps the CPU beside an accelerator.

@@ -6,10 +6,10 @@ from typing import ClassVar
 import numpy as np
 
 from studylib.errors import ArtifactError, RefusedError
-from studylib.hardware import Host
-from studylib.input_names import as_known
+from studylib.formats.input_names import as_known
+from studylib.formats.litert_names import ends, keeps_state
+from studylib.machine.hardware import Host
 from studylib.runtimes.base import SESSIONS, Inputs, Options, Outputs, Runtime, Session
-from studylib.runtimes.litert_names import ends, keeps_state
 
 _PHONE_DELEGATES = {"gpu": "Android", "nnapi": "Android", "coreml": "iOS", "metal": "iOS"}
 

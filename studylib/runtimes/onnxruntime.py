@@ -9,11 +9,11 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from studylib import nvml
 from studylib.errors import ArtifactError, RefusedError, said
-from studylib.hardware import Host, why_no_nvidia_gpu
+from studylib.machine import nvml
+from studylib.machine.hardware import Host, why_no_nvidia_gpu
 from studylib.runtimes.base import SESSIONS, Inputs, Options, Outputs, Runtime, Session
-from studylib.runtimes.provider_engines import KeptEngines, Shapes, fixed_shapes
+from studylib.runtimes.nvidia.provider_engines import KeptEngines, Shapes, fixed_shapes
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from studylib.errors import ArtifactError, RefusedError
-from studylib.hardware import Host
+from studylib.machine.hardware import Host
 from studylib.runtimes.base import Inputs, Options, Runtime, Session
 
 _DEVICES = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU"}

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from studylib.errors import RefusedError
-from studylib.hardware import Host, why_no_nvidia_gpu
-from studylib.input_names import as_known
+from studylib.formats.input_names import as_known
+from studylib.machine.hardware import Host, why_no_nvidia_gpu
 from studylib.runtimes.base import Inputs, Options, Outputs, Runtime, Session
 
 

@@ -8,6 +8,7 @@
 from dataclasses import dataclass, replace
 
 from studylib.errors import lookup
+from studylib.models.zoo import Samples
 from studylib.runtimes import Session
 from studylib.scenarios import arrivals, loadgen, loop, streaming
 from studylib.scenarios.base import Budget as Budget
@@ -15,9 +16,8 @@ from studylib.scenarios.base import Driven as Driven
 from studylib.scenarios.base import Facts as Facts
 from studylib.scenarios.base import Load as Load
 from studylib.scenarios.loop import issue_queries as issue_queries
-from studylib.zoo import Samples
 
-# A table: what is looked up in it is named by whoever asks (`studylib.deciding`).
+# A table: what is looked up in it is named by whoever asks (`studylib.artifacts.code`).
 DECIDES_NOTHING = ("SCENARIOS",)
 
 # Samples in a query of multi_stream, as MLPerf has it.

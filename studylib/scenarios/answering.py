@@ -4,9 +4,9 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
+from studylib.models.zoo import Samples
 from studylib.runtimes import Session
 from studylib.scenarios.base import in_words
-from studylib.zoo import Samples
 
 
 class Answering:

@@ -5,10 +5,10 @@ import time
 import numpy as np
 
 from studylib.errors import RefusedError
+from studylib.models.zoo import Samples
 from studylib.runtimes import Session
 from studylib.scenarios.answering import Answering
 from studylib.scenarios.base import Driven, Facts, Load, ring
-from studylib.zoo import Samples
 
 
 def drive(session: Session, samples: Samples, load: Load) -> Driven:

@@ -4,11 +4,11 @@ from dataclasses import asdict
 
 import numpy as np
 
+from studylib.models.zoo import Samples
 from studylib.runtimes import Session
 from studylib.scenarios import drive, scenario_for
 from studylib.scenarios.base import Budget, Driven, Load
 from studylib.scenarios.loadgen import duration_s
-from studylib.zoo import Samples
 
 # The fewest warm-up queries.
 _WARMUP = 3

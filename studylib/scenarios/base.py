@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from studylib.zoo import Samples
+from studylib.models.zoo import Samples
 
 # Distinct samples that are prepared before the clock starts, and the memory they may take of the process that is measured.
 _RING = 16

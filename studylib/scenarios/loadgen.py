@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from studylib.artifact import package_version
+from studylib.artifacts.store import package_version
+from studylib.models.zoo import Samples
 from studylib.runtimes import Session
 from studylib.scenarios import loadgen_log
 from studylib.scenarios.answering import Answering
 from studylib.scenarios.base import Driven, Facts, Load, in_words, ring
-from studylib.zoo import Samples
 
 # LoadGen's names; the percentile that each scenario is judged by, and the fewest queries from which LoadGen estimates it.
 _NAMES = {"single_stream": "SingleStream", "multi_stream": "MultiStream", "offline": "Offline", "server": "Server"}

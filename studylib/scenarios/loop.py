@@ -4,9 +4,9 @@ import gc
 
 import numpy as np
 
+from studylib.models.zoo import Samples
 from studylib.runtimes import Session
 from studylib.scenarios.base import Budget, Driven, Facts, Load, ring
-from studylib.zoo import Samples
 
 
 def drive(session: Session, samples: Samples, load: Load) -> Driven:

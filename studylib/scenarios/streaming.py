@@ -3,10 +3,10 @@
 import numpy as np
 
 from studylib.errors import RefusedError
+from studylib.models.zoo import Samples
 from studylib.runtimes import Session
 from studylib.scenarios.base import Driven, Facts, Load, ring
 from studylib.scenarios.loop import issue_queries
-from studylib.zoo import Samples
 
 
 def drive(session: Session, samples: Samples, load: Load) -> Driven:

@@ -8,9 +8,9 @@ import json
 import sys
 from pathlib import Path
 
-from studylib.artifact import is_disk_error, output_error, write_text
+from studylib.artifacts.store import is_disk_error, output_error, write_text
 from studylib.errors import OutputError, StudyError
-from studylib.processes import die_with_parent
+from studylib.machine.processes import die_with_parent
 from studylib.training import TECHNIQUES
 from studylib.training.job import Job
 

@@ -4,13 +4,13 @@ Source: Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), by
 """
 
 from studylib.errors import RefusedError
+from studylib.models.zoo import Samples
 from studylib.training.job import Job, say
 from studylib.training.lessons import Lessons, lessons, one_or_all
 from studylib.training.normalising import renormalise
 from studylib.training.resuming import fit, optimizer
 from studylib.training.student import build_student
 from studylib.training.teaching import pace, schedule, shapes_of, source_model, taught
-from studylib.zoo import Samples
 
 # Keeps the logarithm of a probability finite.
 _TINY = 1e-7

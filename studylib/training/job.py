@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Job:
-    """One training. ``source``: the `.keras` model it starts from. ``samples``: training samples (`studylib.zoo.Samples`).
+    """One training. ``source``: the `.keras` model it starts from. ``samples``: training samples (`studylib.models.zoo.Samples`).
 
     ``target``: an empty folder; the technique writes its result there and nothing else. ``unfinished``: a folder that
     outlives a killed process, for checkpoints. ``options``: the recipe's configuration.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from studylib.errors import RefusedError
-from studylib.zoo import Samples
+from studylib.models.zoo import Samples
 
 _BATCH = 32
 # How far rows of probabilities may be from a sum of one.

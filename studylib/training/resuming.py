@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from studylib.artifact import output_error
+from studylib.artifacts.store import output_error
 from studylib.errors import RefusedError
 from studylib.training.job import say
 from studylib.training.lessons import one_or_all

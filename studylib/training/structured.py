@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from studylib.artifact import output_error, write_text
+from studylib.artifacts.store import output_error, write_text
 from studylib.errors import RefusedError
+from studylib.models.zoo import Samples
 from studylib.training import importance
 from studylib.training.blocks import Block, find_blocks
 from studylib.training.channels import Channels, find_channels
@@ -18,7 +19,6 @@ from studylib.training.job import Job, say
 from studylib.training.lessons import Lessons, lessons
 from studylib.training.surgery import cut
 from studylib.training.teaching import shapes_of, source_model, taught
-from studylib.zoo import Samples
 
 # Lessons that importance is measured on: beyond these the order of channels hardly changes.
 _MEASURED = 256

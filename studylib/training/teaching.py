@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from studylib.models.zoo import Samples
 from studylib.training.graph import functional
 from studylib.training.job import Job
 from studylib.training.lessons import Lessons
 from studylib.training.normalising import renormalise
 from studylib.training.reading import read_model
 from studylib.training.resuming import fit, optimizer
-from studylib.zoo import Samples
 
 
 def source_model(path: Path):

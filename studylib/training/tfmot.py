@@ -4,13 +4,13 @@ import contextlib
 import io
 from dataclasses import replace
 
+from studylib.models.zoo import Samples
 from studylib.training import clustering, evidence, lessons, pruning, quantization_aware, statistics_matching
 from studylib.training.job import Job, say
 from studylib.training.legacy_keras import Twin, translate
 from studylib.training.reading import read_model
 from studylib.training.resuming import reseed
 from studylib.training.schooling import Schooling, samples_to_look_at
-from studylib.zoo import Samples
 
 # On so many samples the legacy model must answer as the source does before anything is changed.
 _COMPARED = 8

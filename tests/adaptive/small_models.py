@@ -8,7 +8,7 @@ SIZE, CHANNELS, CLASSES = 12, 8, 5
 
 
 def samples(n: int, seed: int, labels: np.ndarray | None = None):
-    from studylib.zoo import Samples
+    from studylib.models.zoo import Samples
 
     values = np.random.default_rng(seed).normal(size=(n, 3, SIZE, SIZE)).astype(np.float32)
     return Samples({"image": values}, labels)
@@ -51,7 +51,7 @@ def small_onnx(path: Path, first: str = "net/first/Conv", relu: str = "net/first
 def reference(path: Path, held_back) -> dict[str, np.ndarray]:
     """The outputs of the file itself, as a source model's are."""
     from studylib.adaptive import FORMATS
-    from studylib.sources import stacked
+    from studylib.build.sources import stacked
 
     return stacked(FORMATS[path.suffix[1:]].open(path, 1), held_back)
 
@@ -60,7 +60,7 @@ def write_tflite(folder: Path) -> Path:
     """Convolution, depthwise convolution, addition, pooling and a dense layer, converted from Keras."""
     import keras
 
-    from studylib.recipes.to_litert import convert
+    from studylib.recipes.convert.to_litert import convert
 
     keras.utils.set_random_seed(3)
     image = keras.Input((SIZE, SIZE, 3), name="image")
@@ -78,7 +78,7 @@ def write_tflite(folder: Path) -> Path:
 
 def images(n: int, seed: int):
     """Samples of the LiteRT model, channels last."""
-    from studylib.zoo import Samples
+    from studylib.models.zoo import Samples
 
     values = np.random.default_rng(seed).normal(size=(n, SIZE, SIZE, 3)).astype(np.float32)
     return Samples({"image": values}, None)

@@ -3,11 +3,11 @@ import math
 import numpy as np
 import pytest
 
-from studylib import losses
 from studylib.adaptive import Budget
 from studylib.adaptive.budget import Judge, Judgement, check_apart, limit
 from studylib.errors import InputError, RefusedError
-from studylib.zoo import Samples
+from studylib.models.zoo import Samples
+from studylib.verdicts import losses
 
 
 def numbered(n: int, labels=None) -> Samples:

@@ -14,9 +14,9 @@ from small_models import samples, small_onnx, write_onnx
 
 from studylib.adaptive import FORMATS, Budget, search, sensitivity
 from studylib.adaptive.profits import noise_power
+from studylib.build.sources import stacked
 from studylib.errors import RefusedError, UnknownNameError
-from studylib.sources import stacked
-from studylib.zoo import Samples
+from studylib.models.zoo import Samples
 
 STATIC = "static_wi8_ai8"
 

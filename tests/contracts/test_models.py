@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from studylib.zoo import MODELS
+from studylib.models.zoo import MODELS
 
 SPLITS = ("train", "test")
 
@@ -59,7 +59,7 @@ def test_no_test_sample_is_a_training_sample(model):
 
 
 def test_samples_survive_the_disk(model, tmp_path):
-    from studylib.zoo import Samples
+    from studylib.models.zoo import Samples
 
     samples = model.samples("test", 3, seed=1)
     loaded = Samples.load(samples.save(tmp_path))

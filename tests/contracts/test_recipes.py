@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from conftest import only, reference_of, samples_of
 
-from studylib import arrays, quality, worker
+from studylib.artifacts import arrays
 from studylib.errors import RefusedError
-from studylib.plan import OPENERS
-from studylib.recipes import RECIPES, RETRAINED, chain, names, split_recipe, why_no_chain
+from studylib.measure import worker
+from studylib.params.recipe_names import split_recipe
+from studylib.quality import metrics
+from studylib.recipes import RECIPES, RETRAINED, chain, names, why_no_chain
 from studylib.runtimes import RUNTIMES, Options
+from studylib.study.plan import OPENERS
 
 ELEMENTARY = [recipe for targets in RECIPES.values() for recipes in targets.values() for recipe in recipes]
 EVERY = [*ELEMENTARY, *RETRAINED.values()]
@@ -86,7 +89,7 @@ def test_its_artifact_runs_and_is_still_the_same_model(entry, mnist):
         pytest.skip(f"nothing outside macOS opens {entry.target}")
     session = RUNTIMES[OPENERS[entry.target]].load(artifact.path, Options(threads=1))
     outputs = {"it": np.concatenate([only(session.run(samples.batch(index, 1))) for index in range(64)])}
-    assert quality.why_not_same(quality.metrics(outputs, {"it": reference}, None), split_recipe(artifact.precision)[1]) is None
+    assert metrics.why_not_same(metrics.metrics(outputs, {"it": reference}, None), split_recipe(artifact.precision)[1]) is None
 
 
 def test_its_lineage_names_every_step(entry, mnist):
@@ -179,3 +182,13 @@ def test_names_are_made_of_what_trains_and_what_follows():
 def test_what_is_no_keras_model_is_not_trained(source):
     assert chain("pruned_2by4", "onnx", source) is None
     assert why_no_chain("pruned_2by4", "onnx", source) == f"pruned_2by4 trains a Keras model; what comes as {source} cannot be trained here"
+
+
+def test_the_grammar_of_names_knows_every_recipe_that_trains():
+    from studylib.params import recipe_names
+    from studylib.recipes import RETRAINED
+
+    assert sorted(recipe_names.TRAINING) == sorted(RETRAINED)
+    assert recipe_names.split_recipe("pruned_2by4_fp16") == ("pruned_2by4", "fp16")
+    assert recipe_names.split_recipe("qat") == ("qat", "fp32")
+    assert recipe_names.split_recipe("static_wi8_ai8") == (None, "static_wi8_ai8")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import artifact_of, only, reference_of, samples_of
 
-from studylib import hardware
+from studylib.machine import hardware
 from studylib.runtimes import RUNTIMES, Options, split_name
 
 REAL = [name for name in RUNTIMES if name != "replay"]

@@ -5,9 +5,9 @@ from dataclasses import asdict, fields
 import numpy as np
 import pytest
 
+from studylib.models.zoo import Samples
 from studylib.runtimes import RUNTIMES, Options, Session
 from studylib.scenarios import SCENARIOS, Budget, Facts, Load, loadgen, planned
-from studylib.zoo import Samples
 
 PAIRS = [(name, "loop") for name in SCENARIOS] + [(name, "loadgen") for name in SCENARIOS if SCENARIOS[name].by_loadgen]
 SAMPLES = Samples({"x": np.zeros((16, 2), np.float32), "state": np.zeros((16, 1), np.float32)}, None)

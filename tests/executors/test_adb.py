@@ -7,8 +7,8 @@ import pytest
 from stand_in_phone import SERIAL, attach
 
 from studylib.errors import TrialError
-from studylib.executors import adb
-from studylib.executors.adb import attached
+from studylib.executors.phone import adb
+from studylib.executors.phone.adb import attached
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from studylib.errors import TrialError
-from studylib.executors.benchmark_model import Query, checked, command, parsed, placed, timing
+from studylib.executors.phone.benchmark_model import Query, checked, command, parsed, placed, timing
 
 # github.com/tensorflow/tensorflow/issues/43541, an Arm phone, 2020: no prefix, no percentiles.
 GPU_2020 = """STARTING!

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from stand_in_phone import THERMAL, attach
 
-from studylib import arrays
+from studylib.artifacts import arrays
+from studylib.build.sources import stacked
 from studylib.errors import InputError, TrialError
-from studylib.executors import LocalExecutor, PhoneExecutor, find_phone, on_phone
-from studylib.limits import Limits, why_invalid
-from studylib.records import Measurement
-from studylib.results import Results
+from studylib.executors import LocalExecutor, PhoneExecutor, find_phone
+from studylib.executors.phone import on_phone
+from studylib.machine.disturbance_limits import Limits, why_invalid
+from studylib.models.zoo import Samples
+from studylib.results.records import Measurement
+from studylib.results.results import Results
 from studylib.scenarios import Budget
 from studylib.scenarios.asking import asked
-from studylib.sources import stacked
-from studylib.zoo import Samples
 
 SAMPLES = 5
 
@@ -28,7 +29,7 @@ def files(tmp_path_factory):
     """A file of two inputs and two outputs, samples for it, and its own outputs on this computer: artifact, samples, reference."""
     import keras
 
-    from studylib.recipes.to_litert import convert
+    from studylib.recipes.convert.to_litert import convert
     from studylib.runtimes import RUNTIMES, Options
 
     folder = tmp_path_factory.mktemp("it's a $model")
@@ -137,7 +138,7 @@ def test_a_batch_is_held_against_samples_asked_alone_on_the_phone(executor, phon
 
 def test_what_a_phone_answered_wrongly_in_a_batch_is_found(files, tmp_path):
     """Its answers as bytes, those of the batch exchanged."""
-    from studylib import parity
+    from studylib.quality import parity
     from studylib.runtimes.litert import RawTensors
 
     artifact, folder, _ = files
@@ -247,7 +248,10 @@ def test_what_was_measured_becomes_rows_and_tables_without_percentiles(executor,
     """From the executor's result through the record on disk to the tables: means labelled so, nothing invented."""
     from conftest import run_facts, trial
 
-    from studylib import advice, compare, figures, findings, machines, report, tables, winners
+    from studylib.report import machines, report, summary
+    from studylib.report.figures import registry
+    from studylib.report.tables import frames
+    from studylib.verdicts import advice, compare, winners
 
     results = Results(tmp_path / "outputs" / "android")
     facts = {"runtime": "litert", "format": "tflite", "threads": 4, "artifact_key": "a" * 64}
@@ -275,19 +279,19 @@ def test_what_was_measured_becomes_rows_and_tables_without_percentiles(executor,
     mean = table[(table.trial_id == slow.id) & (table.metric == "latency_mean")].iloc[0]
     assert mean.ci_low < mean.value < mean.ci_high
     assert mean.n == 8
-    shown = tables.latency(results).set_index("recipe")
+    shown = frames.latency(results).set_index("recipe")
     assert re.fullmatch(r"mean 1\.0\d \[1\.\d+, 1\.\d+\]", shown.p50_ms["fp16"])
     assert (shown.p95_ms["fp16"], shown.cold_start_ms["fp16"], shown.rss_peak_mb["fp16"], shown.n["fp16"]) == ("–", "–", "–", 8)
     faster = compare.speed_up(slow, fast, results).comparison
     assert faster.ratio == pytest.approx(2, rel=0.02)
     assert faster.verdict == "faster"
-    assert tables.winners(results).fastest[0] == "litert fp16"
+    assert frames.winners(results).fastest[0] == "litert fp16"
     assert winners.table(results)["winner"].tolist()
     advised = str(advice.advise(results, max_accuracy_loss=1.0))
     assert "Mean 1.0" in advised
-    assert "median" not in (advised + " ".join(findings.summary(results))).lower()
+    assert "median" not in (advised + " ".join(summary.summary(results))).lower()
     assert "p95 latency of a query is not known: only means of queries are known" in str(advice.advise(results, latency_ns=1e9))
-    drawn, *_, caption, _ = figures.distributions(results)
+    drawn, *_, caption, _ = registry.distributions(results)
     assert "each dot is one repetition's mean of many queries" in caption
     assert not [patch for axes in drawn.axes for patch in axes.patches]  # no box: nothing is known of single queries
     machines.write(tmp_path / "outputs")

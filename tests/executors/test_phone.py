@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 from stand_in_phone import SERIAL, THERMAL, attach, executable
 
-from studylib import hardware, params
+from studylib import params
 from studylib.errors import InputError, NotOnThisHostError
 from studylib.executors import LocalExecutor, PhoneExecutor, find_phone
-from studylib.executors.phone import disturbances
-from studylib.opening import open_study
+from studylib.executors.phone.phone import disturbances
+from studylib.machine import hardware
+from studylib.study.opening import open_study
 
 ANDROID = params.resolve("android").hardware
 

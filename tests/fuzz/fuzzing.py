@@ -39,7 +39,7 @@ def serve(connection, only: str) -> None:
     """Judge seeds until there are no more: a process that dies takes only the model that it was busy with."""
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1), os.dup2(quiet, 2)
-    from studylib.hardware import granted_threads
+    from studylib.machine.hardware import granted_threads
     from studylib.runtimes import RUNTIMES, Options
 
     # Of one process TensorFlow takes the threads once, and before it computes anything.

@@ -49,8 +49,8 @@ class InProcess:
     """An executor that runs a job where it stands."""
 
     def run(self, job: dict, timeout_s: float, on_line=lambda line: None) -> dict:
-        from studylib import worker
         from studylib.errors import TrialError
+        from studylib.measure import worker
 
         job = json.loads(json.dumps(job | {"spawned_ns": time.perf_counter_ns(), "cpus": None}))
         said = _Lines(on_line)
@@ -75,7 +75,7 @@ class _Lines(io.StringIO):
 def judge(seed: int, drawn: Drawn, outputs: Path, recipes=RECIPES, batches=BATCHES, isolated: bool = False) -> Verdict:
     """Everything that the study says of a model, and whether it is so. ``isolated``: each job in a process of its own, as for users."""
     from studylib.errors import StudyError
-    from studylib.opening import open_study
+    from studylib.study.opening import open_study
 
     verdict, begun = Verdict(seed, f"{drawn.kind}: {drawn.words}"), time.monotonic()
     os.environ["STUDYLIB_OUTPUTS"] = str(outputs)
@@ -126,8 +126,8 @@ def _look_at(verdict: Verdict, status: str, what: str, reason: str) -> None:
 
 def _confirm(verdict: Verdict, study, drawn: Drawn) -> None:
     """Hold every ``ok`` against the frameworks' own answers."""
-    from studylib.recipes import split_recipe
-    from studylib.zoo import Samples
+    from studylib.models.zoo import Samples
+    from studylib.params.recipe_names import split_recipe
 
     wanted, asked = None, set()
     for trial in _passed(study):

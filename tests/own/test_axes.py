@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from studylib.errors import ArtifactError
-from studylib.own import data
-from studylib.own.axes import normalised, of_two_samples, read_axes
-from studylib.own.card import Card, InputCard
-from studylib.zoo import Samples
+from studylib.models.own import data
+from studylib.models.own.axes import normalised, of_two_samples, read_axes
+from studylib.models.own.card import Card, InputCard
+from studylib.models.zoo import Samples
 
 WAVE = [{"name": "x", "shape": [None], "dtype": "float32"}]
 STREAM = [

@@ -3,7 +3,7 @@
 import pytest
 
 from studylib.errors import ParameterError
-from studylib.own.card import read_card
+from studylib.models.own.card import read_card
 
 
 def _card(tmp_path, text):

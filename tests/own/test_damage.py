@@ -8,8 +8,8 @@ import pytest
 from conftest import cli
 
 from studylib.errors import InputError
-from studylib.own import OwnModel
-from studylib.own.damage import why_damaged
+from studylib.models.own import OwnModel
+from studylib.models.own.damage import why_damaged
 
 FORMATS = {"m.keras": "keras", "m.h5": "keras_h5", "m.onnx": "onnx", "m.tflite": "tflite", "saved": "saved_model", "m.pt2": "torch"}
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from studylib.errors import ArtifactError, InputError
-from studylib.own import data
-from studylib.own.card import Card, InputCard
+from studylib.models.own import data
+from studylib.models.own.card import Card, InputCard
 
 IMAGE = [{"name": "image", "shape": [None, 8, 8, 3], "dtype": "float32"}]
 TEXT = [{"name": "ids", "shape": [None, None], "dtype": "int64"}, {"name": "mask", "shape": [None, None], "dtype": "int64"}]

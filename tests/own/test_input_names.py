@@ -2,9 +2,9 @@
 
 import pytest
 
-from studylib import inside
-from studylib.own import OwnModel
-from studylib.own.input_names import input_names
+from studylib.formats import inside
+from studylib.models.own import OwnModel
+from studylib.models.own.input_names import input_names
 
 
 @pytest.fixture(scope="module")

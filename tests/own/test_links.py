@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, load, numpy_helper, save
 
-from studylib.arguments import models
-from studylib.artifact import Store
+from studylib.artifacts.store import Store
+from studylib.build.sources import Sources
+from studylib.cli.arguments import models
 from studylib.errors import ArtifactError, InputError
-from studylib.own import OwnModel
-from studylib.own.onnx_files import copied
-from studylib.sources import Sources
+from studylib.models.own import OwnModel
+from studylib.models.own.onnx_files import copied
 
 WEIGHTS = np.random.default_rng(3).normal(size=(64, 8)).astype(np.float32)
 

@@ -4,12 +4,12 @@ import litert_models
 import numpy as np
 import pytest
 
-from studylib.artifact import Store
+from studylib.artifacts.store import Store
+from studylib.build.sources import Sources
 from studylib.errors import ArtifactError
-from studylib.own import OwnModel
+from studylib.models.own import OwnModel
+from studylib.models.zoo import Samples
 from studylib.runtimes import RUNTIMES, Options
-from studylib.sources import Sources
-from studylib.zoo import Samples
 
 
 def model(content: bytes, folder, card: str = "", **more) -> OwnModel:
@@ -83,7 +83,7 @@ def test_real_data_is_put_on_the_files_grid_and_whole_numbers_are_taken_as_they_
     real, content = litert_models.images(30), litert_models.quantized("int8")
     np.savez(tmp_path / "real.npz", image=real)
     whole, _ = samples_of(model(content, tmp_path, data_path=str(tmp_path / "real.npz")), tmp_path, 24)
-    from studylib.inside.grids import grids
+    from studylib.formats.inside.grids import grids
 
     grid = grids(tmp_path / "m.tflite", "tflite")["inputs"]["image"]
     given = np.random.default_rng(0).permutation(30)[6:]

@@ -6,10 +6,10 @@ from importlib.util import find_spec
 import pytest
 
 from studylib.errors import ArtifactError, InputError, ParameterError
-from studylib.opening import open_study
-from studylib.own import OwnModel, facts_of, find_model, is_own
-from studylib.own.model import slug
-from studylib.zoo import MODELS
+from studylib.models.own import OwnModel, facts_of, find_model, is_own
+from studylib.models.own.model import slug
+from studylib.models.zoo import MODELS
+from studylib.study.opening import open_study
 
 
 @pytest.fixture(scope="module")

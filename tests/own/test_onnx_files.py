@@ -6,13 +6,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from studylib import inside
-from studylib.artifact import Store
+from studylib.artifacts.store import Store
+from studylib.build.sources import Sources, answer
 from studylib.errors import ArtifactError, InputError
-from studylib.own import OwnModel, onnx_files
-from studylib.recipes import onnx_versions
-from studylib.sources import Sources, answer
-from studylib.zoo import Samples
+from studylib.formats import inside, onnx_versions
+from studylib.models.own import OwnModel, onnx_files
+from studylib.models.zoo import Samples
 
 WEIGHTS = np.random.default_rng(3).normal(size=(6, 4)).astype(np.float32)
 FLOAT = TensorProto.FLOAT
@@ -134,8 +133,8 @@ def test_minus_one_is_a_dynamic_axis(tmp_path):
 
 def test_minus_one_is_dynamic_wherever_shapes_are_read(tmp_path):
     """Also in files that did not come through the door."""
-    from studylib.recipes.calibration_check import onnx_inputs
-    from studylib.runtimes.provider_engines import fixed_shapes
+    from studylib.recipes.quantize.calibration_check import onnx_inputs
+    from studylib.runtimes.nvidia.provider_engines import fixed_shapes
 
     path = tmp_path / "m.onnx"
     onnx.save(model(inputs=[value("x", (-1, 6))], outputs=[value("y", (-1, 4))]), path)

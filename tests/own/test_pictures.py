@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from studylib.errors import ArtifactError, InputError
-from studylib.own import data
-from studylib.own.card import Card, InputCard
-from studylib.own.picture_folder import in_order, picture_folder
+from studylib.models.own import data
+from studylib.models.own.card import Card, InputCard
+from studylib.models.own.picture_folder import in_order, picture_folder
 
 IMAGE = [{"name": "image", "shape": [None, 8, 8, 3], "dtype": "float32"}]
 COLOURS = {"blue": (20, 20, 220), "green": (20, 220, 20), "red": (220, 20, 20)}

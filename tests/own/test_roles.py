@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from studylib.errors import ArtifactError
-from studylib.own import data
-from studylib.own.array_files import contradictions
-from studylib.own.card import Card, InputCard
-from studylib.own.roles import partner, role
+from studylib.models.own import data
+from studylib.models.own.array_files import contradictions
+from studylib.models.own.card import Card, InputCard
+from studylib.models.own.roles import partner, role
 
 
 def _input(name, dtype="int64", shape=(None, None)):

@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 
-from studylib.artifact import Store
+from studylib.artifacts.store import Store
+from studylib.build.sources import Sources
 from studylib.errors import ArtifactError
-from studylib.own import OwnModel, saved_models
-from studylib.own.safety import why_unsafe
-from studylib.sources import Sources
+from studylib.models.own import OwnModel, saved_models
+from studylib.models.own.safety import why_unsafe
 
 WEIGHTS = np.random.default_rng(3).normal(size=(6, 4)).astype(np.float32)
 VALUES = np.random.default_rng(4).normal(size=(3, 6)).astype(np.float32)

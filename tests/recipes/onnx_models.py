@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from studylib.zoo import Samples
+from studylib.models.zoo import Samples
 
 
 def save(path: Path, nodes: list, weights: dict[str, np.ndarray], shape=("batch", 3, 8, 8), opset: int = 18) -> Path:

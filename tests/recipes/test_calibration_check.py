@@ -5,9 +5,9 @@ import pytest
 from recipes.onnx_models import convolutional, save
 
 from studylib.errors import RefusedError
-from studylib.recipes import onnx
-from studylib.recipes.calibration_check import check, onnx_inputs
-from studylib.zoo import Samples
+from studylib.models.zoo import Samples
+from studylib.recipes.quantize import onnx
+from studylib.recipes.quantize.calibration_check import check, onnx_inputs
 
 WANTED = {"image": [None, 4, 4], "mask": [None, 2]}
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from studylib.artifact import Artifact
+from studylib.artifacts.store import Artifact
 from studylib.errors import RefusedError
-from studylib.recipes.fake_quant import FakeQuantToLiteRT, FakeQuantToOnnx
-from studylib.recipes.fake_quant_weights import drop_clips, steps_of
+from studylib.recipes.quantize.fake_quant import FakeQuantToLiteRT, FakeQuantToOnnx
+from studylib.recipes.quantize.fake_quant_weights import drop_clips, steps_of
 
 RNG = np.random.default_rng(3)
 

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from studylib.errors import RefusedError, TrialError
-from studylib.input_names import as_known, identifier
-from studylib.recipes import chain, from_onnx, why_no_chain
-from studylib.recipes import onnx2tf_reference as reference
-from studylib.recipes.from_onnx import OnnxToSavedModel
-from studylib.recipes.to_litert import ToLiteRT
+from studylib.formats.input_names import as_known, identifier
+from studylib.models.zoo import Samples
+from studylib.recipes import chain, why_no_chain
+from studylib.recipes.convert import from_onnx
+from studylib.recipes.convert import onnx2tf_reference as reference
+from studylib.recipes.convert.from_onnx import OnnxToSavedModel
+from studylib.recipes.convert.to_litert import ToLiteRT
 from studylib.runtimes import RUNTIMES, Options
-from studylib.zoo import Samples
 
 needs_onnx2tf = pytest.mark.skipif(bool(OnnxToSavedModel().missing()), reason=str(OnnxToSavedModel().missing()))
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from studylib.errors import RefusedError
+from studylib.formats.torch_files import why_unsafe
 from studylib.recipes import why_no_chain
-from studylib.recipes.from_torch import TorchToOnnx
-from studylib.recipes.from_torch_to_litert import TorchToLiteRT
-from studylib.recipes.torch_files import why_unsafe
+from studylib.recipes.convert.from_torch import TorchToOnnx
+from studylib.recipes.convert.from_torch_to_litert import TorchToLiteRT
 
 
 @pytest.mark.parametrize(("recipe", "packages"), [(TorchToOnnx(), ("torch", "onnxscript")), (TorchToLiteRT(), ("torch", "litert_torch"))])

@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from studylib.recipes.keras_safety import why_unsafe
+from studylib.formats.keras_safety import why_unsafe
 
 
 @pytest.fixture

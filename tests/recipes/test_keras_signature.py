@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from recipes import keras_models
 
-from studylib.artifact import Store
+from studylib.artifacts.store import Store
+from studylib.build.sources import Sources, open_source
 from studylib.errors import ArtifactError, RefusedError
-from studylib.own import OwnModel
-from studylib.recipes.keras_files import library_of, load_keras, written_by
-from studylib.recipes.keras_safety import why_unsafe
-from studylib.recipes.keras_signature import signature_of
-from studylib.recipes.mixed_precision import policies
-from studylib.recipes.to_litert import ToLiteRT
-from studylib.recipes.to_onnx import ToOnnx
-from studylib.recipes.to_saved_model import ToSavedModel
-from studylib.sources import Sources, open_source
+from studylib.formats.keras_files import library_of, load_keras, written_by
+from studylib.formats.keras_safety import why_unsafe
+from studylib.formats.keras_signature import signature_of
+from studylib.formats.mixed_precision import policies
+from studylib.models.own import OwnModel
+from studylib.recipes.convert.to_litert import ToLiteRT
+from studylib.recipes.convert.to_onnx import ToOnnx
+from studylib.recipes.convert.to_saved_model import ToSavedModel
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -190,7 +190,7 @@ def test_the_remedy_works(half, tmp_path, monkeypatch):
     """The words themselves are run."""
     import keras
 
-    from studylib.recipes.mixed_precision import REMEDY
+    from studylib.formats.mixed_precision import REMEDY
 
     code = REMEDY.partition("give that: ")[2]
     monkeypatch.chdir(tmp_path)
@@ -212,7 +212,7 @@ def test_a_sequential_model_is_searched_layer_by_layer_and_trained_like_any_othe
     import keras
     import tf_keras
 
-    from studylib.divergence.keras import opened
+    from studylib.quality.divergence.keras import opened
     from studylib.training.reading import read_model
 
     keras_models.deferred(keras).save(tmp_path / "deferred.keras")

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from studylib.errors import RefusedError
-from studylib.recipes import litert, litert_quantizer
-from studylib.recipes.calibration_check import litert_inputs, saved_model_inputs
-from studylib.recipes.to_litert import ToLiteRT
+from studylib.models.zoo import Samples
+from studylib.recipes.convert.to_litert import ToLiteRT
+from studylib.recipes.quantize import litert, litert_quantizer
+from studylib.recipes.quantize.calibration_check import litert_inputs, saved_model_inputs
 from studylib.runtimes import Options
 from studylib.runtimes.litert import LiteRT
-from studylib.zoo import Samples
 
 
 def given(n: int = 16, seed: int = 0) -> Samples:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from studylib.errors import ArtifactError
-from studylib.recipes.litert_signature import signed, words
-from studylib.runtimes.litert_names import ask, ends, plain_names, signature
+from studylib.formats.litert_names import ask, ends, plain_names, signature
+from studylib.formats.litert_signature import signed, words
 
 
 def opened(content: bytes):
@@ -107,7 +107,7 @@ def test_weights_behind_the_end_come_into_the_file():
 
 
 def test_what_cannot_be_taken_or_written_is_refused_in_words(monkeypatch):
-    from studylib.recipes import litert_signature
+    from studylib.formats import litert_signature
 
     message = r"the card asks for the signature 'nope' of two\.tflite; the file has the signatures encode, infer"
     with pytest.raises(ArtifactError, match=message):
@@ -120,7 +120,7 @@ def test_what_cannot_be_taken_or_written_is_refused_in_words(monkeypatch):
 
 
 def test_a_copy_that_answers_otherwise_is_caught(monkeypatch):
-    from studylib.recipes import litert_signature
+    from studylib.formats import litert_signature
 
     def spoil(model) -> None:
         largest = max((buffer for buffer in model.buffers if buffer.data is not None), key=lambda buffer: len(buffer.data))

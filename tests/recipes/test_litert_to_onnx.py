@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from studylib.errors import RefusedError
-from studylib.recipes.litert_to_onnx import LiteRTToOnnx
-from studylib.recipes.to_litert import ToLiteRT
+from studylib.recipes.convert.litert_to_onnx import LiteRTToOnnx
+from studylib.recipes.convert.to_litert import ToLiteRT
 
 
 @pytest.fixture

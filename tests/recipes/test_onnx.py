@@ -6,8 +6,8 @@ import pytest
 from onnx import numpy_helper
 from recipes.onnx_models import answers, convolutional, operators, samples, save, sqnr_db, types
 
-from studylib.recipes.onnx import DynamicRange, Float16, Static
-from studylib.zoo import Samples
+from studylib.models.zoo import Samples
+from studylib.recipes.quantize.onnx import DynamicRange, Float16, Static
 
 
 @pytest.fixture

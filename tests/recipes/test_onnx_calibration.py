@@ -11,9 +11,9 @@ from conftest import ROOT
 from recipes.onnx_models import answers, convolutional, operators, samples, save, sqnr_db, types
 
 from studylib.errors import InputError, RefusedError
-from studylib.recipes import onnx_calibration
-from studylib.recipes.onnx_calibration import prepared, quantize_qdq, quantize_qoperator, ranges
-from studylib.zoo import Samples
+from studylib.models.zoo import Samples
+from studylib.recipes.quantize import onnx_calibration
+from studylib.recipes.quantize.onnx_calibration import prepared, quantize_qdq, quantize_qoperator, ranges
 
 
 @pytest.fixture

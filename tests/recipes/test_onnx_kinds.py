@@ -9,9 +9,9 @@ from onnx import TensorProto, helper, numpy_helper
 from recipes.onnx_models import answers, operators, save
 
 from studylib.errors import RefusedError
-from studylib.recipes.onnx import DynamicRange, Float16, Static
-from studylib.recipes.onnx_weights import WeightOnly4, WeightOnly8
-from studylib.zoo import Samples
+from studylib.models.zoo import Samples
+from studylib.recipes.quantize.onnx import DynamicRange, Float16, Static
+from studylib.recipes.quantize.onnx_weights import WeightOnly4, WeightOnly8
 
 RNG = np.random.default_rng(5)
 IMAGE, ROW, WAVE, VOLUME = (3, 8, 8), (16,), (4, 24), (2, 6, 6, 6)
@@ -194,7 +194,7 @@ def test_a_written_file_that_does_not_run_is_no_result(tmp_path, monkeypatch):
     source, train, _ = made(KINDS["no bias"], tmp_path)
 
     def broken(self, source, target, scratch, samples):
-        from studylib.recipes.onnx_preparation import prepared
+        from studylib.recipes.quantize.onnx_preparation import prepared
 
         model = onnx.load(prepared(source, scratch))
         model.graph.node[0].input[0] = "nobody"

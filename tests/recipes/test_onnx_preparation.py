@@ -7,7 +7,7 @@ from onnx import helper
 from recipes.onnx_models import answers, convolutional, operators, samples, save
 
 from studylib.errors import RefusedError
-from studylib.recipes.onnx_preparation import preparation_note, prepared
+from studylib.recipes.quantize.onnx_preparation import preparation_note, prepared
 
 
 def test_it_answers_the_same_and_names_every_node(tmp_path):

@@ -7,9 +7,9 @@ from onnx import numpy_helper
 from recipes.onnx_models import answers, convolutional, operators, save, sqnr_db, types
 
 from studylib.errors import RefusedError
-from studylib.recipes import onnx_versions
-from studylib.recipes.onnx_weights import WeightOnly4, WeightOnly8
-from studylib.zoo import Samples
+from studylib.formats import onnx_versions
+from studylib.models.zoo import Samples
+from studylib.recipes.quantize.onnx_weights import WeightOnly4, WeightOnly8
 
 
 @pytest.fixture

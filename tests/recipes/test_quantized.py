@@ -4,7 +4,9 @@ import pytest
 from recipes.onnx_models import convolutional, samples, save, without_weights
 
 from studylib.errors import RefusedError
-from studylib.recipes import RECIPES, onnx, quantized
+from studylib.formats import quantized
+from studylib.recipes import RECIPES
+from studylib.recipes.quantize import onnx
 
 EVERY = [recipe for targets in RECIPES.values() for recipe in targets.get("onnx", ()) if isinstance(recipe, onnx.OnnxRecipe)]
 

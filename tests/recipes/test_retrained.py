@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from studylib.errors import RefusedError
-from studylib.recipes.retrained import RETRAINED
+from studylib.models.zoo import Samples
+from studylib.recipes.retrain.retrained import RETRAINED
 from studylib.training import TECHNIQUES
-from studylib.zoo import Samples
 
 NAMES = [
     "pruned_constant50", "pruned_polynomial80", "pruned_2by4", "clustered16", "pruned_clustered16",

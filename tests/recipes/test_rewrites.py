@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 from scipy.special import erfc
 
-from studylib.recipes import rewrites
+from studylib.formats import rewrites
 
 X = np.linspace(-3, 3, 61)
 KINDS = {np.float32: 1e-6, np.float16: 2e-3, np.float64: 1e-6}  # the reference computes Erf in float32

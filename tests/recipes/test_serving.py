@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from studylib.artifact import content_hash
+from studylib.artifacts.store import content_hash
 from studylib.errors import RefusedError
-from studylib.recipes.serving import WARMUP, ToServing
-from studylib.zoo import Samples
+from studylib.models.zoo import Samples
+from studylib.recipes.convert.serving import WARMUP, ToServing
 
 RNG = np.random.default_rng(0)
 SAMPLES = Samples({"left": RNG.normal(size=(6, 2)).astype(np.float32), "right": RNG.integers(0, 9, (6, 3), np.int32)}, None)

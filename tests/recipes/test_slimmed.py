@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from keras import layers
 
-from studylib import inside
-from studylib.artifact import Store
+from studylib.artifacts.store import Store
 from studylib.errors import RefusedError
-from studylib.recipes.slimmed import SLIMMED
+from studylib.formats import inside
+from studylib.models.zoo import Samples
+from studylib.recipes.retrain.slimmed import SLIMMED
 from studylib.training import TECHNIQUES
-from studylib.zoo import Samples
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from studylib.errors import RefusedError
-from studylib.recipes.to_coreml import ToCoreML
+from studylib.recipes.convert.to_coreml import ToCoreML
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from studylib.errors import RefusedError
-from studylib.recipes.to_litert import ToLiteRT, fix_batch, require_a_run
+from studylib.recipes.convert.to_litert import ToLiteRT, fix_batch, require_a_run
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import onnx
 import pytest
 
 from studylib.errors import RefusedError
-from studylib.recipes import lean_tf2onnx, to_onnx
-from studylib.recipes.to_onnx import ToOnnx, convert, convert_plainly
+from studylib.recipes.convert import lean_tf2onnx, to_onnx
+from studylib.recipes.convert.to_onnx import ToOnnx, convert, convert_plainly
 
 
 def _saved(tmp_path, build):
@@ -282,7 +282,7 @@ def test_the_recipe_writes_the_file_and_gives_its_notes(tmp_path):
 
 
 def test_a_faster_way_that_is_not_is_said(tmp_path, monkeypatch):
-    from studylib import conversion_cost
+    from studylib.bench import conversion_cost
 
     given = {"plain": conversion_cost.Cost(30.0, 3 * 10**9), "ours": conversion_cost.Cost(11.0, 10**9)}
     monkeypatch.setattr(conversion_cost, "measure", lambda way, saved: given[way])
@@ -297,7 +297,7 @@ def test_a_faster_way_that_is_not_is_said(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_both_ways_are_measured_in_processes_of_their_own(tmp_path):
-    from studylib import conversion_cost
+    from studylib.bench import conversion_cost
     from studylib.errors import TrialError
 
     costs = conversion_cost.run(_saved(tmp_path, _gelu), lambda line: None)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from studylib import hardware
 from studylib.errors import ArtifactError, RefusedError
-from studylib.recipes.to_openvino import OnnxToOpenVino, SavedModelToOpenVino
+from studylib.machine import hardware
+from studylib.recipes.convert.to_openvino import OnnxToOpenVino, SavedModelToOpenVino
 from studylib.runtimes import Options
 from studylib.runtimes.openvino import OpenVino
 
@@ -134,7 +134,7 @@ def test_asking_about_the_cpu_imports_nothing_and_opening_reports_nothing(tmp_pa
     """OpenVINO would leave a client id in the home folder and send an event when it is imported."""
     code = """
 import sys
-from studylib import hardware
+from studylib.machine import hardware
 from studylib.runtimes import Options, RUNTIMES
 assert RUNTIMES["openvino"].why_not("cpu", hardware.probe()) is None
 assert "openvino" not in sys.modules
@@ -148,7 +148,7 @@ assert "openvino" in sys.modules
 def test_the_converter_leaves_everybody_elses_logging_alone(tmp_path):
     import logging
 
-    from studylib.zoo import MODELS
+    from studylib.models.zoo import MODELS
 
     root = logging.getLogger()
     before = root.level, list(root.handlers)

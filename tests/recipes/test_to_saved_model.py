@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from studylib.errors import RefusedError
-from studylib.recipes.to_saved_model import LegacyKerasToSavedModel
+from studylib.recipes.convert.to_saved_model import LegacyKerasToSavedModel
 
 VALUES = {"left": np.float32([[1, -2], [3, 4], [0, 1]]), "right": np.float32([[5, 6, 1], [-7, 8, 1], [1, 1, 0]])}
 

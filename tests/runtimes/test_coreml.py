@@ -8,9 +8,10 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from studylib import hardware, plan
 from studylib.errors import ArtifactError, RefusedError
+from studylib.machine import hardware
 from studylib.runtimes import RUNTIMES, Options, base, coreml, why_fallen_back
+from studylib.study import plan
 
 RUNTIME = coreml.CoreML()
 MAC = hardware.Host("Darwin", "arm64", "Apple M2", (), 8, 8, 16 * 2**30, "", "", (), "24.0")

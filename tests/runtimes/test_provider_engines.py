@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from studylib.runtimes import RUNTIMES, Options
 from studylib.runtimes import onnxruntime as runtime
-from studylib.runtimes.provider_engines import KeptEngines, fixed_shapes, precisions
+from studylib.runtimes.nvidia.provider_engines import KeptEngines, fixed_shapes, precisions
 
 
 def _saved(path, nodes, kind=TensorProto.FLOAT, weights=()):

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from stand_in_nvidia import Nvidia, cudaError_t
 
-from studylib import artifact, hardware, worker
+from studylib.artifacts import store
 from studylib.errors import ArtifactError, InputError, OutputError, RefusedError, TrialError
-from studylib.limits import Limits, why_invalid
-from studylib.runtimes import Options, base, engine_cache, tensorrt, tensorrt_engines
-from studylib.runtimes.cuda_memory import DeviceArray, Stream
+from studylib.machine import hardware
+from studylib.machine.disturbance_limits import Limits, why_invalid
+from studylib.measure import worker
+from studylib.runtimes import Options, base
+from studylib.runtimes.nvidia import engine_cache, tensorrt, tensorrt_engines
+from studylib.runtimes.nvidia.cuda_memory import DeviceArray, Stream
 from studylib.scenarios import Budget, asking
 
 RUNTIME = tensorrt.TensorRT()
@@ -36,7 +39,7 @@ def nvidia(monkeypatch, tmp_path):
             raise importlib.metadata.PackageNotFoundError(name)
         return machine.versions[name]
 
-    for module in (base, artifact):
+    for module in (base, store):
         monkeypatch.setattr(module, "package_version", version)
     monkeypatch.setenv("STUDYLIB_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.setattr(hardware, "_JETSON_DEVICES", ())

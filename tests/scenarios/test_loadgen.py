@@ -6,9 +6,9 @@ import threading
 import numpy as np
 import pytest
 
+from studylib.models.zoo import Samples
 from studylib.runtimes import RUNTIMES, Options
 from studylib.scenarios import MICROSECONDS_NS, Budget, Load, drive, loadgen, why_loop
-from studylib.zoo import Samples
 
 pytestmark = pytest.mark.skipif(loadgen.why_not() is not None, reason=str(loadgen.why_not()))
 SHORT = Budget(70, 0.05, 5)

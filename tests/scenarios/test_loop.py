@@ -6,9 +6,9 @@ import time
 import numpy as np
 import pytest
 
+from studylib.models.zoo import Samples
 from studylib.runtimes import RUNTIMES, Options
 from studylib.scenarios import Budget, Load, drive, scenario_for
-from studylib.zoo import Samples
 
 SAMPLES = Samples({"x": np.arange(12, dtype=np.float32).reshape(6, 2)}, None)
 

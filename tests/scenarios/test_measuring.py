@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 from conftest import trial
 
-from studylib import worker
 from studylib.errors import TrialError
 from studylib.executors import LocalExecutor
-from studylib.limits import Limits
-from studylib.measure import Bench
+from studylib.machine.disturbance_limits import Limits
+from studylib.measure import worker
+from studylib.measure.rounds import Bench
 from studylib.params import EFFORTS
-from studylib.results import Results
+from studylib.results.results import Results
 from studylib.scenarios import loadgen
 from studylib.scenarios.trouble import why_doubted, why_failed
 

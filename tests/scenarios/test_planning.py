@@ -2,8 +2,8 @@
 
 import pytest
 
-from studylib.opening import open_study
 from studylib.scenarios import loadgen
+from studylib.study.opening import open_study
 
 USUAL = ("single_stream", "offline")
 
@@ -59,7 +59,7 @@ def test_another_version_of_loadgen_is_another_measurement(monkeypatch):
         return [trial.id for trial in _study((*USUAL, "multi_stream")).trials]
 
     before = ids()
-    monkeypatch.setattr("studylib.plan.loadgen_version", lambda: "0.1")
+    monkeypatch.setattr("studylib.study.plan.loadgen_version", lambda: "0.1")
     after = ids()
     assert [one == other for one, other in zip(before, after, strict=True)] == [True, True, True, False]
     assert loadgen.version() != "0.1"

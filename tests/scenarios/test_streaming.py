@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from studylib.errors import RefusedError
+from studylib.models.zoo import MODELS, Samples
 from studylib.runtimes import Session
 from studylib.scenarios import Budget, Load, drive
-from studylib.zoo import MODELS, Samples
 
 
 class Adder(Session):

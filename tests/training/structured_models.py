@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from studylib.zoo import Samples
+from studylib.models.zoo import Samples
 
 
 def residual(seed: int = 1):
@@ -49,7 +49,7 @@ def noise(n: int = 24, shape: tuple = (8, 8, 3), name: str = "image", seed: int 
 
 def digits(split: str, n: int) -> Samples:
     """Real handwritten digits, halved to 14x14."""
-    from studylib.zoo.mnist_cnn import MnistCnn
+    from studylib.models.zoo.mnist_cnn import MnistCnn
 
     samples = MnistCnn().samples(split, n, 0)
     return Samples({"image": samples.inputs["image"].reshape(-1, 14, 2, 14, 2, 1).mean((2, 4))}, samples.labels)

@@ -8,8 +8,8 @@ import pytest
 from keras import layers
 from structured_models import awakened, digits, noise, plain, residual, saved, trained
 
-from studylib import inside
 from studylib.errors import RefusedError
+from studylib.formats import inside
 from studylib.training import distillation
 from studylib.training.job import Job
 from studylib.training.student import build_student

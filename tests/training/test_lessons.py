@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from studylib.errors import RefusedError
+from studylib.models.zoo import Samples
 from studylib.training.lessons import answers_of, lessons
-from studylib.zoo import Samples
 
 RNG = np.random.default_rng(5)
 INPUT = RNG.normal(size=(20, 4)).astype(np.float32)

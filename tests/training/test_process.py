@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 from studylib.errors import OutputError, RefusedError, TrialError
-from studylib.recipes.retrained import train
+from studylib.models.zoo import Samples
+from studylib.recipes.retrain.retrained import train
 from studylib.training import TECHNIQUES, __main__
 from studylib.training.job import Job
-from studylib.zoo import Samples
 
 # For a process that begins in another folder.
 HERE = {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from studylib.models.zoo import Samples
 from studylib.training import statistics_matching
 from studylib.training.lessons import lessons
 from studylib.training.schooling import Schooling, samples_to_look_at
-from studylib.zoo import Samples
 
 VALUES = np.random.default_rng(0).normal(5, 2, (40, 6, 6, 3)).astype(np.float32)
 

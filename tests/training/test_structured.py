@@ -14,8 +14,8 @@ import pytest
 from keras import layers
 from structured_models import awakened, digits, noise, plain, residual, saved, trained
 
-from studylib import inside
 from studylib.errors import RefusedError
+from studylib.formats import inside
 from studylib.training import importance, structured
 from studylib.training.channels import find_channels
 from studylib.training.graph import find_graph

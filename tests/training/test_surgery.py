@@ -6,8 +6,8 @@ import pytest
 from keras import layers
 from structured_models import awakened, noise, plain, residual, saved
 
-from studylib import inside
 from studylib.errors import RefusedError
+from studylib.formats import inside
 from studylib.training.blocks import find_blocks
 from studylib.training.channels import find_channels
 from studylib.training.choice import choose, narrowed

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from studylib.errors import RefusedError
-from studylib.recipes.retrained import RETRAINED
+from studylib.models.zoo import Samples
+from studylib.recipes.retrain.retrained import RETRAINED
 from studylib.training.job import Job
-from studylib.zoo import Samples
 
 pytestmark = pytest.mark.slow
 SAMPLES = 64

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from studylib.zoo import MODELS
-from studylib.zoo.bert import BertBase
+from studylib.models.zoo import MODELS
+from studylib.models.zoo.bert import BertBase
 
 TOKENS = 32
 SMALL = BertBase("small", TOKENS, layers=2, hidden=192, heads=3, vocabulary=1500)

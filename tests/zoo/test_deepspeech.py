@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from studylib.zoo import MODELS
-from studylib.zoo.deepspeech import DeepSpeech, DeepSpeechStreaming
+from studylib.models.zoo import MODELS
+from studylib.models.zoo.deepspeech import DeepSpeech, DeepSpeechStreaming
 
 UNITS = 64
 

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from studylib.zoo.downloads import PublishedFile, cache_folder, fetch
+from studylib.models.zoo.downloads import PublishedFile, cache_folder, fetch
 
 CONTENT = bytes(range(256)) * 5000
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studylib.sources import Sources
-from studylib.zoo import MODELS
-from studylib.zoo.normalisation import LOGIT_DEVIATION
+from studylib.build.sources import Sources
+from studylib.models.zoo import MODELS
+from studylib.models.zoo.normalisation import LOGIT_DEVIATION
 
 # Model: (its module in keras.applications, its class there, published number of parameters).
 KERAS = {"resnet50": ("resnet50", "ResNet50", 25_636_712), "mobilenet_v2": ("mobilenet_v2", "MobileNetV2", 3_538_984)}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from studylib.zoo.normalisation import calm, set_batch_statistics, set_unit_variance, spread_logits
+from studylib.models.zoo.normalisation import calm, set_batch_statistics, set_unit_variance, spread_logits
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from studylib.errors import ArtifactError
-from studylib.zoo.torch_checkpoint import read_checkpoint
+from studylib.models.zoo.torch_checkpoint import read_checkpoint
 
 
 @pytest.fixture(scope="module")

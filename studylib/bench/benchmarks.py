@@ -1,0 +1,29 @@
+"""The benchmarks of ``make bench`` by name: each prints what it measured, and whether that holds."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from studylib.bench import compression_cost, conversion_cost, drivers, entry_points, halving_cost, overhead, recording_cost, verdict_rates
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked for: ``rounds`` of the overhead and of recording; ``models`` (None: all) and ``effort`` of the long ones."""
+
+    rounds: int
+    models: tuple[str, ...] | None
+    effort: str
+
+
+BENCHMARKS: dict[str, Callable[[Wishes], object]] = {
+    "overhead": lambda wishes: overhead.run(rounds=wishes.rounds),
+    "recording": lambda wishes: recording_cost.run(rounds=wishes.rounds),
+    "drivers": lambda wishes: drivers.run(),
+    "entry_points": lambda wishes: entry_points.run(),
+    "verdicts": lambda wishes: verdict_rates.run(),
+    "conversion": lambda wishes: conversion_cost.run_on_zoo(),
+    "compression": lambda wishes: compression_cost.run(wishes.models or compression_cost.MODELS, wishes.effort),
+    "search": lambda wishes: halving_cost.run(wishes.models or halving_cost.MODELS, wishes.effort),
+}
+# The others take an hour each.
+USUAL = ("overhead", "recording", "drivers", "entry_points", "verdicts", "conversion")

@@ -1,0 +1,1 @@
+"""What must be made, in which order, and by which job."""

@@ -1,0 +1,1 @@
+"""One file format each: recognise it, open it safely, look inside it."""

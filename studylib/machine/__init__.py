@@ -1,0 +1,1 @@
+"""What this host is and grants, and what it does beside a measurement: hardware, fitness, counters, energy, limits of disturbance."""

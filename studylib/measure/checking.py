@@ -1,0 +1,30 @@
+"""Which queries of several samples are still to be held against single answers, and the jobs that do it."""
+
+from collections.abc import Callable, Iterable
+
+from studylib.errors import TrialError
+from studylib.machine.clock import is_tried_again
+from studylib.quality.batch_check import unlike
+from studylib.results.records import Trial
+from studylib.results.results import Results
+
+
+def unseen(results: Results, trials: Iterable[Trial]) -> dict[tuple[str, str], tuple[Trial, list[int]]]:
+    """By evaluation and settings, which open a session alike: a trial, and the sizes of query that nobody looked at there yet."""
+    found: dict[tuple[str, str], tuple[Trial, list[int]]] = {}
+    for trial in trials:
+        for size, finding in results.checks(trial).items():
+            if finding is None or is_tried_again(finding["reason"], finding.get("failed_at", "")):
+                _, sizes = found.setdefault((trial.evaluation_id, trial.options), (trial, []))
+                sizes += [] if size in sizes else [size]
+    return found
+
+
+def findings(execute: Callable[[dict, float], dict], job: dict, sizes: list[int], timeout_s: float) -> list[dict]:
+    """What is found of each size (see `studylib.quality.batch_check`). One that ends its process costs only itself."""
+    try:
+        return execute(job | {"kind": "check", "sizes": sizes}, timeout_s)["batches"]
+    except TrialError as error:
+        if len(sizes) > 1:
+            return [finding for size in sizes for finding in findings(execute, job, [size], timeout_s)]
+        return [{"queries": 0, "distinct": 0} | unlike(sizes[0], str(error))]

@@ -1,0 +1,261 @@
+"""Evaluate and time trials: parity first, then interleaved rounds of fresh processes."""
+
+import math
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from studylib.errors import TrialError
+from studylib.machine import memory_limit
+from studylib.machine.clock import is_tried_again, now
+from studylib.machine.disturbance_limits import Limits, why_invalid
+from studylib.measure import checking
+from studylib.params import Effort
+from studylib.params.recipe_names import split_recipe
+from studylib.progress import Progress
+from studylib.results.records import PLAIN, Measurement, Trial
+from studylib.results.results import Results
+from studylib.scenarios import Budget, scenario_for
+from studylib.scenarios.asking import asked
+from studylib.scenarios.trouble import why_doubted, why_failed
+
+# Attempts at one repetition that something disturbed.
+_ATTEMPTS = 3
+# The queries of a short look at a trial that may not be worth more: the fewest that carry a median.
+_LOOKED = 11
+# The queries of an offline repetition: throughput needs few, and they are long.
+_OFFLINE_VALUES = 11
+# Share of a job's time that the search for a rate may take.
+_SEARCH_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where and how trials are measured. ``execute(job, timeout_s)`` gives a job's result or raises `TrialError`.
+
+    ``locate(key)`` is the path of an artifact's content. ``origins`` says of each model where it comes from: the keys of
+    ``source``, ``samples`` and ``reference``, the same of its retrained ``versions``, the source's format, the task, whether
+    samples are independent and real, and for a ``stream`` its ``states`` and ``chunk_s``. ``limits``: what a repetition may suffer.
+    ``memory_bytes``: what the declared hardware has; a trial that needs more fails here too. ``target_qps`` (None: searched for)
+    and ``latency_bound_ns`` are of the server scenario.
+    """
+
+    results: Results
+    execute: Callable[[dict, float], dict]
+    locate: Callable[[str], Path]
+    origins: dict[str, dict]
+    settings: Effort
+    seed: int
+    host_id: str
+    limits: Limits
+    memory_bytes: int | None = None
+    target_qps: float | None = None
+    latency_bound_ns: int = 100_000_000
+    write: Callable[[str], None] = print
+
+    def evaluate(self, trials: list[Trial]) -> None:
+        """Measure quality and parity of every artifact in its runtime, once; a failure becomes the row's reason.
+
+        The batches that its trials are timed with are held against single answers in the same process, those of a sweep of batches only
+        when they are looked at.
+        """
+        waiting: dict[str, Trial] = {}
+        for trial in trials:
+            if not self.results.is_evaluated(trial):
+                waiting.setdefault(trial.evaluation_id, trial)  # the usual one comes before the points of sweeps
+        batched = [trial for trial in trials if trial.sweep != "batch"]
+        batches = checking.unseen(self.results, batched)
+        progress = Progress("evaluation", [1] * len(waiting), self.write)
+        for evaluation_id, trial in waiting.items():
+            progress.begin(f"{trial.model}, {trial.label}")
+            found = self._evaluated(trial, batches.get((evaluation_id, trial.options), (trial, []))[1])
+            for finding in found.pop("batches", []):
+                self.results.record_check(trial, finding)
+            if found["reason"].startswith("parity:"):
+                where = self._first_difference(trial, found.get("worst_sample", 0))
+                found["reason"] += f"; {where}"
+            self.results.record_evaluation(evaluation_id, found)
+            progress.end()
+
+        self.check([trial for trial in batched if (self.results.evaluation(trial.evaluation_id) or {}).get("status") == "ok"])
+
+    def check(self, trials: list[Trial]) -> None:
+        """Hold the batches that ``trials`` are timed with against single answers, as far as nobody did."""
+        waiting = checking.unseen(self.results, trials).values()
+        progress = Progress("evaluation", [1] * len(waiting), self.write)
+        for trial, sizes in waiting:
+            progress.begin(f"{trial.model}, {trial.label}, answers to batches of {', '.join(map(str, sizes))}")
+            for finding in checking.findings(
+                self.execute, self._job(trial) | {"precision": _precision(trial)}, sizes, self.settings.timeout_s
+            ):
+                self.results.record_check(trial, finding)
+            progress.end()
+
+    def glance(self, trial: Trial) -> dict:
+        """A short look at a trial in a process of its own: samples per second by the median, or why it failed."""
+        # How fast a server answers one query after the other: its rate is searched for when it is measured.
+        scenario = scenario_for(trial.batch_size) if trial.scenario == "server" else trial.scenario
+        load = asked(scenario, trial.batch_size, Budget(_LOOKED, 0.0, self.settings.max_duration_s), **self._stream(trial))
+        job = self._job(trial) | load | {"kind": "measure", "driver": "loop", "settings": {"warmup_s": 0.0}}
+        begun = time.monotonic()
+        self.check([trial])
+        if unlike := self.results.why_unlike(trial):
+            return {"reason": unlike, "seconds": time.monotonic() - begun}
+        try:
+            found = memory_limit.run_within(self.memory_bytes, self.execute, job, self.settings.timeout_s)
+        except TrialError as error:
+            return {"reason": str(error), "seconds": time.monotonic() - begun}
+        seconds, median = time.monotonic() - begun, statistics.median(found["values_ns"])
+        broken = why_failed(found.get("scenario_facts", {})) or memory_limit.why_too_large(found, self.memory_bytes)
+        if broken:
+            return {"reason": broken, "seconds": seconds}
+        return {"samples_per_s": 1e9 * trial.batch_size / median, "n": len(found["values_ns"]), "seconds": seconds}
+
+    def measure(self, trials: list[Trial], campaign: int | None = None) -> int:
+        """Measure what is not measured yet and return how many repetitions that was.
+
+        ``campaign`` None goes on with what is there; a number begins or continues that campaign.
+        A trial that fails is not tried again in this campaign. A disturbed repetition is, while the budget of the whole run
+        lasts; what stays invalid then is said.
+        """
+        self.check([trial for trial, *_ in self.waiting(trials, campaign)])
+        waiting = list(self.waiting([trial for trial in trials if not self.results.why_unlike(trial)], campaign))
+        repeats = self._repeats_left(trials, waiting[0][1]) if waiting else 0
+        lost = 0
+        session = now()
+        progress = Progress("repetition", [1] * len(waiting), self.write)
+        broken = set()
+        for trial, campaign_of_trial, repetition, attempt in waiting:
+            progress.begin(f"{trial.model}, {trial.label}")
+            measurement = None
+            while trial.id not in broken and attempt < _ATTEMPTS and (attempt == 0 or repeats > 0):
+                repeats -= attempt > 0
+                measurement = self._measure_once(trial, campaign_of_trial, repetition, attempt, session)
+                self.results.record(measurement)
+                attempt += 1
+                if measurement.status == "failed":
+                    broken.add(trial.id)
+                if measurement.status != "invalid":
+                    break
+            lost += measurement is not None and measurement.status == "invalid"
+            progress.end()
+        if lost:
+            why = "the budget of repeats is used up" if repeats <= 0 else "they were disturbed every time"
+            self.write(f"repetitions that stay invalid: {lost}; {why}.")
+        return len(waiting)
+
+    def waiting(self, trials: list[Trial], campaign: int | None = None) -> Iterator[tuple[Trial, int, int, int]]:
+        """(trial, campaign, repetition, next attempt) of all that is still to be measured, in interleaved rounds.
+
+        Without ``campaign``, the newest one that any of the trials has is completed for all of them. Disturbed repetitions wait
+        only as far as the run's budget of repeats goes.
+        """
+        attempts = {trial.id: self.results.attempts(trial.id) for trial in trials}
+        target = campaign or max((a.campaign for found in attempts.values() for a in found), default=1)
+        repeats = self._repeats_left(trials, target)
+        for repetition, trial in rounds(trials, self.settings.repetitions, self.seed):
+            found = [attempt for attempt in attempts[trial.id] if attempt.campaign == target]
+            here = [attempt for attempt in found if attempt.repetition == repetition]
+            finished = any(attempt.status == "ok" for attempt in here) or len(here) >= _ATTEMPTS
+            broken = any(attempt.status == "failed" and not is_tried_again(attempt.reason, attempt.ended_at) for attempt in found)
+            if not finished and not broken and (not here or repeats > 0):
+                repeats -= bool(here)
+                yield trial, target, repetition, len(here)
+
+    def _repeats_left(self, trials: list[Trial], campaign: int) -> int:
+        """How many attempts more at disturbed repetitions the budget of this run allows."""
+        allowed = math.ceil(self.limits.repeated_share * len(trials) * self.settings.repetitions)
+        made = [attempt for trial in trials for attempt in self.results.attempts(trial.id)]
+        return allowed - sum(attempt.campaign == campaign and attempt.attempt > 0 for attempt in made)
+
+    def _measure_once(self, trial: Trial, campaign: int, repetition: int, attempt: int, session: str) -> Measurement:
+        identity = {"trial_id": trial.id, "campaign": campaign, "repetition": repetition, "attempt": attempt}
+        identity |= {"host_id": self.host_id, "session": session}
+        started_at = now()
+        try:
+            job = self._job(trial) | self._asked(trial, repetition, self._rate(trial, campaign)) | {"kind": "measure"}
+            found = memory_limit.run_within(self.memory_bytes, self.execute, job, self.settings.timeout_s)
+        except TrialError as error:
+            return Measurement(**identity, status="failed", reason=str(error), started_at=started_at, ended_at=now())
+        broken = why_failed(found.get("scenario_facts", {})) or memory_limit.why_too_large(found, self.memory_bytes)
+        if broken:
+            return Measurement(**identity, **found, status="failed", reason=broken)
+        reason = why_invalid(found["disturbances"], self.limits) or why_doubted(found.get("scenario_facts", {}))
+        return Measurement(**identity, **found, status="invalid" if reason else "ok", reason=reason)
+
+    def _asked(self, trial: Trial, repetition: int, target_qps: float | None) -> dict:
+        """The part of a job that says how queries come. All trials of a round see the same arrivals."""
+        settings = self.settings
+        values = _OFFLINE_VALUES if trial.scenario == "offline" else settings.min_values
+        budget = Budget(values, settings.min_duration_s, settings.max_duration_s)
+        more = {"seed": self.seed + 100 * repetition, "target_qps": target_qps, "latency_bound_ns": self.latency_bound_ns}
+        load = asked(trial.scenario, trial.batch_size, budget, **more, **self._stream(trial))
+        return load | {"driver": trial.driver, "settings": {"warmup_s": settings.warmup_s}}
+
+    def _stream(self, trial: Trial) -> dict:
+        """What a stream needs: the outputs that go back in as inputs, and how long a chunk lasts."""
+        return self.origins[trial.model].get("stream") or {}
+
+    def _rate(self, trial: Trial, campaign: int) -> float | None:
+        """The server scenario's queries per second: the user's, or what a search found, once in a campaign. Raises `TrialError`."""
+        if trial.scenario != "server" or self.target_qps:
+            return self.target_qps
+        found = self.results.rate(trial.id, campaign)
+        if found is None:
+            limit_s = _SEARCH_SHARE * self.settings.timeout_s
+            job = self._job(trial) | self._asked(trial, 0, None) | {"kind": "find_rate", "limit_s": limit_s}
+            found = self.execute(job, self.settings.timeout_s)
+            self.results.record_rate(trial.id, campaign, found)
+        return found["qps"]
+
+    def _evaluated(self, trial: Trial, sizes: list[int]) -> dict:
+        """The result of an evaluation, with findings of batches of these ``sizes``; a batch that ends the process costs only itself."""
+        job = self._job(trial) | self._origin(trial)
+        for more in [sizes, []] if sizes else [[]]:
+            try:
+                return self.execute(job | {"sizes": more}, self.settings.timeout_s)
+            except TrialError as error:
+                found = {"status": "failed", "reason": str(error)}
+        return found
+
+    def _first_difference(self, trial: Trial, sample: int) -> str:
+        """Where an artifact begins to differ from its source, in words; a search of its own, so that it can cost only itself."""
+        try:
+            job = self._job(trial) | self._origin(trial) | {"kind": "locate", "sample": sample}
+            return self.execute(job, self.settings.timeout_s)["text"]
+        except TrialError as error:
+            return f"which layer is not known: {error}"
+
+    def _origin(self, trial: Trial) -> dict:
+        """What an evaluation needs beside the artifact: what it is held against, and what the outputs mean."""
+        origin = self.origins[trial.model]
+        version = origin["versions"].get(split_recipe(trial.recipe)[0], origin)
+        keys = {"source": version["source"], "version": version["reference"], "reference": origin["reference"]}
+        files = {name: str(self.locate(key)) for name, key in keys.items()}
+        facts = {name: origin[name] for name in ("task", "independent", "data")}
+        return {"kind": "evaluate", "precision": _precision(trial), "source_format": version["source_format"], **files, **facts}
+
+    def _job(self, trial: Trial) -> dict:
+        facts = ("model", "recipe", "format", "runtime", "provider", "threads", "scenario", "batch_size", "options")
+        return {name: getattr(trial, name) for name in facts} | {
+            "artifact": str(self.locate(trial.artifact_key)),
+            "samples": str(self.locate(self.origins[trial.model]["samples"])),
+        }
+
+
+def _precision(trial: Trial) -> str:
+    """What decides the tolerance: the recipe without what trained, or what the file was before it came here."""
+    precision = split_recipe(trial.recipe)[1]
+    return trial.source if trial.source and precision == PLAIN else precision
+
+
+def rounds(trials: list[Trial], repetitions: int, seed: int) -> Iterator[tuple[int, Trial]]:
+    """Every trial once a round, in another seeded order each round, so that drift hits all alike."""
+    for repetition in range(repetitions):
+        order = sorted(trials, key=lambda trial: trial.id)
+        random.Random(f"{seed}-{repetition}").shuffle(order)
+        for trial in order:
+            yield repetition, trial

@@ -1,0 +1,1 @@
+"""What is deployed: the zoo's models and the user's own."""

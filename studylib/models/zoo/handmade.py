@@ -1,0 +1,64 @@
+"""An ONNX graph built node by node: the format in a dozen lines, and a known answer for every runtime that reads ONNX."""
+
+from pathlib import Path
+
+import numpy as np
+
+from studylib.models.zoo.base import Model, Samples
+
+WEIGHT = np.array([[1, -1, 0.5], [0, 2, -0.5], [-1, 0.25, 1], [0.5, 0, -2]], np.float32)
+BIAS = np.array([0.1, -0.2, 0.3], np.float32)
+
+
+class Handmade(Model):
+    """Four numbers to three: ``scores = relu(x @ WEIGHT + BIAS)``, written with ``onnx.helper`` and computable by hand."""
+
+    name = "handmade"
+    task = "other"
+    weights = "by hand"
+    data = "synthetic"
+    inputs = {"x": (4,)}
+    packages = ("onnx", "numpy")
+    test_samples = 200
+    source_format = "onnx"
+
+    def write(self, folder: Path, seed: int) -> Path:
+        import onnx
+
+        onnx.save(graph(), folder / "model.onnx")
+        return folder / "model.onnx"
+
+    def samples(self, split: str, n: int, seed: int) -> Samples:
+        rng = np.random.default_rng([seed, split == "train"])
+        return Samples({"x": rng.standard_normal((n, 4)).astype(np.float32)}, labels=None)
+
+
+def show_handmade() -> str:
+    """The graph in ONNX's own text form, for people to read."""
+    import onnx
+
+    return onnx.printer.to_text(graph())
+
+
+def answer(x: np.ndarray) -> np.ndarray:
+    """What the graph must answer, in numpy."""
+    return np.maximum(x @ WEIGHT + BIAS, 0)
+
+
+def graph(opset: int = 18):
+    """The model: inputs and outputs with types and shapes, weights as initializers, nodes in order. Source: ``onnx.helper``."""
+    from onnx import TensorProto, checker, helper, numpy_helper
+
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4])
+    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 3])
+    nodes = [
+        helper.make_node("MatMul", ["x", "weight"], ["product"], name="product"),
+        helper.make_node("Add", ["product", "bias"], ["sum"], name="sum"),
+        helper.make_node("Relu", ["sum"], ["scores"], name="scores"),
+    ]
+    weights = [numpy_helper.from_array(WEIGHT, "weight"), numpy_helper.from_array(BIAS, "bias")]
+    model = helper.make_model(
+        helper.make_graph(nodes, "handmade", [x], [scores], weights), opset_imports=[helper.make_opsetid("", opset)], ir_version=10
+    )
+    checker.check_model(model, full_check=True)
+    return model

@@ -1,0 +1,1 @@
+"""Recipes from one format to another, in float32."""

@@ -1,0 +1,1 @@
+"""Recipes that compute in fewer bits."""

@@ -1,0 +1,1 @@
+"""Recipes that teach the model again."""

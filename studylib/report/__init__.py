@@ -1,0 +1,1 @@
+"""Everything that people read: tables, figures, the report page."""

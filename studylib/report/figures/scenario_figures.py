@@ -1,0 +1,43 @@
+"""Latency under other scenarios than one query after the other, as a figure."""
+
+from studylib.report.figures import drawing
+from studylib.report.tables import frames
+from studylib.report.tables.scenario_tables import NOTE
+from studylib.results import rows
+from studylib.results.results import Results
+
+
+def scenarios(results: Results):
+    """Latency distributions by scenario, one panel for each model and scenario; a server's bound is a line."""
+    title = "Latency by scenario"
+    measured = [
+        (trial, results.measurements(trial.id)) for trial in results.distinct() if not trial.usual and results.status(trial)[0] == "ok"
+    ]
+    if not measured:
+        return None, "scenarios", title, "", ""
+    panels = list(dict.fromkeys((trial.model, trial.scenario) for trial, _ in measured))
+    heights = [sum((trial.model, trial.scenario) == panel for trial, _ in measured) for panel in panels]
+    colours = drawing.colours([trial.where for trial, _ in measured])
+    table, told = results.table(), []
+    with drawing.styled():
+        figure, axes_list = drawing.stacked(heights)
+        for axes, panel in zip(axes_list, panels, strict=True):
+            part = [(trial, found) for trial, found in measured if (trial.model, trial.scenario) == panel]
+            names = []
+            for position, (trial, found) in enumerate(reversed(part)):
+                drawing.box(axes, position, found, colours[trial.where])
+                values = table[table.trial_id == trial.id].set_index("metric")
+                rate = frames.interval(values, "scheduled_qps", 1, interval=False)
+                names.append(trial.label.removesuffix(f" {trial.scenario}") + ("" if rate == "–" else f", {rate} queries/s"))
+                told.append(f"{trial.model} {trial.label}: median {frames.interval(values, 'latency_p50', 1e6, interval=False)} ms.")
+                if "INVALID" in rows.loadgen_verdict(found).upper():
+                    names[-1] += " (LoadGen: invalid)"
+            for bound in {measurement.scenario_facts.get("latency_bound_ns") for _, found in part for measurement in found} - {None}:
+                axes.axvline(bound / 1e6, color="#d00000", linewidth=1, linestyle="--", label=f"bound {bound / 1e6:g} ms")
+                axes.legend(fontsize=7, frameon=False)
+            axes.set_yticks(range(len(part)), names, fontsize=8)
+            axes.set(xscale="log", title=f"{panel[0]}, {panel[1]}", ylim=(-0.6, len(part) - 0.4))
+            drawing.plain_log_ticks(axes)
+            axes.grid(axis="y", visible=False)
+        axes_list[-1].set_xlabel("latency of one query, ms (log)")
+    return figure, "scenarios", title, f"{drawing.BOXES} {NOTE}", "Box plots. " + " ".join(told)

@@ -1,0 +1,44 @@
+"""Tables for people, computed from the results and nothing else: ``sl.tables.<name>(results)``."""
+
+import importlib
+
+# Where each table is made, ``module:function``; a module is loaded when its table is first asked for.
+_HOME = {
+    "accuracy_changes": "report.tables.frames:accuracy_changes",
+    "adaptive": "verdicts.adaptive_verdicts:verdicts",
+    "artifacts": "report.tables.frames:artifacts",
+    "conversions": "report.tables.conversions:conversions",
+    "disturbances": "report.tables.frames:disturbances",
+    "fastest": "report.tables.frames:winners",
+    "inside": "report.tables.conversions:inside",
+    "latency": "report.tables.frames:latency",
+    "layers": "report.tables.searches:layers",
+    "memory": "report.tables.resources:memory",
+    "not_measured": "report.tables.frames:not_measured",
+    "operators": "report.tables.conversions:operators",
+    "passport": "verdicts.passport:table",
+    "provenance": "results.standing:provenance",
+    "quality": "report.tables.frames:quality",
+    "reasons": "verdicts.why:reasons",
+    "recorded": "report.tables.frames:recorded",
+    "remarks": "report.tables.conversions:remarks",
+    "roofline": "report.tables.roofline:rows",
+    "scenarios": "report.tables.scenario_tables:scenarios",
+    "searches": "report.tables.searches:searches",
+    "settings": "report.tables.swept:settings",
+    "signatures": "report.tables.conversions:signatures",
+    "speed_ups": "report.tables.frames:speed_ups",
+    "techniques": "verdicts.compression:techniques",
+    "winners": "verdicts.winners:table",
+}
+
+
+def __getattr__(name: str):
+    if name not in _HOME:
+        raise AttributeError(f"there is no table '{name}'. Known: {', '.join(sorted(_HOME))}.")
+    module, _, function = _HOME[name].partition(":")
+    return getattr(importlib.import_module(f"studylib.{module}"), function)
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOME)

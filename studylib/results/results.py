@@ -1,0 +1,320 @@
+"""What was measured: raw repetitions on disk, and the long table that is derived from them.
+
+Raw files are only ever added. ``raw/<trial>/c0002-r003-a0.json`` is campaign 2 (a campaign ends with ``FORCE=1``),
+repetition 3, attempt 0. Every later number is computed from these files.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from studylib import stats
+from studylib.artifacts.store import write_bytes, write_text
+from studylib.errors import InputError
+from studylib.machine.clock import is_tried_again, now
+from studylib.results import doubles, long_table, roof, whose
+from studylib.results.peaks import Peaks
+from studylib.results.records import Conversion, Measurement, Trial, read_evaluation, read_measurement, read_sealed, write_sealed
+
+DECIDES_NOTHING = "where results lie"
+
+_RUN_KEYS = {
+    "study": str, "hardware": str, "title": str, "native": bool, "mismatches": list, "host": dict, "host_id": str, "threads": int,
+    "parameters": dict, "failures": dict, "command": str,
+}  # fmt: skip
+
+
+class Results:
+    """Everything measured on one hardware set, in ``outputs/<HW>/``."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        self.raw = self.folder / "raw"
+        self._cache: dict[Path, tuple] = {}
+        self._table: tuple | None = None
+        self._plan: tuple | None = None
+
+    # --- raw records -------------------------------------------------------------------------------------------------
+
+    def record(self, measurement: Measurement) -> None:
+        """Add one repetition. The file appears whole or not at all."""
+        write_sealed(self.raw / measurement.trial_id / measurement.file_name, asdict(measurement))
+
+    def attempts(self, trial_id: str) -> list[Measurement]:
+        """All attempts of the trial's newest campaign, in order of repetition and attempt."""
+        found = [self._cached(path, read_measurement) for path in sorted((self.raw / trial_id).glob("c*-r*-a*.json"))]
+        attempts = [attempt for attempt in found if attempt]
+        newest = max((attempt.campaign for attempt in attempts), default=0)
+        return [attempt for attempt in attempts if attempt.campaign == newest]
+
+    def measurements(self, trial_id: str) -> list[Measurement]:
+        """The valid repetitions of the trial's newest campaign, one for each repetition."""
+        return [attempt for attempt in self.attempts(trial_id) if attempt.status == "ok"]
+
+    def newest_campaign(self) -> int:
+        """The highest campaign number that any trial has; 0 before the first."""
+        return max((int(path.name[1:5]) for path in self.raw.glob("*/c[0-9][0-9][0-9][0-9]-r*.json")), default=0)
+
+    def record_evaluation(self, evaluation_id: str, evaluation: dict) -> None:
+        """Keep the quality measures of one artifact in one runtime on this host."""
+        write_sealed(self.raw / evaluation_id / "evaluation.json", _dated(evaluation))
+
+    def evaluation(self, evaluation_id: str) -> dict | None:
+        path = self.raw / evaluation_id / "evaluation.json"
+        return self._cached(path, read_evaluation) if path.exists() else None
+
+    def is_evaluated(self, trial: Trial) -> bool:
+        """Whether a trial's evaluation is known, other than by a failure of an earlier run that may have passed."""
+        found = self.evaluation(trial.evaluation_id)
+        return found is not None and not is_tried_again(found["reason"], found.get("failed_at", ""))
+
+    def record_check(self, trial: Trial, finding: dict) -> None:
+        """Keep whether queries of one size are answered as their samples are one by one, under a trial's conditions."""
+        write_sealed(self._check_path(trial, finding["batch_size"]), _dated(finding))
+
+    def checks(self, trial: Trial) -> dict[int, dict | None]:
+        """What was found of each size of query that ``trial`` is timed with (`studylib.quality.batch_check`); None: nobody looked yet."""
+        paths = {size: self._check_path(trial, size) for size in trial.batches}
+        return {size: self._cached(path, read_sealed) if path.exists() else None for size, path in paths.items()}
+
+    def why_unlike(self, trial: Trial) -> str:
+        """Why a trial must not be timed: its batches are not answered as their samples are; empty where that is not known to be so."""
+        return next((found["reason"] for found in self.checks(trial).values() if found and found["status"] != "ok"), "")
+
+    def _check_path(self, trial: Trial, size: int) -> Path:
+        # Threads, provider and what else decides the answers are in the id of the evaluation.
+        options = f"-{hashlib.sha256(trial.options.encode()).hexdigest()[:8]}" if trial.options else ""
+        return self.raw / trial.evaluation_id / f"batch-{size:04d}{options}.json"
+
+    def record_rate(self, trial_id: str, campaign: int, found: dict) -> None:
+        """Keep what the search for a trial's rate found."""
+        write_sealed(self.raw / trial_id / f"rate-c{campaign:04d}.json", found)
+
+    def rate(self, trial_id: str, campaign: int) -> dict | None:
+        path = self.raw / trial_id / f"rate-c{campaign:04d}.json"
+        return self._cached(path, read_sealed) if path.exists() else None
+
+    def forget_failures(self) -> None:
+        """Remove evaluations that failed or are invalid, and looks that failed, so that they are tried again; the others stay."""
+        for path in [*self.raw.glob("*/evaluation.json"), *self.raw.glob("*/batch-*.json"), *self.raw.glob("*/look-*.json")]:
+            found = self._cached(path, read_sealed) or {}
+            if found.get("status") in ("failed", "invalid") or (path.name.startswith("look") and "reason" in found):
+                path.unlink()
+
+    def record_look(self, trial_id: str, look: dict, number: int = 0) -> None:
+        """Keep what a short look at a trial found: ``samples_per_s``, ``n`` and the ``seconds`` it took, or the ``reason`` why it failed.
+
+        ``number``: 0 for the first look of a sweep, from 1 on those of a search.
+        """
+        write_sealed(self.raw / trial_id / f"look-{number}.json", _dated(look))
+
+    def looks(self, trial_id: str) -> list[dict]:
+        """Every look at a trial."""
+        return [self._cached(path, read_sealed) or {} for path in sorted((self.raw / trial_id).glob("look-*.json"))]
+
+    def look(self, trial_id: str, number: int = 0) -> dict | None:
+        path = self.raw / trial_id / f"look-{number}.json"
+        found = self._cached(path, read_sealed) if path.exists() else None
+        return None if found and is_tried_again(found.get("reason", ""), found.get("failed_at", "")) else found
+
+    # --- the study ---------------------------------------------------------------------------------------------------
+
+    def save_plan(
+        self,
+        trials: Iterable[Trial],
+        run: dict,
+        artifacts: list[dict],
+        conversions: Iterable[Conversion] = (),
+        described: dict | None = None,
+    ) -> None:
+        """Write ``plan.json``, ``run.json``, ``artifacts.json``, ``conversions.json``, and what ``described`` artifacts:
+        ``inside.json``, ``search.json``."""
+        write_text(self.folder / "plan.json", json.dumps([asdict(trial) for trial in trials], indent=1))
+        write_text(self.folder / "conversions.json", json.dumps([asdict(conversion) for conversion in conversions], indent=1))
+        for kind in ("inside", "search"):
+            write_text(self.folder / f"{kind}.json", json.dumps((described or {}).get(kind, {}), indent=1))
+        write_text(self.folder / "run.json", json.dumps(run, indent=1))
+        write_text(self.folder / "artifacts.json", json.dumps(artifacts, indent=1))
+
+    def plan(self) -> list[Trial]:
+        """The trials of the latest study. Raises `InputError` when there was none."""
+        content = self._read("plan.json", list)
+        try:
+            # The same trials as long as the file is the same: each computes its hash once, and every comparison asks for all of them.
+            if self._plan is None or self._plan[0] is not content:
+                self._plan = content, [Trial(**facts) for facts in content]
+            return list(self._plan[1])
+        except TypeError:
+            path, again = self.folder / "plan.json", whose.again(self.folder)
+            raise InputError(f"{path} was written by another version of studylib. {again}") from None
+
+    def distinct(self) -> list[Trial]:
+        """The trials of the latest study, each file with its settings once (see `doubles`)."""
+        doubles = self.doubles()
+        return [trial for trial in self.plan() if trial.id not in doubles]
+
+    def compared(self) -> list[Trial]:
+        """Those of them that are compared with each other: one query after the other; other scenarios have tables of their own."""
+        return [trial for trial in self.distinct() if trial.usual]
+
+    def doubles(self) -> dict[str, Trial]:
+        """Trials of the latest study that are another one under a second name, by id: the trial that stands for them."""
+        known = self.artifacts()
+        return doubles.doubles(
+            self.plan(), lambda trial: known.get(trial.artifact_key, {}).get("sha256", ""), lambda trial: self.status(trial)[0] == "ok"
+        )
+
+    def run(self) -> dict:
+        """Resolved parameters, host facts, versions and times of the latest study."""
+        run = self._read("run.json", dict)
+        missing = [key for key in _RUN_KEYS if not isinstance(run.get(key), _RUN_KEYS[key])]
+        if missing:
+            raise self._unreadable("run.json", f"it has no usable '{missing[0]}'")
+        return run
+
+    def artifacts(self) -> dict[str, dict]:
+        """Facts of the latest study's artifacts by key."""
+        try:
+            return {facts["key"]: facts for facts in self._read("artifacts.json", list)}
+        except (TypeError, KeyError) as error:
+            raise self._unreadable("artifacts.json", error) from None
+
+    def conversions(self) -> list[Conversion]:
+        """The matrix of formats of the latest study, cell by cell; empty for results of a version that had none."""
+        try:
+            cells = self._read("conversions.json", list) if (self.folder / "conversions.json").exists() else []
+            return [Conversion(**cell | {"keys": tuple(cell["keys"]), "trial": cell["trial"] and Trial(**cell["trial"])}) for cell in cells]
+        except (TypeError, KeyError) as error:
+            raise self._unreadable("conversions.json", error) from None
+
+    def inside(self) -> dict[str, dict]:
+        """What is inside each artifact, by the artifact's key."""
+        return self._read("inside.json", dict) if (self.folder / "inside.json").exists() else {}
+
+    def searches(self) -> dict[str, dict]:
+        """What the search for each adaptive artifact found: layers with their precision, ranking, steps; by the artifact's key."""
+        return self._read("search.json", dict) if (self.folder / "search.json").exists() else {}
+
+    def save_peaks(self, peaks: dict[int, dict]) -> None:
+        """Write ``peaks.json``: what the measuring host can do at most, by number of threads (see `studylib.measure.peaks`)."""
+        write_text(self.folder / "peaks.json", json.dumps(peaks, indent=1))
+
+    def save_fitness(self, advice: list[dict], again: bool = False) -> None:
+        """Write ``fitness.json``: what spoke against the machine when values were about to be taken, each cause with its remedy.
+
+        What was said when earlier values were taken stays, unless all is measured ``again``.
+        """
+        earlier = [] if again else [one for one in self.fitness() if one["cause"] not in {new["cause"] for new in advice}]
+        write_text(self.folder / "fitness.json", json.dumps([*earlier, *advice], indent=1))
+
+    def fitness(self) -> list[dict]:
+        """What spoke against the machine when any of the values were taken; empty where nothing did."""
+        return self._read("fitness.json", list) if (self.folder / "fitness.json").exists() else []
+
+    def peaks(self) -> dict[str, dict]:
+        """What the measuring host can do at most, by number of threads; empty where it was not measured."""
+        return self._read("peaks.json", dict) if (self.folder / "peaks.json").exists() else {}
+
+    def conversion_status(self, cell: Conversion) -> tuple[str, str]:
+        """(ok, written, no path, failed or pending) and the reason in words."""
+        if cell.reason:
+            return "no path", cell.reason
+        failures = self.failures()
+        failed = next((failures[key] for key in cell.keys if key in failures), None)
+        if failed:
+            return "failed", failed
+        if cell.keys[-1] not in self.artifacts():
+            return "pending", "not made yet; run `make study` again to go on"
+        if cell.trial is None:
+            return "written", f"no runtime here opens {cell.target}, so whether it is the same model is not known"
+        evaluation = self.evaluation(cell.trial.evaluation_id)
+        if evaluation is None:
+            return "pending", "not evaluated yet; run `make study` again to go on"
+        return ("ok", "") if evaluation["status"] == "ok" else ("failed", evaluation["reason"])
+
+    def status(self, trial: Trial) -> tuple[str, str]:
+        """(ok, skipped, failed, invalid or pending) and the reason in words."""
+        if trial.reason:
+            return "skipped", trial.reason
+        if trial.artifact_key in self.failures():
+            return "failed", self.failures()[trial.artifact_key]
+        evaluation = self.evaluation(trial.evaluation_id) or {}
+        if evaluation.get("status") in ("failed", "invalid"):
+            return evaluation["status"], evaluation["reason"]
+        unlike = self.why_unlike(trial)
+        if unlike:
+            return "failed", unlike
+        attempts = self.attempts(trial.id)
+        # What failed in an earlier run may have been tried again: the last attempt at a repetition counts.
+        last = {attempt.repetition: attempt for attempt in attempts}
+        failed = [attempt.reason for attempt in last.values() if attempt.status == "failed"]
+        if failed:
+            return "failed", failed[0]
+        if any(attempt.status == "ok" for attempt in attempts):
+            return "ok", ""
+        if attempts:
+            return "invalid", attempts[-1].reason
+        return "pending", "not measured yet; run `make study` again to go on"
+
+    def failures(self) -> dict[str, str]:
+        """Artifacts that could not be made, with the reason."""
+        return self.run().get("failures", {})
+
+    def causes(self) -> dict[str, dict]:
+        """Those of them that failed by themselves, not by what they need: ``reason`` and time (``at``); what `failures` follow from."""
+        return self.run().get("causes", {})
+
+    def table(self) -> "pandas.DataFrame":  # noqa: F821
+        """The long table of the latest study, computed from the raw files."""
+        # Its intervals take seconds to compute, and tables, figures and sentences all begin with it.
+        state = long_table.state(self)
+        if self._table is None or self._table[0] != state:
+            self._table = state, long_table.build(self)
+        return self._table[1].copy()
+
+    def peaks_of(self, trial: Trial) -> tuple[Peaks | None, str]:
+        """The peaks of the host that a trial was timed on, with its threads; or None and why there are none."""
+        return roof.found_peaks(self.peaks(), trial, {measurement.host_id for measurement in self.measurements(trial.id)})
+
+    def roof_of(self, trial: Trial, median: stats.Estimate) -> roof.Point:
+        """Where a trial of this ``median`` latency (ns) stands under the roof of its host."""
+        return roof.point(trial, self.inside().get(trial.artifact_key), self.peaks_of(trial), median)
+
+    def save_table(self) -> "pandas.DataFrame":  # noqa: F821
+        """Compute the table and write ``results.parquet``."""
+        import io
+
+        table, buffer = self.table(), io.BytesIO()
+        table.to_parquet(buffer, index=False)
+        write_bytes(self.folder / "results.parquet", buffer.getvalue())
+        return table
+
+    def _read(self, name: str, kind: type):
+        path = self.folder / name
+        try:
+            content = self._cached(path, lambda path: json.loads(path.read_text(encoding="utf-8")))
+        except (FileNotFoundError, NotADirectoryError):
+            raise InputError(f"{path} is missing: no study ran here yet. {whose.first(self.folder)}") from None
+        except (OSError, ValueError, RecursionError) as error:
+            raise self._unreadable(name, error) from None
+        if not isinstance(content, kind) or (not content and name == "plan.json"):
+            raise self._unreadable(name, f"it holds no {'trials' if name == 'plan.json' else kind.__name__}")
+        return content
+
+    def _unreadable(self, name: str, why) -> InputError:
+        return InputError(f"{self.folder / name} cannot be read ({why}). {whose.again(self.folder)}")
+
+    def _cached(self, path: Path, read):
+        """``read(path)``, again only when the file has changed."""
+        facts = path.lstat()
+        stamp = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+        if self._cache.get(path, (None,))[0] != stamp:
+            self._cache[path] = stamp, read(path)
+        return self._cache[path][1]
+
+
+def _dated(record: dict) -> dict:
+    """A record that failed with the time when it did."""
+    return record | ({"failed_at": now()} if record.get("reason") else {})

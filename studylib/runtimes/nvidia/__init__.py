@@ -1,0 +1,1 @@
+"""TensorRT, by itself and inside ONNX Runtime, and the engines that it builds."""

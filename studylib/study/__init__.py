@@ -1,0 +1,1 @@
+"""Plan, run and resume a study; its short cuts; its notebooks run headless."""

@@ -1,0 +1,281 @@
+"""Plan a study, run its steps, keep its results. Every step may be called again: what is done is not repeated."""
+
+import contextlib
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from studylib import params
+from studylib.artifacts.software import git_state, package_versions
+from studylib.artifacts.store import Artifact, output_error
+from studylib.errors import InputError
+from studylib.executors import LocalExecutor, PhoneExecutor
+from studylib.machine import hardware
+from studylib.machine.clock import now
+from studylib.machine.disturbance_limits import Limits
+from studylib.machine.fitness import Advice, fitness
+from studylib.measure import peaks
+from studylib.measure.rounds import Bench
+from studylib.models.own import facts_of
+from studylib.results.records import Trial
+from studylib.results.results import Results
+from studylib.study.halving import Search
+from studylib.study.narrowing import Narrowing
+from studylib.study.plan import Plan
+from studylib.study.stock import Stock
+
+# Of a phone, its heat alone is seen from here, beside each repetition.
+_UNSEEN = Advice(
+    "what else a phone does is not seen from here, only how warm it says it is",
+    "plug it in, keep its screen on and other apps closed, let it cool; trust interleaved comparisons and the A/A control",
+)
+
+
+@dataclass(frozen=True)
+class Study:
+    """One hardware set, one effort, on this host. Make one with `studylib.open_study`."""
+
+    plan: Plan
+    folder: Path
+    write: Callable[[str], None] = print
+
+    # --- what is to be done ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def results(self) -> Results:
+        return Results(self.folder)
+
+    @cached_property
+    def stock(self) -> Stock:
+        """The artifacts of this study."""
+        return Stock(self.plan, self.results, self.executor.run, self.write)
+
+    @property
+    def params(self) -> params.StudyParams:
+        return self.plan.params
+
+    @property
+    def host(self) -> hardware.Host:
+        return self.plan.host
+
+    @property
+    def mismatches(self) -> list[str]:
+        """Why this is a rehearsal; empty when the host is the declared hardware."""
+        return self.plan.mismatches
+
+    @property
+    def native(self) -> bool:
+        return not self.mismatches
+
+    @property
+    def threads(self) -> int:
+        return self.plan.threads
+
+    @property
+    def trials(self) -> list[Trial]:
+        """The plan: every combination of model, runtime, recipe and batch size, skipped ones with their reason."""
+        return self.plan.trials
+
+    @property
+    def made(self) -> list[Trial]:
+        """Trials that are not skipped and whose artifact could be made."""
+        failures = self.stock.failures()
+        return [trial for trial in self.trials if not trial.reason and trial.artifact_key not in failures]
+
+    @property
+    def converted(self) -> list[Trial]:
+        """What opens every cell of the matrix of formats that could be made."""
+        failures = self.stock.failures()
+        return [cell.trial for cell in self.plan.conversions if cell.trial and not any(key in failures for key in cell.keys)]
+
+    @property
+    def same(self) -> list[Trial]:
+        """Trials whose artifact passed the parity gate."""
+        return [trial for trial in self.made if (self.results.evaluation(trial.evaluation_id) or {}).get("status") == "ok"]
+
+    @property
+    def timed(self) -> list[Trial]:
+        """Trials that passed the parity gate, also in batches, and that neither a sweep was cut short before nor a search gave up."""
+        left_out = self.narrowing.left_out(self.same)
+        return [trial for trial in self.same if trial.id not in left_out and not self.results.why_unlike(trial)]
+
+    # --- steps -------------------------------------------------------------------------------------------------------
+
+    def convert(self, matrix: bool = True) -> None:
+        """Make every float artifact of the plan and, with ``matrix``, of the matrix of formats; samples, reference outputs."""
+        floats = [target for target in self.plan.targets if target.get("recipe", "fp32") == "fp32"]
+        self.save_plan(self.stock.make([target for target in floats if matrix or not target["matrix"]]))
+
+    def make(self, model: str, format: str) -> Artifact:
+        """The float artifact of one model in one format, and nothing that it does not need. Raises `ArtifactError`."""
+        ours = [target for target in self.plan.targets if target["model"] == facts_of(self.plan.models[model])]
+        wanted = next(t for t in ours if t["kind"] == "recipe" and t["recipe"] == "fp32" and t["steps"][-1][2] == format)
+        self.save_plan(self.stock.make([target for target in ours if target["kind"] == "source" or target is wanted]))
+        return self.artifact(wanted["key"])
+
+    def compress(self, matrix: bool = True) -> None:
+        """Make every artifact of the plan; without ``matrix`` not those that only the matrix of formats needs."""
+        self.save_plan(self.stock.make([target for target in self.plan.targets if matrix or not target["matrix"]]))
+
+    def evaluate(self, recipes: tuple[str, ...] | None = None, matrix: bool = True) -> None:
+        """Measure quality and parity of the artifacts (of ``recipes`` only, if given), with ``matrix`` of every conversion."""
+        self.compress(matrix) if recipes is None else self.convert(matrix)
+        converted = self.converted if matrix and (recipes is None or "fp32" in recipes) else []
+        self.bench.evaluate([t for t in self.made if recipes is None or t.recipe in recipes] + converted)
+        self.save()
+
+    def measure(self, force: bool = False, smallest: bool = False, matrix: bool = True) -> None:
+        """Time every trial that passed the parity gate, or the ``smallest`` alone: one query after the other, usual settings.
+
+        ``force`` begins a new campaign and tries again what failed. ``matrix``: as in `evaluate`.
+        """
+        if force:
+            self.save_plan(causes={})
+            self.results.forget_failures()
+        self.evaluate(matrix=matrix)
+        campaign = self.results.newest_campaign() + 1 if force else None
+        chosen = {trial.id for trial in self.same if not smallest or self.is_smallest(trial)}
+        self.narrowing.look([trial for trial in self.same if trial.id in chosen])
+        timed = [trial for trial in self.timed if trial.id in chosen]
+        if any(self.bench.waiting(timed, campaign)):
+            self._look_at_the_machine(again=force)
+        if not self.bench.measure(timed, campaign):
+            self.write(self.nothing_to_measure())
+        self.save()
+
+    def is_smallest(self, trial: Trial) -> bool:
+        """Whether a trial belongs to the plain comparison at the smallest batch: no sweep, no other scenario."""
+        return trial.usual and not trial.sweep and trial.batch_size == min(self.params.choice.batch_sizes)
+
+    def save(self) -> None:
+        """Write plan, run facts and the results table."""
+        self.save_plan()
+        self.results.save_table()
+        if not self.params.choice.assignment:
+            self.stock.save_assignments(self.folder / "adaptive")
+
+    def save_plan(self, causes: dict[str, dict] | None = None) -> None:
+        """Write what is planned, what is made, and how this run is; ``causes`` of failures instead of those known before."""
+        planned = {target["key"] for target in self.plan.targets}
+        known = self.stock.causes() if causes is None else causes
+        # A plan of chosen trials needs only part of what was made before them: what failed then is still known to fail.
+        causes = {key: cause for key, cause in known.items() if key in planned or self.plan.chosen is not None}
+        failures = self.stock.told(causes)
+        made, described = self.stock.described(failures)
+        left_out = self.narrowing.left_out(self.same)
+        left_out = {trial.id: left_out[trial.id] for trial in self.same if trial.id in left_out and not self.results.why_unlike(trial)}
+        trials = [replace(trial, reason=left_out.get(trial.id, trial.reason)) for trial in self.trials]
+        self.results.save_plan(trials, self._run_facts(failures, causes), made, self.plan.conversions, described)
+
+    def is_complete(self) -> bool:
+        """Whether every artifact is there and intact and every trial is measured. Says what is corrupted."""
+        try:
+            planned = [trial.id for trial in self.results.plan()] == [trial.id for trial in self.trials]
+        except InputError:
+            return False
+        present = self.stock.is_complete()  # looks at every artifact, so that all that is corrupted is said
+        evaluated = all(self.results.is_evaluated(trial) for trial in [*self.made, *self.converted])
+        return planned and present and evaluated and not any(self.bench.waiting(self.timed)) and self.narrowing.is_over(self.same)
+
+    def nothing_to_measure(self) -> str:
+        """What to say of a study that had nothing left to measure: when its numbers were taken."""
+        times = [m.ended_at for trial in self.trials for m in self.results.measurements(trial.id)]
+        if not times:
+            return "Nothing to measure: no trial of this plan can run here; each says why."
+        newest = max(times)[:19].replace("T", " ")
+        return f"Nothing to measure: every number was taken by {newest} UTC. FORCE=1 measures again."
+
+    def check_writable(self) -> None:
+        """Raise `OutputError` before any work when results cannot be written."""
+        probe = self.folder / f".probe-{os.getpid()}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"\0" * 65536)
+        except OSError as error:
+            raise output_error(self.folder, error) from None
+        finally:
+            with contextlib.suppress(OSError):
+                probe.unlink()
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def executor(self) -> LocalExecutor | PhoneExecutor:
+        if self.plan.phone is None:
+            return LocalExecutor(self.threads)
+        return PhoneExecutor(self.plan.phone, LocalExecutor(min(self.threads, hardware.granted_threads())))
+
+    @property
+    def limits(self) -> Limits:
+        """What a repetition may suffer and still count."""
+        return Limits(steal_share=self.params.choice.max_steal)
+
+    def fitness(self) -> list[Advice]:
+        """What speaks against measuring on this machine, as it is now."""
+        if self.plan.phone:
+            return [_UNSEEN]
+        return fitness(self.host, self.threads)
+
+    @cached_property
+    def narrowing(self) -> Narrowing:
+        """What is worth measuring in full."""
+        choice = self.params.choice
+        return Narrowing(self.bench, Search(self.bench, choice.max_accuracy_loss) if choice.search else None)
+
+    @cached_property
+    def bench(self) -> Bench:
+        choice = self.params.choice
+        return Bench(
+            results=self.results,
+            execute=self.executor.run,
+            locate=lambda key: self.artifact(key).path,
+            origins=self.plan.origins,
+            settings=self.params.settings,
+            seed=choice.seed,
+            host_id=self.host.id,
+            limits=self.limits,
+            # A phone has its own memory: nothing needs to be held to what is declared.
+            memory_bytes=None if self.plan.phone else self.params.hardware.memory_bytes,
+            target_qps=choice.target_qps,
+            latency_bound_ns=round(1e6 * choice.latency_bound_ms),
+            write=self.write,
+        )
+
+    def _look_at_the_machine(self, again: bool) -> None:
+        """Before anything is timed: what speaks against this machine, and what it can do at most (kept; measured ``again`` if wished)."""
+        self.results.save_fitness([asdict(advice) for advice in self.fitness()], again)
+        if self.plan.phone:
+            self.results.save_peaks({})  # those of this computer would be another host's
+            return
+        where, limit = params.outputs_root() / ".peaks", self.params.settings.timeout_s
+        found = peaks.of_host(self.host.id, self.threads, where, self.executor.run, limit, self.write, again=again)
+        self.results.save_peaks({self.threads: found})
+
+    def artifact(self, key: str) -> Artifact:
+        """An artifact of this study by its key, its hash checked once in this process."""
+        return self.stock.get(key)
+
+    def _run_facts(self, failures: dict[str, str], causes: dict[str, dict]) -> dict:
+        return {
+            "study": f"{self.params.hardware.name}-{self.params.effort}",
+            "hardware": self.params.hardware.name,
+            "title": self.params.hardware.title,
+            "effort": self.params.effort,
+            "command": self.params.command(),
+            "native": self.native,
+            "mismatches": self.mismatches,
+            "threads": self.threads,
+            "host": asdict(self.host) | {"description": self.host.describe()},
+            "host_id": self.host.id,
+            "limits": asdict(self.limits),
+            "parameters": self.params.model_dump(mode="json") | {"settings": asdict(self.params.settings)},
+            "failures": failures,
+            "causes": causes,
+            "git": git_state(),
+            "python": platform.python_version(),
+            "packages": package_versions(),
+            "updated_at": now(),
+        }

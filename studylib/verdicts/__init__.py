@@ -1,0 +1,1 @@
+"""Who is faster, what was lost, what to choose, and why."""

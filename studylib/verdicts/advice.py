@@ -1,0 +1,93 @@
+"""What to set: for each model the configuration that keeps every limit and answers fastest, and why the others stand behind it.
+
+``sl.advise(results, …)`` is `advise` of this module. Every word and number is made from the rows of the results.
+"""
+
+from dataclasses import asdict
+
+import pandas as pd
+
+from studylib.errors import InputError, lookup
+from studylib.results import assumed, standing
+from studylib.results.results import Results
+from studylib.verdicts import behind
+from studylib.verdicts.advised import Advice, Advices, RunnerUp, configuration
+from studylib.verdicts.contenders import models, sample_ns, unjudged, why_none
+from studylib.verdicts.decisions import decide, rehearsal
+from studylib.verdicts.grounds import grounds
+from studylib.verdicts.limits import Candidate, Limit, candidates, limits
+from studylib.verdicts.losses import budget_of
+from studylib.verdicts.projects import Project, projects
+
+
+def advise(
+    results: Results,
+    max_accuracy_loss: float | None = None,
+    latency_ns: float | None = None,
+    rss_bytes: float | None = None,
+    size_bytes: float | None = None,
+    model: str | None = None,
+) -> Advices:
+    """The fastest configuration of each model (or of ``model``) that keeps every limit, from what was measured and nothing else.
+
+    ``max_accuracy_loss``: share of right answers lost against TensorFlow fp32 (random weights: 20 dB SQNR instead); None means the
+    study's own budget. ``latency_ns``: of slow queries (p95). ``rss_bytes``: the process's peak. ``size_bytes``: the model's file. Limits
+    are held against the unfavourable end of each interval. What failed, was skipped or is invalid is never advised, and a rehearsal
+    advises nothing. Raises `InputError` for what is no limit.
+    """
+    if not isinstance(results, Results):
+        raise InputError(f"advise was given a {type(results).__name__}; give it results, such as sl.read_results('cpu').")
+    most = budget_of(results) if max_accuracy_loss is None else max_accuracy_loss
+    asked = limits(most, latency_ns, rss_bytes, size_bytes)
+    known = dict.fromkeys(models(results))
+    if model is not None:
+        lookup(known, "model of these results", model)
+    return Advices(_advice(name, asked, results) for name in known if model in (None, name))
+
+
+def choices(results: Results) -> pd.DataFrame:
+    """Which configuration to choose for which kind of project within the study's own budget, a row for each model and kind."""
+    found = advise(results)
+    rows = [{"model": one.model} | asdict(project) for one in found for project in one.projects]
+    rows += [{"model": one.model} | asdict(Project("", "", "none", one.reason)) for one in found if not one.projects]
+    return pd.DataFrame(rows, columns=["model", "kind", "counts", "choice", "because"])
+
+
+def _advice(model: str, asked: list[Limit], results: Results) -> Advice:
+    ground, unfinished = grounds(results), standing.incomplete(results)
+    shared = {"model": model, "caveats": tuple(filter(None, (ground.words, unfinished))), "limits": tuple(one.words for one in asked)}
+    timed = candidates(results, model)
+    if not timed:
+        return Advice(**shared, reason=why_none(results, model))
+    doubted = assumed.warning(results.artifacts(), model)
+    same = tuple(filter(None, (behind.same_files(model, results), doubted and f"WARNING about its accuracy: {doubted}.")))
+    if not ground.decides:
+        return Advice(**shared, notes=same, known=behind.known(model, timed, asked, results), reason=rehearsal(ground))
+    smallest = min(candidate.variant.trial.batch_size for candidate in timed)
+    pool = [candidate for candidate in timed if candidate.variant.trial.batch_size == smallest]
+    fit = _fit(pool, asked)
+    if not fit:
+        reason = f"none of the {len(pool)} configurations that were timed keeps every limit"
+        return Advice(**shared, notes=same, reason=reason, unmet=behind.unmet(pool, asked))
+    found = decide([candidate.variant for candidate in fit], [candidate.variant for candidate in pool], results)
+    if found.best is None:
+        return Advice(**shared, notes=same, reason=found.reason)
+    chosen = next(candidate for candidate in fit if candidate.variant is found.best)
+    others = sorted((c for c in pool if c is not chosen), key=lambda c: (not behind.keeps(c, asked), sample_ns(c.variant)))
+    return Advice(
+        **shared,
+        configuration=configuration(found.best.trial),
+        notes=tuple(filter(None, (behind.numbers(chosen, pool, found.ties), behind.faster_and_out(chosen, pool, asked), *same))),
+        why=behind.why(chosen, fit, asked),
+        runners_up=tuple(RunnerUp(configuration(one.variant.trial), behind.behind(chosen, one, asked)) for one in others),
+        projects=projects(_fit(timed, asked)),
+    )
+
+
+def _fit(pool: list[Candidate], asked: list[Limit]) -> list[Candidate]:
+    """Those that keep every limit; where none is known to, the float versions whose outputs cannot be compared and that keep the rest."""
+    kept = [candidate for candidate in pool if behind.keeps(candidate, asked)]
+    if kept:
+        return kept
+    floats = unjudged([candidate.variant for candidate in pool])
+    return [candidate for candidate in pool if candidate.variant in floats and behind.keeps(candidate, asked[1:])]

@@ -1,0 +1,161 @@
+"""Who is faster, by how much, and how sure: interleaved repetitions against the baseline."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+
+from studylib import stats
+from studylib.results.records import Measurement, Trial
+from studylib.results.results import Results
+from studylib.wording import digits
+
+# A study that was stopped and went on within this time has lost no round.
+_TOGETHER_S = 600
+_APART = "measured apart; FORCE=1 measures both together"
+
+
+@dataclass(frozen=True)
+class SpeedUp:
+    """A contender against the baseline of its model and batch size. ``caveat`` says why a verdict is withheld.
+
+    ``floor``: this run's noise floor, where it is known (`noise_floor`); a ratio within it carries no verdict.
+    """
+
+    baseline: Trial
+    contender: Trial
+    comparison: stats.Comparison
+    caveat: str = ""
+    floor: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """What the study declares: ``faster``, ``slower``, or ``cannot tell`` with the noise floor where that is why."""
+        return beyond(self.comparison, self.floor)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether any round holds both; what was measured apart says nothing about who is faster."""
+        return self.caveat != _APART
+
+    def times(self, factor: float) -> "SpeedUp":
+        """The same with every ratio multiplied: two queries of different size, compared by sample."""
+        return replace(self, comparison=self.comparison.times(factor))
+
+
+def baseline_of(trials: list[Trial], model: str, batch_size: int) -> Trial | None:
+    """TensorFlow fp32 where the study has it, otherwise the first fp32 trial in the order of the plan."""
+    usual = [t for t in trials if t.sweep in ("", "batch")]
+    floats = [t for t in usual if (t.model, t.batch_size, t.recipe, t.control) == (model, batch_size, "fp32", False)]
+    return next((trial for trial in floats if trial.runtime == "tensorflow"), floats[0] if floats else None)
+
+
+def speed_ups(results: Results) -> list[SpeedUp]:
+    """Every measured trial against its baseline; the A/A control against its twin."""
+    measured = [trial for trial in results.compared() if results.status(trial)[0] == "ok"]
+    floors = {panel: noise_floor(results, *panel) for panel in dict.fromkeys((trial.model, trial.batch_size) for trial in measured)}
+    found = []
+    for contender in measured:
+        baseline = twin_of(contender, measured) if contender.control else baseline_of(measured, contender.model, contender.batch_size)
+        if baseline is not None and baseline.id != contender.id:
+            floor = None if contender.control else floors[contender.model, contender.batch_size]
+            found.append(replace(speed_up(baseline, contender, results), floor=floor))
+    return found
+
+
+def twin_of(control: Trial, trials: list[Trial]) -> Trial | None:
+    """The trial that an A/A control repeats: the same in everything else."""
+    repeated = replace(control, control=False, reason=None).id
+    return next((trial for trial in trials if trial.id == repeated), None)
+
+
+def speed_up(baseline: Trial, contender: Trial, results: Results) -> SpeedUp:
+    """Compare medians of paired rounds.
+
+    A round counts when both of its repetitions were measured in one uninterrupted session, or within minutes
+    of each other: what was measured apart is never paired.
+    """
+    before, after = paired_rounds(baseline, contender, results)
+    if not len(before):
+        first, second = (_medians(results.measurements(trial.id))[:1] for trial in (baseline, contender))
+        return SpeedUp(baseline, contender, stats.compare(first, second), _APART)
+    comparison = stats.compare(before, after)
+    caveat = "" if comparison.n >= stats.MINIMUM_ROUNDS else f"{comparison.n} rounds measured together are too few for an interval"
+    return SpeedUp(baseline, contender, comparison, caveat)
+
+
+def paired_rounds(baseline: Trial, contender: Trial, results: Results) -> tuple[np.ndarray, np.ndarray]:
+    """The medians in ns of the rounds in which both were measured together, shape (rounds,) each."""
+    first, second = _by_round(results.measurements(baseline.id)), _by_round(results.measurements(contender.id))
+    shared = [number for number in sorted(set(first) & set(second)) if _together(first[number], second[number])]
+    return _medians(first[number] for number in shared), _medians(second[number] for number in shared)
+
+
+def controls(results: Results, model: str, batch_size: int) -> list[SpeedUp]:
+    """What was measured against itself: the A/A control, and every file that was timed under two names (`Results.doubles`)."""
+    ours = [trial for trial in results.plan() if trial.usual and (trial.model, trial.batch_size) == (model, batch_size)]
+    measured, doubles = [trial for trial in ours if results.measurements(trial.id)], results.doubles()
+    pairs = [(twin_of(trial, measured) if trial.control else doubles.get(trial.id), trial) for trial in measured]
+    return [speed_up(twin, trial, results) for twin, trial in pairs if twin in measured]
+
+
+def noise_floor(results: Results, model: str, batch_size: int) -> float | None:
+    """How far from 1 this run reads where there is no difference, as a ratio over 1: the farthest end of its `controls`' intervals.
+
+    None without a control that carries an interval.
+    """
+    found = [floor_of(control.comparison) for control in controls(results, model, batch_size)]
+    return max((floor for floor in found if floor is not None), default=None)
+
+
+def floor_of(control: stats.Comparison) -> float | None:
+    """The noise floor that a trial against itself tells: the far end of its interval, as a ratio over 1; None without an interval."""
+    return None if control.low is None else max(1 / control.low, control.high, 1.0)
+
+
+def judged(found: SpeedUp, results: Results) -> str:
+    """The verdict of a comparison, which a ratio within this run's noise floor does not carry."""
+    return beyond(found.comparison, noise_floor(results, found.contender.model, found.contender.batch_size))
+
+
+def beyond(comparison: stats.Comparison, floor: float | None) -> str:
+    """The verdict that a study declares: the interval's, unless the ratio lies within the noise ``floor``."""
+    verdict, ratio = comparison.verdict, comparison.ratio
+    if verdict == "cannot tell" or floor is None or max(ratio, 1 / ratio) > floor:
+        return verdict
+    return f"cannot tell: within this run's noise [{digits(1 / floor)}, {digits(floor)}]"
+
+
+def typical_ns(measurements: list[Measurement]) -> float:
+    """The geometric mean of the repetitions' medians: what comparisons compare."""
+    return float(np.exp(np.mean(np.log(_medians(measurements)))))
+
+
+def accuracy_changes(results: Results) -> list[tuple[Trial, Trial, stats.PairedDifference]]:
+    """(baseline, contender, change of accuracy on the same samples) wherever both have labelled samples."""
+    known = [trial for trial in results.compared() if not trial.control and trial.weights != "random" and trial.evaluation_id]
+    trials = [trial for trial in known if "correct" in (results.evaluation(trial.evaluation_id) or {})]
+    found = []
+    for contender in trials:
+        baseline = baseline_of(trials, contender.model, contender.batch_size)
+        if contender.batch_size != min(t.batch_size for t in trials if t.model == contender.model) or baseline in (None, contender):
+            continue
+        right = [np.array(results.evaluation(trial.evaluation_id)["correct"]) for trial in (baseline, contender)]
+        found.append((baseline, contender, stats.paired_accuracy(*right)))
+    return found
+
+
+def _by_round(measurements: list[Measurement]) -> dict[tuple[int, int], Measurement]:
+    return {(measurement.campaign, measurement.repetition): measurement for measurement in measurements}
+
+
+def _medians(measurements) -> np.ndarray:
+    return np.array([measurement.median_ns for measurement in measurements], float)
+
+
+def _together(first: Measurement, second: Measurement) -> bool:
+    """Whether two repetitions belong to one interleaved round."""
+    if first.session == second.session:
+        return True
+    apart = datetime.fromisoformat(first.started_at) - datetime.fromisoformat(second.started_at)
+    return abs(apart.total_seconds()) <= _TOGETHER_S
