@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from studylib.report.figures import registry
-from studylib.report.tables import searches
+from studylib.report.tables import sensitivity
 from studylib.verdicts import adaptive_verdicts
 
 
@@ -101,7 +101,7 @@ SEARCH = {
 
 def test_layers_are_ranked_and_say_what_was_chosen(variants):
     results = variants({"fp32": FP32}, searches={"k": SEARCH})
-    table = searches.layers(results)
+    table = sensitivity.layers(results)
     assert list(table.layer) == ["last", "first"]
     assert list(table.chosen) == ["fp32", "static_wi8_ai8"]
     assert list(table.loss) == ["5.0 points", ""]
@@ -113,32 +113,32 @@ def test_layers_are_ranked_and_say_what_was_chosen(variants):
 
 def test_every_step_of_a_search_is_shown_and_the_chosen_one_marked(variants):
     results = variants({"fp32": FP32}, searches={"k": SEARCH})
-    table = searches.searches(results)
+    table = sensitivity.searches(results)
     assert list(table.chosen) == ["", "●"]
     assert list(table["speed-up over fp32"]) == ["not timed", "1.31x [1.20, 1.40], 8 rounds"]
-    (verdict,) = searches.verdicts(results).to_dict("records")
+    (verdict,) = sensitivity.verdicts(results).to_dict("records")
     assert (verdict["within budget"], verdict["ranked"]) == ("yes", "every layer")
 
 
 def test_a_given_assignment_was_not_judged(variants):
     given = SEARCH | {"sensitivity": [], "steps": [], "facts": SEARCH["facts"] | {"within_budget": None}}
-    (verdict,) = searches.verdicts(variants({"fp32": FP32}, searches={"k": given})).to_dict("records")
+    (verdict,) = sensitivity.verdicts(variants({"fp32": FP32}, searches={"k": given})).to_dict("records")
     assert verdict["within budget"] == "not judged"
 
 
 def test_outputs_that_are_not_finite_are_ranked_and_drawn(variants):
     broken = SEARCH["sensitivity"][0] | {"alone_quantized": {"sqnr_db": "-inf", "loss": 1.0}}
     results = variants({"fp32": FP32}, searches={"k": SEARCH | {"sensitivity": [broken]}})
-    assert searches.layers(results)["alone quantized, dB"][0] == -np.inf
+    assert sensitivity.layers(results)["alone quantized, dB"][0] == -np.inf
     assert registry.sensitivities(results)[0] is not None
 
 
 def test_without_a_search_there_is_nothing_to_draw(variants):
     results = variants({"fp32": FP32})
     assert registry.sensitivities(results)[0] is None
-    assert searches.layers(results).empty
-    assert searches.searches(results).empty
-    assert searches.verdicts(results).empty
+    assert sensitivity.layers(results).empty
+    assert sensitivity.searches(results).empty
+    assert sensitivity.verdicts(results).empty
 
 
 def test_a_gain_within_the_noise_of_the_run_is_none(variants):

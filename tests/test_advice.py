@@ -34,7 +34,7 @@ def three(variants):
 
 
 def test_the_name_is_the_function_whatever_was_imported_before(three):
-    import studylib.advice  # noqa: F401
+    import studylib.verdicts.advice  # noqa: F401
 
     assert callable(sl.advise)
     assert sl.advise(three)[0].configuration.recipe == "fp16"

@@ -11,10 +11,11 @@ from recipes import keras_models
 from studylib import stats
 from studylib.artifacts import arrays
 from studylib.artifacts.store import Store
-from studylib.build.sources import Sources, stacked
+from studylib.build.sources import Sources
 from studylib.errors import ArtifactError
 from studylib.models.own import OwnModel
 from studylib.models.zoo import Samples
+from studylib.quality.answers import stacked
 from studylib.recipes import chain
 from studylib.runtimes import RUNTIMES, Options
 

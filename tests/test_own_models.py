@@ -115,9 +115,9 @@ def test_a_damaged_file_costs_its_own_rows_and_nothing_else(others):
 
 @pytest.mark.slow
 def test_what_was_assumed_is_said(others):
-    from studylib.report.tables import conversions
+    from studylib.report.tables import formats
 
-    remarks = conversions.remarks(others)
+    remarks = formats.remarks(others)
     assert any("no DATA was given" in remark for remark in remarks[remarks.model == "emotion_model"].remark)
     assert any("Keras 2" in remark or "Keras 1" in remark for remark in remarks[remarks.model == "emotion_model"].remark)
     report = (others.folder / "report" / "report.md").read_text(encoding="utf-8")
@@ -179,9 +179,9 @@ def test_a_signal_of_any_length_is_timed_on_a_signal_and_a_single_value_says_so(
         graph = helper.make_graph([helper.make_node(operator, ["x", "axis"], ["y"])], "g", ends[:1], ends[1:], [axis])
         save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / f"{name}.onnx")
     results = _study(tmp_path / "outputs", f"{tmp_path / 'signal.onnx'},{tmp_path / 'values.onnx'}", "--runtime", "onnxruntime")
-    from studylib.report.tables import conversions, frames
+    from studylib.report.tables import formats, frames
 
-    remarks = conversions.remarks(results)
+    remarks = formats.remarks(results)
     said = " ".join(remarks[remarks.model == "signal"].remark)
     assert "'x': dynamic axes are 128 long, so a sample has the shape [128]" in said
     latency = frames.latency(results)

@@ -10,7 +10,7 @@ from studylib.errors import RefusedError
 from studylib.models.own import OwnModel
 from studylib.models.zoo import Samples
 from studylib.recipes import RECIPES
-from studylib.report.tables import conversions, frames
+from studylib.report.tables import formats, frames
 from studylib.results.records import Trial
 from studylib.study.opening import open_study
 
@@ -47,10 +47,10 @@ def test_no_table_calls_it_fp32(study):
     study.save()
     quality = frames.quality(study.results)
     assert set(quality.recipe) == {"as it came, int8"} and quality["whole numbers"].str.contains("% of whole numbers equal").all()
-    shown = [quality, conversions.conversions(study.results), conversions.remarks(study.results), conversions.inside(study.results)]
-    shown += [frames.artifacts(study.results), conversions.every_operator(study.results), study.results.table()[["recipe", "reason"]]]
+    shown = [quality, formats.conversions(study.results), formats.remarks(study.results), formats.inside(study.results)]
+    shown += [frames.artifacts(study.results), formats.every_operator(study.results), study.results.table()[["recipe", "reason"]]]
     assert not any("fp32" in str(value).replace("dynamic_wi8_afp32", "") for frame in shown for value in frame.to_numpy().ravel())
-    assert len(conversions.every_operator(study.results)) > 2
+    assert len(formats.every_operator(study.results)) > 2
 
 
 def test_what_the_source_is_changes_no_name_of_a_trial():

@@ -84,7 +84,7 @@ for name in ("tensorflow", "keras", "tf_keras", "onnx", "onnxruntime", "ai_edge_
     sys.modules[name] = None
 from pathlib import Path
 from studylib.report import report
-from studylib.results import Results
+from studylib.results.results import Results
 print(report.build(Results(Path(sys.argv[1]))))
 """
     done = subprocess.run([sys.executable, "-c", code, str(results.folder)], capture_output=True, text=True, cwd=ROOT, timeout=120)

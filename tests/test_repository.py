@@ -6,6 +6,7 @@ import subprocess
 from conftest import ROOT
 
 import studylib.params
+from studylib.cli import arguments
 from studylib.recipes import RETRAINED, chain, names
 
 
@@ -43,8 +44,8 @@ def test_every_make_target_and_variable_of_the_readme_exists():
     assert targets <= set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     commands = re.findall(r"\bmake [a-z]+((?: [A-Z]+=\S+)+)", readme)
     variables = {name for command in commands for name in re.findall(r"([A-Z]+)=", command)}
-    named = re.findall(r"^(?:CHOICES|SETTINGS) := (.*)$", makefile.replace("\\\n", " "), re.MULTILINE)
-    assert variables <= set(" ".join(named).split())
+    named = re.findall(r"^SETTINGS := (.*)$", makefile, re.MULTILINE)
+    assert variables <= {*" ".join(named).split(), *arguments.variables()}
 
 
 def test_every_link_of_the_documents_leads_somewhere():

@@ -3,7 +3,7 @@
 import pytest
 
 from studylib.errors import StudyError
-from studylib.runtimes import RUNTIMES
+from studylib.runtimes import RUNTIMES, settings
 from studylib.study import sweeps
 
 
@@ -37,10 +37,10 @@ def test_all_stands_for_every_sweep_and_an_unknown_one_is_refused():
 
 
 def test_settings_become_the_same_text_and_come_back():
-    settings = {"pattern": "off", "arena": "off"}
-    assert sweeps.text(settings) == "arena=off,pattern=off"
-    assert sweeps.read(sweeps.text(settings)) == settings
-    assert sweeps.read("") == {}
+    chosen = {"pattern": "off", "arena": "off"}
+    assert settings.text(chosen) == "arena=off,pattern=off"
+    assert settings.read(settings.text(chosen)) == chosen
+    assert settings.read("") == {}
 
 
 def test_a_batch_that_gives_no_more_is_the_last():

@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 
 from studylib.artifacts import arrays
-from studylib.build.sources import Sources, stacked
+from studylib.build.sources import Sources
 from studylib.errors import ArtifactError
 from studylib.models.own import OwnModel
 from studylib.models.zoo import Samples
 from studylib.quality import varying
-from studylib.report.tables import conversions, frames
+from studylib.quality.answers import stacked
+from studylib.report.tables import formats, frames
 from studylib.study.opening import open_study
 from studylib.verdicts import compression
 from studylib.verdicts.losses import lost
@@ -146,9 +147,9 @@ def test_every_table_says_not_comparable(study):
     assert timed
     assert {compression.quality_text(variant) for variant in timed} == {"not comparable"}
     assert {lost(variant).within(0.01) for variant in timed} == {None}
-    words = "not known: not comparable: the number of answers depends on the input"
+    words = "not known: the number of answers depends on the input"
     assert all(lost(variant).words.startswith(words) for variant in timed)
-    cells = conversions.conversions(results)
+    cells = formats.conversions(results)
     assert cells[cells.status == "ok"]["reason or remark"].str.startswith("not comparable: ").all()
 
 

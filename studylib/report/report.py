@@ -9,7 +9,7 @@ from markupsafe import Markup
 from studylib.artifacts.store import write_bytes, write_text
 from studylib.report import summary
 from studylib.report.figures import drawing, registry
-from studylib.report.tables import batches, conversions, frames, resources, roofline, scenario_tables, searches, swept
+from studylib.report.tables import batches, formats, frames, resources, roof, scenario_tables, sensitivity, swept
 from studylib.results import standing
 from studylib.results.results import Results
 from studylib.verdicts import adaptive_verdicts, advice, compression, passport, why, winners
@@ -25,14 +25,14 @@ _TABLES = {
     "techniques": ("Every technique: what it saves and what it costs", compression.techniques),
     "why": ("Why a variant is slower or worse than fp32", why.reasons),
     "adaptive": ("Adaptive recipes against uniform ones", adaptive_verdicts.verdicts),
-    "found": ("What the searches for adaptive recipes found", searches.verdicts),
-    "sensitivity": ("Sensitivity of layers", searches.layers),
-    "searches": ("Every step of the searches", searches.searches),
+    "found": ("What the searches for adaptive recipes found", sensitivity.verdicts),
+    "sensitivity": ("Sensitivity of layers", sensitivity.layers),
+    "searches": ("Every step of the searches", sensitivity.searches),
     "speed_ups": ("Speed-up over the baseline", frames.speed_ups),
     "swept": ("What each setting is worth", swept.settings),
     "latency": ("Latency, throughput, memory and cold start", frames.latency),
-    "roofline": ("How far from this machine's limit", roofline.rows),
-    "peaks": ("What this machine can do at most", roofline.peaks),
+    "roofline": ("How far from this machine's limit", roof.rows),
+    "peaks": ("What this machine can do at most", roof.peaks),
     "memory": ("Memory of the process, step by step", resources.memory),
     "energy": ("Energy of a query", resources.energy),
     "placements": ("Which provider runs which nodes", resources.placements),
@@ -42,11 +42,11 @@ _TABLES = {
     "batches": ("Batches, held against single answers before they are timed", batches.checks),
     "accuracy": ("Change of accuracy on the same samples", frames.accuracy_changes),
     "artifacts": ("Artifacts", frames.artifacts),
-    "conversions": ("From format to format: every conversion", conversions.conversions),
-    "outputs": ("Fidelity of each output", conversions.outputs),
-    "inside": ("What is inside", conversions.inside),
-    "operators": ("Operators of each float file", conversions.every_operator),
-    "remarks": ("What was assumed, repaired, or cannot run", conversions.remarks),
+    "conversions": ("From format to format: every conversion", formats.conversions),
+    "outputs": ("Fidelity of each output", formats.outputs),
+    "inside": ("What is inside", formats.inside),
+    "operators": ("Operators of each float file", formats.every_operator),
+    "remarks": ("What was assumed, repaired, or cannot run", formats.remarks),
     "not_measured": ("Trials without numbers", frames.not_measured),
     "recorded": ("Functions that were recorded", frames.recorded),
     "disturbances": ("Repetitions that were thrown away", frames.disturbances),

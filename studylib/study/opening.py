@@ -35,7 +35,7 @@ def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str
     if os.environ.get("STUDYLIB_HEADLESS"):
         die_with_parent()  # otherwise a kernel whose study was killed would go on measuring beside the next one
     if choice.get("models"):
-        choice["models"] = tuple(_located(name) for name in choice["models"])
+        choice["models"] = tuple(located(name) for name in choice["models"])
     resolved = params.resolve(hardware_set, effort, **choice)
     providers = {name: runtime.providers for name, runtime in RUNTIMES.items()}
     own = [location for location in resolved.choice.models if location not in MODELS and is_own(location)]
@@ -48,7 +48,7 @@ def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str
     return Study(plan, params.outputs_root() / resolved.hardware.name, write)
 
 
-def _located(name: str) -> str:
+def located(name: str) -> str:
     """Names of the zoo as they are; files and folders as seen from here, since other processes run elsewhere. A link stays a link."""
     return place(name) if name not in MODELS and is_own(name) and (exists(name) or ":" not in name) else name
 

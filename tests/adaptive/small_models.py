@@ -51,7 +51,7 @@ def small_onnx(path: Path, first: str = "net/first/Conv", relu: str = "net/first
 def reference(path: Path, held_back) -> dict[str, np.ndarray]:
     """The outputs of the file itself, as a source model's are."""
     from studylib.adaptive import FORMATS
-    from studylib.build.sources import stacked
+    from studylib.quality.answers import stacked
 
     return stacked(FORMATS[path.suffix[1:]].open(path, 1), held_back)
 

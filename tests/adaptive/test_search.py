@@ -14,9 +14,9 @@ from small_models import samples, small_onnx, write_onnx
 
 from studylib.adaptive import FORMATS, Budget, search, sensitivity
 from studylib.adaptive.profits import noise_power
-from studylib.build.sources import stacked
 from studylib.errors import RefusedError, UnknownNameError
 from studylib.models.zoo import Samples
+from studylib.quality.answers import stacked
 
 STATIC = "static_wi8_ai8"
 

@@ -10,12 +10,12 @@ import pytest
 from stand_in_phone import THERMAL, attach
 
 from studylib.artifacts import arrays
-from studylib.build.sources import stacked
 from studylib.errors import InputError, TrialError
 from studylib.executors import LocalExecutor, PhoneExecutor, find_phone
 from studylib.executors.phone import on_phone
 from studylib.machine.disturbance_limits import Limits, why_invalid
 from studylib.models.zoo import Samples
+from studylib.quality.answers import stacked
 from studylib.results.records import Measurement
 from studylib.results.results import Results
 from studylib.scenarios import Budget

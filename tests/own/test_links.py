@@ -9,10 +9,10 @@ from onnx import TensorProto, helper, load, numpy_helper, save
 
 from studylib.artifacts.store import Store
 from studylib.build.sources import Sources
-from studylib.cli.arguments import models
 from studylib.errors import ArtifactError, InputError
 from studylib.models.own import OwnModel
 from studylib.models.own.onnx_files import copied
+from studylib.study.opening import located
 
 WEIGHTS = np.random.default_rng(3).normal(size=(64, 8)).astype(np.float32)
 
@@ -42,7 +42,7 @@ def _hub(folder, apart):
 @pytest.mark.parametrize("apart", [False, True])
 def test_a_model_in_the_cache_of_a_hub_is_read_with_its_weights(tmp_path, apart):
     path = _hub(tmp_path / "hub", apart)
-    model = OwnModel(models(str(path))[0])
+    model = OwnModel(located(str(path)))
     assert (model.name, model.source_format) == ("model", "onnx")
     (tmp_path / "in").mkdir()
     taken = model.write(tmp_path / "in", 0)
@@ -64,10 +64,10 @@ def test_a_link_has_its_own_name_and_card(tmp_path, monkeypatch):
     (tmp_path / "current.onnx").symlink_to("v7.onnx")
     (tmp_path / "current.yaml").write_text("task: other\ninputs:\n  x: {range: [0, 1]}\n")
     monkeypatch.chdir(tmp_path)
-    model = OwnModel(models("current.onnx")[0])
+    model = OwnModel(located("current.onnx"))
     assert (model.name, model.card.inputs["x"].range) == ("current", (0, 1))
-    assert OwnModel(models("v7.onnx")[0]).card.inputs == {}
-    assert model.source_facts() == OwnModel(models("v7.onnx")[0]).source_facts()
+    assert OwnModel(located("v7.onnx")).card.inputs == {}
+    assert model.source_facts() == OwnModel(located("v7.onnx")).source_facts()
     (tmp_path / "plain").symlink_to("v7.onnx")
     with pytest.raises(InputError, match=r"plain: the ending '' is not known"):
         OwnModel(str(tmp_path / "plain"))

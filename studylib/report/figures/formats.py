@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from studylib.report.figures import drawing
-from studylib.report.tables import conversions
+from studylib.report.tables import formats
 from studylib.results.records import is_plain
 from studylib.results.results import Results
 
@@ -38,7 +38,7 @@ def matrix(results: Results):
 def contents(results: Results):
     """How many operators each float file holds, with its parameters and multiply-accumulates."""
     title = "What is inside each float file"
-    table = conversions.inside(results)
+    table = formats.inside(results)
     table = table[table.recipe.map(is_plain)] if len(table) else table
     if table.empty:
         return None, "inside", title, "", ""
@@ -68,7 +68,7 @@ def _grid(axes, results: Results, part: list, targets: list[str]) -> None:
         column, row = targets.index(cell.target), sources.index(cell.source)
         status = results.conversion_status(cell)[0]
         axes.add_patch(_square(column, row, _CELLS[status]))
-        text = conversions.cell_text(results, cell).removeprefix("ok ").replace(", ", "\n")
+        text = formats.cell_text(results, cell).removeprefix("ok ").replace(", ", "\n")
         axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7)
     axes.set(xlim=(0, len(targets)), ylim=(len(sources), 0))
     axes.set_xticks(np.arange(len(targets)) + 0.5, targets, fontsize=8)

@@ -8,7 +8,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from studylib.report.figures import drawing
 from studylib.report.tables import frames
-from studylib.report.tables import roofline as model_of_roofs
+from studylib.report.tables import roof as model_of_roofs
 from studylib.results.peaks import Peaks
 from studylib.results.results import Results
 

@@ -6,7 +6,7 @@ from matplotlib.lines import Line2D
 
 from studylib import stats
 from studylib.report.figures import drawing
-from studylib.report.tables import searches
+from studylib.report.tables import sensitivity
 from studylib.results.results import Results
 from studylib.verdicts import compression
 from studylib.verdicts.losses import budget_of, lost_of
@@ -53,7 +53,7 @@ def trade_off(results: Results):
 def sensitivities(results: Results):
     """How much each layer costs when only it is quantized, the most sensitive first, one panel for each model and format."""
     title = "Sensitivity of layers"
-    frame = searches.layers(results)
+    frame = sensitivity.layers(results)
     if frame.empty:
         return None, "sensitivity", title, "", ""
     panels = [part.head(_SHOWN_LAYERS).iloc[::-1] for _, part in frame.groupby(["model", "format"], sort=False)]
@@ -67,7 +67,7 @@ def sensitivities(results: Results):
             axes.set_yticks(range(len(part)), [f"{row.operator} {row.layer[-40:]}" for row in part.itertuples()], fontsize=6)
             of = frame[(frame.model == part.model.iloc[0]) & (frame.format == part.format.iloc[0])]
             shown = f", the {len(part)} most sensitive of {len(of)} layers" if len(of) > len(part) else ""
-            shown += f" ({of.ranked.iloc[0].split(',')[0]})" if of.ranked.iloc[0] != searches.EVERY else ""
+            shown += f" ({of.ranked.iloc[0].split(',')[0]})" if of.ranked.iloc[0] != sensitivity.EVERY else ""
             axes.set(title=f"{part.model.iloc[0]}, {part.format.iloc[0]}{shown}", ylim=(-0.6, len(part) - 0.4))
             axes.grid(axis="y", visible=False)
             worst = part.iloc[-1]
