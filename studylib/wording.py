@@ -81,7 +81,7 @@ def markdown(frame: pd.DataFrame) -> str:
 
 def lines(rows: list[dict]) -> str:
     """A table as plain text for a terminal."""
-    return pd.DataFrame(rows).to_string(index=False, max_colwidth=None) if rows else "nothing was timed"
+    return pd.DataFrame(rows).to_string(index=False, max_colwidth=None, float_format=digits) if rows else "nothing was timed"
 
 
 def _cell(value) -> str:

@@ -242,3 +242,28 @@ def test_the_fastest_of_a_larger_batch_is_one_that_keeps_the_budget(variants):
         "within the interval)."
     )
     assert "batch 1:" not in " ".join(summary.summary(results))  # that is what the advice is for
+
+
+def test_tables_show_three_digits_and_keep_their_values(recorded):
+    """Nothing else that pandas shows changes, in a notebook neither."""
+    import pandas as pd
+
+    import studylib as sl
+
+    results = recorded()
+    table = sl.tables.latency(results)
+    assert table.load_ms.dtype.kind == "f" or table.n.dtype.kind == "i"
+    table["raw"], table["reason"] = 1234567.891, "a sentence of more than fifty characters, which pandas would cut in the middle"
+    for shown in (repr(table[["raw", "reason"]]), table._repr_html_()):
+        assert "1,230,000" in shown
+        assert "which pandas would cut in the middle" in shown
+    assert table.raw[0] == 1234567.891
+    assert "1234567.891" in repr(pd.DataFrame({"raw": [1234567.891]}))
+    assert pd.get_option("display.float_format") is None
+
+
+def test_an_unknown_table_is_told_with_the_known_ones():
+    import studylib as sl
+
+    with pytest.raises(AttributeError, match=r"there is no table 'latencies'\. Known: accuracy_changes, adaptive, .*latency"):
+        sl.tables.latencies  # noqa: B018

@@ -1,5 +1,6 @@
 """Tables for people, computed from the results and nothing else: ``sl.tables.<name>(results)``."""
 
+import functools
 import importlib
 
 # Where each table is made, ``module:function``; a module is loaded when its table is first asked for.
@@ -37,7 +38,18 @@ def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"there is no table '{name}'. Known: {', '.join(sorted(_HOME))}.")
     module, _, function = _HOME[name].partition(":")
-    return getattr(importlib.import_module(f"studylib.{module}"), function)
+    made_by = getattr(importlib.import_module(f"studylib.{module}"), function)
+
+    @functools.wraps(made_by)
+    def table(*arguments, **options):
+        import pandas as pd
+
+        from studylib.report.tables.shown import Table
+
+        found = made_by(*arguments, **options)
+        return Table(found) if isinstance(found, pd.DataFrame) else found
+
+    return table
 
 
 def __dir__() -> list[str]:

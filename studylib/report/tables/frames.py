@@ -19,10 +19,6 @@ from studylib.wording import estimated, interval, percent, ratio_text, some, wit
 from studylib.wording import markdown as markdown
 from studylib.wording import typical_ms as typical_ms
 
-# Notebooks show these tables as they are, and pandas would cut every reason after fifty characters.
-pd.set_option("display.max_colwidth", None)
-pd.set_option("display.float_format", digits)
-
 KEY = ["model", "runtime", "recipe", "batch"]
 _RECORDED = (
     "name", "host", "calls", "processes", "mean_ms", "p50_ms", "p95_ms", "p99_ms", "rss_growth_mb", "rss_peak_growth_mb", "memory of",
