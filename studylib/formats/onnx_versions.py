@@ -29,12 +29,24 @@ def newest() -> tuple[int, int]:
     return ir, opset
 
 
-def _opens(ir: int, opset: int) -> bool:
+@functools.cache
+def newest_quantized() -> int:
+    """The newest opset in which ONNX Runtime also has kernels for what quantizers write; older than what it opens, at times."""
+    return next(version for version in range(newest()[1], 9, -1) if _opens(8, version, quantized=True))
+
+
+def _opens(ir: int, opset: int, quantized: bool = False) -> bool:
+    import numpy as np
     import onnxruntime
-    from onnx import TensorProto, helper
+    from onnx import TensorProto, helper, numpy_helper
 
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "probe", ends[:1], ends[1:])
+    grid = [numpy_helper.from_array(np.float32(1), "scale"), numpy_helper.from_array(np.uint8(0), "zero")] if quantized else []
+    nodes = [helper.make_node("Relu", ["x"], ["y"])]
+    if quantized:
+        nodes = [helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["q"])]
+        nodes += [helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"])]
+    graph = helper.make_graph(nodes, "probe", ends[:1], ends[1:], grid)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir)
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 4
@@ -58,6 +70,18 @@ def raised(model, least: int):
     if model.ByteSize() > _PROTOBUF_BYTES:
         raise RefusedError(f"the file has opset {version}, {least} is needed, and the converter takes no file above 2 GB. Export it again")
     return _converted(model, least)
+
+
+def quantizable(model, least: int):
+    """``model`` with an opset between ``least`` and `newest_quantized`. Raises `RefusedError` with what stands in the way."""
+    model, newest_here = raised(model, least), newest_quantized()
+    version = opset_of(model)
+    if version is None or version <= newest_here:
+        return model
+    if _changed_since(model, newest_here, version):
+        return _converted(model, newest_here)
+    _declare(model, newest_here)
+    return model
 
 
 def lowered(model, name: str):

@@ -6,7 +6,11 @@ import pytest
 from onnx import helper
 from recipes.onnx_models import answers, convolutional, operators, samples, save
 
+from studylib import stats
 from studylib.errors import RefusedError
+from studylib.formats import onnx_versions
+from studylib.models.zoo import Samples
+from studylib.recipes.quantize.onnx import Static
 from studylib.recipes.quantize.onnx_preparation import preparation_note, prepared
 
 
@@ -26,6 +30,22 @@ def test_batch_normalization_is_folded_into_the_convolution(tmp_path):
     weights = {"w": np.ones((2, 3, 1, 1), np.float32), **{name: np.full(2, 2, np.float32) for name in "smvb"}}
     nodes = [("Conv", ["x", "w"], ["c"], {}), ("BatchNormalization", ["c", *"smvb"], ["y"], {})]
     assert operators(prepared(save(tmp_path / "m.onnx", nodes, weights), tmp_path)) == ["Conv"]
+
+
+def test_the_newest_file_is_lowered_to_where_quantized_operators_run(tmp_path):
+    """What `onnx` writes today by default: the runtime opens it, and has no kernel yet for what a quantizer would write into it."""
+    newest, quantized = onnx_versions.newest()[1], onnx_versions.newest_quantized()
+    assert 13 <= quantized <= newest
+    weights = {"w": np.random.default_rng(1).normal(size=(8, 4)).astype(np.float32)}
+    source = save(tmp_path / "m.onnx", [("MatMul", ["x", "w"], ["m"], {}), ("Relu", ["m"], ["y"], {})], weights, ("batch", 8), opset=newest)
+    given = np.random.default_rng(2).normal(size=(64, 8)).astype(np.float32)
+    path = prepared(source, tmp_path)
+    assert onnx_versions.opset_of(onnx.load(path)) == quantized
+    assert preparation_note(path) is None
+    (tmp_path / "made").mkdir()
+    made, _ = Static().write(source, tmp_path / "made", Samples({"x": given}, None))
+    wanted, found = (answers(one, Samples({"x": given}, None)) for one in (source, made))
+    assert stats.sqnr_db(wanted, found) > 25
 
 
 def test_equal_names_are_told_apart(tmp_path):
