@@ -94,14 +94,14 @@ def samples_of(study, model: str = "mnist_cnn"):
     """The test samples of a study's model."""
     from studylib.models.zoo import Samples
 
-    return Samples.load(study.artifact(study.plan.origins[model]["samples"]).path)
+    return Samples.load(study.artifact(study.plan.origins[model].samples).path)
 
 
 def reference_of(study, model: str = "mnist_cnn") -> np.ndarray:
     """The outputs of a source model with one output, shape (samples, classes)."""
     from studylib.artifacts import arrays
 
-    outputs, _ = arrays.load(study.artifact(study.plan.origins[model]["reference"]).path)
+    outputs, _ = arrays.load(study.artifact(study.plan.origins[model].reference).path)
     return only(outputs)[:, 0]
 
 
@@ -114,6 +114,31 @@ def artifact_of(study, runtime) -> Path:
 def path_of(written) -> Path:
     """The path of what a recipe's ``write`` gave back, with notes or without."""
     return written[0] if isinstance(written, tuple) else written
+
+
+def scripted(answer):
+    """An executor that answers as a function does: ``answer(job, timeout_s, on_line)``."""
+    from studylib.build.executor import Executor
+
+    class Scripted(Executor):
+        def _answer(self, job, timeout_s, on_line):
+            return answer(job, timeout_s, on_line)
+
+        def _end(self):
+            """Nothing runs between two answers."""
+
+    return Scripted()
+
+
+def origin(**changes):
+    """Where a model comes from, under keys that say what they are of."""
+    from studylib.build.origin import Origin
+
+    facts = {
+        "source": "source", "samples": "samples", "reference": "reference", "source_format": "keras", "task": "classification",
+        "independent": True, "data": "real",
+    }  # fmt: skip
+    return Origin(**facts | changes)
 
 
 def plant(root: Path, files: dict[str, str]) -> Path:
@@ -324,6 +349,14 @@ def variants(tmp_path):
         return results
 
     return record
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    """A store of this test's own: what is `put` there has a key."""
+    from studylib.artifacts.store import Store
+
+    return Store(tmp_path / "shelf")
 
 
 @pytest.fixture

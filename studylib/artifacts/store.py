@@ -118,9 +118,11 @@ class Store:
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
+        self._intact: dict[str, Artifact] = {}
 
     def get(self, key: str) -> Artifact | None:
         """The artifact under ``key``, or None. One whose bytes do not match its hash is removed, and said."""
+        self._intact.pop(key, None)
         entry = self.folder / key[:2] / key
         if not entry.is_dir():
             return None
@@ -130,10 +132,38 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             damage = f"it cannot be read ({error})"
         if damage is None:
+            self._intact[key] = artifact
             return artifact
         log.warning("artifact %s is corrupted: %s. It is removed and will be rebuilt.", key[:12], damage)
         _remove_entry(entry)
         return None
+
+    def has_checked(self, key: str) -> bool:
+        """Whether this object has seen the artifact intact."""
+        return key in self._intact
+
+    def checked(self, key: str) -> Artifact:
+        """The artifact under ``key``, its hash checked once by this object. Raises `ArtifactError` when it is not there, intact."""
+        found = self._intact.get(key) or self.get(key)
+        if found is None:
+            raise ArtifactError(f"artifact {key[:12]} is not in {self.folder}; run the conversion step first")
+        return found
+
+    def place(self, key: str) -> Path:
+        """Where the content of an artifact lies, by its description alone: for those whom somebody sent who has checked its hash."""
+        try:
+            return _read_entry(self.folder / key[:2] / key).path
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(f"artifact {key[:12]} cannot be read: {error}") from None
+
+    def put(self, path: Path, format: str = "file") -> Artifact:
+        """A copy of a file or folder as it is, under the hash of its name and content: what no recipe of ours made."""
+        key = hashlib.sha256(f"{path.name} {content_hash(path)}".encode()).hexdigest()
+
+        def write(folder: Path) -> Path:
+            return Path((shutil.copytree if path.is_dir() else shutil.copy)(path, folder / path.name))
+
+        return self.make(key, {"format": format, "precision": "", "model": path.stem}, write)
 
     def unfinished(self, key: str) -> Path:
         """A folder for what is half made of ``key``, kept over a killed process; `make` removes it in the end."""

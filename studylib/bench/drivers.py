@@ -84,5 +84,5 @@ def artifact(model: str, format: str, write=print) -> tuple[Artifact, Samples, i
     study = replace(study, folder=outputs_root() / ".bench" / "cpu")
     study.convert(matrix=False)
     trial = next(trial for trial in study.trials if trial.format == format)
-    samples = Samples.load(study.artifact(study.plan.origins[model]["samples"]).path)
+    samples = Samples.load(study.artifact(study.plan.origins[model].samples).path)
     return study.artifact(trial.artifact_key), samples, study.threads

@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from studylib import stats
+from studylib.artifacts.store import Store
 from studylib.bench.drivers import artifact
-from studylib.executors import LocalExecutor
+from studylib.build.jobs import MeasureJob
+from studylib.executors import Executor, LocalExecutor
+from studylib.executors.local import environment
 from studylib.params import SEED
-from studylib.scenarios import Budget
-from studylib.scenarios.asking import asked
+from studylib.scenarios import Budget, Load
 
 # A model of milliseconds: LiteRT's tool rounds to hundredths of one.
 MODEL = "efficientnet_lite0"
@@ -80,22 +82,24 @@ def compare(entry: EntryPoint, rounds: int, write=print) -> Agreement:
     file, samples, threads = artifact(MODEL, entry.format, write)
     order, taken = np.random.default_rng(SEED), {"theirs": [], "ours": [], "again": []}
     with tempfile.TemporaryDirectory(prefix="studylib-entry-points-") as folder:
-        saved = samples.save(Path(folder))
-        for _ in range(rounds):
-            for name in order.permutation(list(taken)):
-                value = entry.read(file.path, threads) if name == "theirs" else _ours(entry, file.path, saved, threads)
-                taken[name].append(value)
+        store = Store(Path(folder) / "artifacts")
+        keys = store.put(file.path).key, store.put(samples.save(Path(folder))).key
+        with LocalExecutor(threads, store) as executor:
+            for _ in range(rounds):
+                for name in order.permutation(list(taken)):
+                    value = entry.read(file.path, threads) if name == "theirs" else _ours(entry, executor, *keys, threads)
+                    taken[name].append(value)
     arrays = {name: np.array(values) for name, values in taken.items()}
     return Agreement(stats.compare(arrays["ours"], arrays["theirs"]), stats.compare(arrays["ours"], arrays["again"]))
 
 
-def _ours(entry: EntryPoint, path: Path, samples: Path, threads: int) -> float:
-    """The same number from one repetition of ours, in ns."""
-    facts = {"runtime": entry.runtime, "format": entry.format, "provider": "cpu", "batch_size": 1, "options": ""}
+def _ours(entry: EntryPoint, executor: Executor, artifact: str, samples: str, threads: int) -> float:
+    """The same number from one repetition of ours, in ns. ``artifact`` and ``samples`` are keys."""
     # No shortest duration: as many queries as theirs.
-    job = asked("single_stream", 1, Budget(_QUERIES, 0.0, 60.0)) | {"kind": "measure", "driver": "loop", "settings": {"warmup_s": 0.2}}
+    load = Load("single_stream", 1, Budget(_QUERIES, 0.0, 60.0))
     told = threads if entry.threads is None else entry.threads
-    found = LocalExecutor(threads).run(job | facts | {"artifact": str(path), "samples": str(samples), "threads": told}, 300)
+    opened = {"artifact": artifact, "samples": samples, "runtime": entry.runtime, "provider": "cpu", "threads": told}
+    found = executor.run(MeasureJob(**opened, load=load, warmup_s=0.2), 300)
     return float(entry.ours(np.array(found["values_ns"])))
 
 
@@ -116,8 +120,8 @@ def _litert(path: Path, threads: int) -> float:
 
 def _run(module: str, *arguments: str, threads: int) -> str:
     command = [sys.executable, "-m", module, *arguments]
-    environment = LocalExecutor(threads).environment(threads)
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=True, env=environment).stdout
+    told = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True, env=environment(threads))
+    return told.stdout
 
 
 ENTRY_POINTS = (

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
+from studylib.build.executor import Executor
+from studylib.build.jobs import BuildJob, Target
 from studylib.errors import StudyError, TrialError
 from studylib.progress import Progress
 
@@ -12,10 +13,9 @@ _PATIENCE = 5
 
 
 def make_artifacts(
-    targets: list[dict],
+    targets: list[Target],
     known: dict[str, str],
-    folder: Path,
-    execute: Callable,
+    executor: Executor,
     present: Callable[[str], bool],
     timeout_s: float,
     write: Callable[[str], None] = print,
@@ -25,18 +25,18 @@ def make_artifacts(
     One process makes many, since importing a converter takes longer than most conversions. When it dies, the
     target under way is the failed one and a new process goes on with the rest; so when one hangs.
     """
-    waiting = [target for target in targets if target["key"] not in known and not present(target["key"])]
-    progress = Progress("artifact", [target["weight"] for target in waiting], write)
-    limits = {target["key"]: _PATIENCE * timeout_s * max(1, target["weight"]) for target in waiting}
-    watch = _Watch({target["key"]: target["label"] for target in waiting}, limits, progress, dict(known))
+    waiting = [target for target in targets if target.key not in known and not present(target.key)]
+    progress = Progress("artifact", [target.weight for target in waiting], write)
+    limits = {target.key: _PATIENCE * timeout_s * max(1, target.weight) for target in waiting}
+    watch = _Watch({target.key: target.label for target in waiting}, limits, progress, dict(known))
     while waiting:
-        job = {"kind": "build", "targets": waiting, "store": str(folder), "failed": watch.failures}
+        job = BuildJob(targets=tuple(waiting), failed=dict(watch.failures))
         try:
-            execute(job, timeout_s * sum(target["weight"] for target in waiting), watch)
+            executor.run(job, timeout_s * sum(target.weight for target in waiting), watch)
         except TrialError as error:
             before = len(waiting)
             watch.died(str(error))
-            waiting = [target for target in waiting if target["key"] not in watch.ended]
+            waiting = [target for target in waiting if target.key not in watch.ended]
             if len(waiting) == before:
                 raise StudyError(f"artifacts could not be made: {error}") from None
         else:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from studylib.adaptive import FORMATS, Assignment, Budget, Calibrated, search, sensitivity
 from studylib.artifacts.store import Artifact, Store
+from studylib.build.jobs import Target
 from studylib.build.sources import Sources, answer
 from studylib.errors import RefusedError
 from studylib.formats import quantized
@@ -23,26 +24,27 @@ _FEWEST_HELD_BACK = 16
 _RANKED_ON = 32
 
 
-def searched(artifact: Artifact, target: dict, sources: Sources, store: Store) -> Artifact:
-    """Search from the fp32 ``artifact`` as ``target`` says, or apply the assignment that the user gave.
+def searched(artifact: Artifact, target: Target, sources: Sources, store: Store, given: dict) -> Artifact:
+    """Search from the fp32 ``artifact`` as ``target`` says, or apply the assignment that the user gave, which lies where ``given`` says.
 
     Writes a folder with ``assignment.json`` (the recipe: save it, read it, apply it to the next version of the model),
     ``search.json`` (ranking and steps) and the file. Raises `RefusedError` for a model without layers to quantize.
     """
-    options = target["search"]
-    facts = {"format": "search", "precision": target["recipe"], "model": artifact.model, "lineage": artifact.lineage}
+    options = target.search
+    facts = {"format": "search", "precision": target.recipe, "model": artifact.model, "lineage": artifact.lineage}
 
     def write(folder: Path) -> Path:
         _require_float(artifact)
         content = folder / "search"
         content.mkdir()
-        calibration = Samples.load(sources.samples("train", target["calibration"], store).path)
+        calibration = Samples.load(sources.samples("train", target.calibration, store).path)
         if options.get("assignment"):
-            found, record = replace(Assignment.load(Path(options["assignment"])), facts=_GIVEN), {"sensitivity": [], "steps": []}
+            assignment = Assignment.load(Path(given[options["assignment"]]))
+            found, record = replace(assignment, facts=_GIVEN), {"sensitivity": [], "steps": []}
             found.check(artifact.format, FORMATS[artifact.format].layers(artifact.path))
             model = _calibrated(artifact, calibration, folder) if found.is_quantized else None
         else:
-            training = Samples.load(sources.samples("train", target["training"], store).path)
+            training = Samples.load(sources.samples("train", target.training, store).path)
             calibration, held_back = apart(training, calibration)
             model = _calibrated(artifact, calibration, folder)
             found, record = _found(artifact, target, sources, store, calibration, held_back, model, folder)
@@ -51,7 +53,7 @@ def searched(artifact: Artifact, target: dict, sources: Sources, store: Store) -
         (content / "search.json").write_text(json.dumps(plain(record)), encoding="utf-8")
         return content
 
-    return store.make(target["key"], facts, write)
+    return store.make(target.key, facts, write)
 
 
 _GIVEN = {"budget_words": "none", "within_budget": None, "why": "given by the user, not searched", "stopped_by": "given"}
@@ -75,7 +77,7 @@ def _calibrated(artifact: Artifact, calibration: Samples, scratch: Path) -> Cali
 
 def _found(
     artifact: Artifact,
-    target: dict,
+    target: Target,
     sources: Sources,
     store: Store,
     calibration: Samples,
@@ -84,18 +86,18 @@ def _found(
     scratch: Path,
 ):
     """The assignment that a search found, and what is kept of it: the ranking of layers, on how many samples, and every step."""
-    task, options = sources.model.task, target["search"]
+    task, options = sources.model.task, target.search
     reference = answer(sources.source(store), held_back, sources.model.trust)
     # Answers of random weights mean nothing: only fidelity to them does.
     random = sources.model.weights == "random"
     budget = Budget(None, options["min_sqnr_db"]) if random else Budget(options["max_accuracy_loss"], None)
-    seconds, unfinished = options["seconds"], store.unfinished(target["key"])
+    seconds, unfinished = options["seconds"], store.unfinished(target.key)
     unfinished.mkdir(parents=True, exist_ok=True)
     say("ranking layers by sensitivity")
     record = _ranked(artifact, calibration, held_back, reference, task, scratch, seconds, model)
     found = search(
         artifact.path, artifact.format, calibration, held_back, reference, task, budget, seconds, options["threads"],
-        unfinished / "steps.jsonl", target["seed"], scratch, lambda step: say(f"{step['what']}"), model,
+        unfinished / "steps.jsonl", target.seed, scratch, lambda step: say(f"{step['what']}"), model,
     )  # fmt: skip
     return found.assignment, record | {"steps": found.steps}
 

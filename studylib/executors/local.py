@@ -9,51 +9,70 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from studylib.artifacts.store import output_error, write_text
+from studylib.artifacts.store import Store, output_error, write_text
+from studylib.build.executor import CANCELLED, Executor, OnLine
+from studylib.build.jobs import Job
+from studylib.build.site import Site
 from studylib.errors import OutputError, TrialError
 from studylib.machine import memory_limit
 from studylib.params import root
 
-# Told each line; may return how many seconds the next one may take.
-OnLine = Callable[[str], float | None]
 
+class LocalExecutor(Executor):
+    """One process at a time. ``threads`` is what the job may use; its processors are fixed when that is fewer than granted.
 
-class LocalExecutor:
-    """One process at a time. ``threads`` is what the job may use; its processors are fixed when that is fewer than granted."""
+    ``store`` holds the artifacts that jobs name by their keys; the hash of each is checked here, once, before the first process that
+    needs it is started. ``given``: where lies what the user gave (see `Site`).
+    """
 
-    def __init__(self, threads: int):
-        self.threads = threads
+    def __init__(self, threads: int, store: Store, given: dict[str, Any] | None = None):
+        super().__init__()
+        self.threads, self.store, self.given = threads, store, given or {}
+        self._child, self._exchange = Child(), None
         granted = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self.cpus = granted[:threads] if threads < len(granted) else None
 
-    def run(self, job: dict, timeout_s: float, on_line: OnLine = lambda line: None) -> dict:
-        """The job's result. Raises `TrialError` in words when the process crashes, hangs or reports an error.
+    def run_beside(self, exchange: str, job: Job, timeout_s: float) -> dict:
+        """`run`, where the process finds the folder ``exchange`` at its site: for what passes between it and another executor."""
+        self._exchange = exchange
+        try:
+            return self.run(job, timeout_s)
+        finally:
+            self._exchange = None
 
-        ``on_line`` is told each line that the job prints, and may return how many seconds the next one may take.
-        """
+    def _answer(self, job: Job, timeout_s: float, on_line: OnLine) -> dict:
+        self._child.renew()
+        if self._is_cancelled:
+            raise TrialError(CANCELLED)
+        for key in job.keys:
+            self.store.checked(key)
         with job_folder() as folder, _memory_group(job) as group:
-            job_path, result_path = Path(folder) / "job.json", Path(folder) / "result.json"
-            write_text(job_path, json.dumps(job | group | {"cpus": self.cpus, "spawned_ns": time.perf_counter_ns()}))
+            given_path, result_path = Path(folder) / "given.json", Path(folder) / "result.json"
+            place = {"store": str(self.store.folder.resolve()), "given": self.given, "cpus": self.cpus, "exchange": self._exchange}
+            site = Site(**place, memory_group=group, spawned_ns=time.perf_counter_ns())
+            write_text(given_path, json.dumps({"job": job.to_json(), "site": asdict(site)}))
             process = subprocess.Popen(
-                [sys.executable, "-m", "studylib.measure.worker", job_path, result_path],
+                [sys.executable, "-m", "studylib.measure.worker", given_path, result_path],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                env=self.environment(job.get("threads", self.threads)),
+                env=environment(self.threads if job.threads is None else job.threads),
                 cwd=folder,
                 start_new_session=True,
             )
             try:
-                tail = follow(process, timeout_s, on_line)
+                with self._child.holding(process):
+                    tail = follow(process, timeout_s, on_line)
             except subprocess.TimeoutExpired as error:
                 raise TrialError(f"timeout: no answer within {error.timeout:g} s; the process was killed") from None
-            finally:
-                end(process)
             if process.returncode != 0 or not result_path.exists():
                 raise _failure(process.returncode, tail)
             found = json.loads(result_path.read_text(encoding="utf-8"))
@@ -61,11 +80,50 @@ class LocalExecutor:
                 raise TrialError(found["refused"])
             return found
 
-    def environment(self, threads: int) -> dict[str, str]:
-        """The child's environment: threads explicit for every library, frameworks quiet, our own sources importable."""
-        path = os.pathsep.join(filter(None, [str(root()), os.environ.get("PYTHONPATH")]))
-        counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-        return os.environ | counts | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
+    def _end(self) -> None:
+        self._child.kill()
+
+
+class Child:
+    """The process that is waited for, so that another thread can end it."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen | None = None
+        self.is_killed = False
+
+    def renew(self) -> None:
+        """Wait for processes again after `kill`."""
+        self.is_killed = False
+
+    @contextlib.contextmanager
+    def holding(self, process: subprocess.Popen) -> Iterator[None]:
+        """Holds a process that leads a session, and ends it with all of its group, whatever made us leave."""
+        with self._lock:
+            self._process = process
+        if self.is_killed:
+            self.kill()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._process = None
+            end(process)
+
+    def kill(self) -> None:
+        """End the process that is held, or the next one at once."""
+        self.is_killed = True
+        with self._lock:
+            if self._process is not None and self._process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def environment(threads: int) -> dict[str, str]:
+    """A child's environment: threads explicit for every library, frameworks quiet, our own sources importable."""
+    path = os.pathsep.join(filter(None, [str(root()), os.environ.get("PYTHONPATH")]))
+    counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+    return os.environ | counts | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
 
 
 def job_folder() -> tempfile.TemporaryDirectory:
@@ -76,11 +134,11 @@ def job_folder() -> tempfile.TemporaryDirectory:
 
 
 @contextlib.contextmanager
-def _memory_group(job: dict) -> Iterator[dict]:
-    """The control group that holds a job to its ``memory_limit_bytes``, as the job is told of it; none where none can be made."""
-    limit = job.get("memory_limit_bytes")
+def _memory_group(job: Job) -> Iterator[str | None]:
+    """The control group that holds a job to its ``memory_limit_bytes``; None where it has none, or none can be made."""
+    limit = job.memory_limit_bytes
     with memory_limit.group(limit) if limit else contextlib.nullcontext() as folder:
-        yield {"memory_group": str(folder)} if folder else {}
+        yield str(folder) if folder else None
 
 
 def follow(process: subprocess.Popen, timeout_s: float, on_line: OnLine) -> deque[str]:

@@ -8,34 +8,13 @@ See docs/decisions/0016.
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from studylib.errors import TrialError
 from studylib.machine import sysfs
 
 # A thread's stack is counted whole when the thread begins, and little of it is ever touched.
 _STACK_BYTES = 8 * 2**20
-
-
-def run_within(limit_bytes: int | None, execute: Callable[[dict, float], dict], job: dict, timeout_s: float) -> dict:
-    """``execute(job, timeout_s)`` with the job held to ``limit_bytes``; raises `TrialError`.
-
-    Runtimes say "could not create a primitive" when they mean memory. So what fails under the limit runs once more without it:
-    what fails then as well had another cause, and what passes is judged by the peak it reaches.
-    """
-    if limit_bytes is None:
-        return execute(job, timeout_s)
-    try:
-        return execute(job | {"memory_limit_bytes": limit_bytes}, timeout_s)
-    except TrialError as error:
-        if str(error).startswith("timeout"):
-            raise
-        found = execute(job, timeout_s)
-        too_large = why_too_large(found, limit_bytes)
-        if too_large:
-            raise TrialError(f"{too_large}; held to it, it ended with: {error}") from None
-        return found | {"disturbances": found["disturbances"] | {"failed_under_memory_limit": str(error)}}
 
 
 def why_too_large(found: dict, limit_bytes: int | None) -> str:

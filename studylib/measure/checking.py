@@ -1,7 +1,10 @@
 """Which queries of several samples are still to be held against single answers, and the jobs that do it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import replace
 
+from studylib.build.executor import Executor
+from studylib.build.jobs import CheckJob
 from studylib.errors import TrialError
 from studylib.machine.clock import is_tried_again
 from studylib.quality.batch_check import unlike
@@ -20,11 +23,11 @@ def unseen(results: Results, trials: Iterable[Trial]) -> dict[tuple[str, str], t
     return found
 
 
-def findings(execute: Callable[[dict, float], dict], job: dict, sizes: list[int], timeout_s: float) -> list[dict]:
-    """What is found of each size (see `studylib.quality.batch_check`). One that ends its process costs only itself."""
+def findings(executor: Executor, job: CheckJob, timeout_s: float) -> list[dict]:
+    """What is found of each size of the job (see `studylib.quality.batch_check`). One that ends its process costs only itself."""
     try:
-        return execute(job | {"kind": "check", "sizes": sizes}, timeout_s)["batches"]
+        return executor.run(job, timeout_s)["batches"]
     except TrialError as error:
-        if len(sizes) > 1:
-            return [finding for size in sizes for finding in findings(execute, job, [size], timeout_s)]
-        return [{"queries": 0, "distinct": 0} | unlike(sizes[0], str(error))]
+        if len(job.sizes) > 1:
+            return [finding for size in job.sizes for finding in findings(executor, replace(job, sizes=(size,)), timeout_s)]
+        return [{"queries": 0, "distinct": 0} | unlike(job.sizes[0], str(error))]

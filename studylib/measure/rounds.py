@@ -5,21 +5,24 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
+from studylib.build.executor import Executor
+from studylib.build.jobs import CheckJob, EvaluateJob, FindRateJob, LocateJob, MeasureJob
+from studylib.build.origin import Origin
 from studylib.errors import TrialError
 from studylib.machine import memory_limit
 from studylib.machine.clock import is_tried_again, now
 from studylib.machine.disturbance_limits import Limits, why_invalid
 from studylib.measure import checking
+from studylib.measure.within_memory import run_within
 from studylib.params import Effort
 from studylib.params.recipe_names import split_recipe
 from studylib.progress import Progress
+from studylib.quality.criteria import Criteria
 from studylib.results.records import PLAIN, Measurement, Trial
 from studylib.results.results import Results
-from studylib.scenarios import Budget, scenario_for
-from studylib.scenarios.asking import asked
+from studylib.scenarios import Budget, Load, scenario_for
 from studylib.scenarios.trouble import why_doubted, why_failed
 
 # Attempts at one repetition that something disturbed.
@@ -34,19 +37,15 @@ _SEARCH_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Bench:
-    """Where and how trials are measured. ``execute(job, timeout_s)`` gives a job's result or raises `TrialError`.
+    """Where and how trials are measured. ``origins``: of each model. ``limits``: what a repetition may suffer.
 
-    ``locate(key)`` is the path of an artifact's content. ``origins`` says of each model where it comes from: the keys of
-    ``source``, ``samples`` and ``reference``, the same of its retrained ``versions``, the source's format, the task, whether
-    samples are independent and real, and for a ``stream`` its ``states`` and ``chunk_s``. ``limits``: what a repetition may suffer.
     ``memory_bytes``: what the declared hardware has; a trial that needs more fails here too. ``target_qps`` (None: searched for)
     and ``latency_bound_ns`` are of the server scenario.
     """
 
     results: Results
-    execute: Callable[[dict, float], dict]
-    locate: Callable[[str], Path]
-    origins: dict[str, dict]
+    executor: Executor
+    origins: dict[str, Origin]
     settings: Effort
     seed: int
     host_id: str
@@ -88,9 +87,8 @@ class Bench:
         progress = Progress("evaluation", [1] * len(waiting), self.write)
         for trial, sizes in waiting:
             progress.begin(f"{trial.model}, {trial.label}, answers to batches of {', '.join(map(str, sizes))}")
-            for finding in checking.findings(
-                self.execute, self._job(trial) | {"precision": _precision(trial)}, sizes, self.settings.timeout_s
-            ):
+            job = CheckJob(**self._opened(trial), precision=_precision(trial), sizes=tuple(sizes))
+            for finding in checking.findings(self.executor, job, self.settings.timeout_s):
                 self.results.record_check(trial, finding)
             progress.end()
 
@@ -98,14 +96,14 @@ class Bench:
         """A short look at a trial in a process of its own: samples per second by the median, or why it failed."""
         # How fast a server answers one query after the other: its rate is searched for when it is measured.
         scenario = scenario_for(trial.batch_size) if trial.scenario == "server" else trial.scenario
-        load = asked(scenario, trial.batch_size, Budget(_LOOKED, 0.0, self.settings.max_duration_s), **self._stream(trial))
-        job = self._job(trial) | load | {"kind": "measure", "driver": "loop", "settings": {"warmup_s": 0.0}}
+        load = Load(scenario, trial.batch_size, Budget(_LOOKED, 0.0, self.settings.max_duration_s), **self._stream(trial))
+        job = MeasureJob(**self._opened(trial), load=load)
         begun = time.monotonic()
         self.check([trial])
         if unlike := self.results.why_unlike(trial):
             return {"reason": unlike, "seconds": time.monotonic() - begun}
         try:
-            found = memory_limit.run_within(self.memory_bytes, self.execute, job, self.settings.timeout_s)
+            found = run_within(self.memory_bytes, self.executor, job, self.settings.timeout_s)
         except TrialError as error:
             return {"reason": str(error), "seconds": time.monotonic() - begun}
         seconds, median = time.monotonic() - begun, statistics.median(found["values_ns"])
@@ -176,8 +174,8 @@ class Bench:
         identity |= {"host_id": self.host_id, "session": session}
         started_at = now()
         try:
-            job = self._job(trial) | self._asked(trial, repetition, self._rate(trial, campaign)) | {"kind": "measure"}
-            found = memory_limit.run_within(self.memory_bytes, self.execute, job, self.settings.timeout_s)
+            job = MeasureJob(**self._opened(trial), **self._asked(trial, repetition, self._rate(trial, campaign)))
+            found = run_within(self.memory_bytes, self.executor, job, self.settings.timeout_s)
         except TrialError as error:
             return Measurement(**identity, status="failed", reason=str(error), started_at=started_at, ended_at=now())
         broken = why_failed(found.get("scenario_facts", {})) or memory_limit.why_too_large(found, self.memory_bytes)
@@ -192,12 +190,12 @@ class Bench:
         values = _OFFLINE_VALUES if trial.scenario == "offline" else settings.min_values
         budget = Budget(values, settings.min_duration_s, settings.max_duration_s)
         more = {"seed": self.seed + 100 * repetition, "target_qps": target_qps, "latency_bound_ns": self.latency_bound_ns}
-        load = asked(trial.scenario, trial.batch_size, budget, **more, **self._stream(trial))
-        return load | {"driver": trial.driver, "settings": {"warmup_s": settings.warmup_s}}
+        load = Load(trial.scenario, trial.batch_size, budget, **more, **self._stream(trial))
+        return {"load": load, "driver": trial.driver, "warmup_s": settings.warmup_s}
 
     def _stream(self, trial: Trial) -> dict:
         """What a stream needs: the outputs that go back in as inputs, and how long a chunk lasts."""
-        return self.origins[trial.model].get("stream") or {}
+        return self.origins[trial.model].stream or {}
 
     def _rate(self, trial: Trial, campaign: int) -> float | None:
         """The server scenario's queries per second: the user's, or what a search found, once in a campaign. Raises `TrialError`."""
@@ -206,44 +204,51 @@ class Bench:
         found = self.results.rate(trial.id, campaign)
         if found is None:
             limit_s = _SEARCH_SHARE * self.settings.timeout_s
-            job = self._job(trial) | self._asked(trial, 0, None) | {"kind": "find_rate", "limit_s": limit_s}
-            found = self.execute(job, self.settings.timeout_s)
+            job = FindRateJob(**self._opened(trial), **self._asked(trial, 0, None), limit_s=limit_s)
+            found = self.executor.run(job, self.settings.timeout_s)
             self.results.record_rate(trial.id, campaign, found)
         return found["qps"]
 
     def _evaluated(self, trial: Trial, sizes: list[int]) -> dict:
         """The result of an evaluation, with findings of batches of these ``sizes``; a batch that ends the process costs only itself."""
-        job = self._job(trial) | self._origin(trial)
-        for more in [sizes, []] if sizes else [[]]:
+        job = self._evaluation(trial)
+        for more in [tuple(sizes), ()] if sizes else [()]:
             try:
-                return self.execute(job | {"sizes": more}, self.settings.timeout_s)
+                return self.executor.run(replace(job, sizes=more), self.settings.timeout_s)
             except TrialError as error:
                 found = {"status": "failed", "reason": str(error)}
         return found
 
+    def _evaluation(self, trial: Trial) -> EvaluateJob:
+        origin = self.origins[trial.model]
+        version = origin.version(split_recipe(trial.recipe)[0])
+        criteria = Criteria(_precision(trial), origin.task, origin.independent, origin.data)
+        return EvaluateJob(**self._opened(trial), reference=origin.reference, version=version.reference, criteria=criteria)
+
     def _first_difference(self, trial: Trial, sample: int) -> str:
         """Where an artifact begins to differ from its source, in words; a search of its own, so that it can cost only itself."""
+        origin = self.origins[trial.model]
+        version = origin.version(split_recipe(trial.recipe)[0])
+        job = LocateJob(
+            artifact=trial.artifact_key,
+            format=trial.format,
+            source=version.source,
+            source_format=version.source_format,
+            samples=origin.samples,
+            sample=sample,
+            precision=_precision(trial),
+            runtime=trial.runtime,
+            threads=trial.threads,
+        )
         try:
-            job = self._job(trial) | self._origin(trial) | {"kind": "locate", "sample": sample}
-            return self.execute(job, self.settings.timeout_s)["text"]
+            return self.executor.run(job, self.settings.timeout_s)["text"]
         except TrialError as error:
             return f"which layer is not known: {error}"
 
-    def _origin(self, trial: Trial) -> dict:
-        """What an evaluation needs beside the artifact: what it is held against, and what the outputs mean."""
-        origin = self.origins[trial.model]
-        version = origin["versions"].get(split_recipe(trial.recipe)[0], origin)
-        keys = {"source": version["source"], "version": version["reference"], "reference": origin["reference"]}
-        files = {name: str(self.locate(key)) for name, key in keys.items()}
-        facts = {name: origin[name] for name in ("task", "independent", "data")}
-        return {"kind": "evaluate", "precision": _precision(trial), "source_format": version["source_format"], **files, **facts}
-
-    def _job(self, trial: Trial) -> dict:
-        facts = ("model", "recipe", "format", "runtime", "provider", "threads", "scenario", "batch_size", "options")
-        return {name: getattr(trial, name) for name in facts} | {
-            "artifact": str(self.locate(trial.artifact_key)),
-            "samples": str(self.locate(self.origins[trial.model]["samples"])),
-        }
+    def _opened(self, trial: Trial) -> dict:
+        """The fields of a job that opens a session."""
+        facts = {name: getattr(trial, name) for name in ("runtime", "provider", "threads", "options", "recipe")}
+        return facts | {"artifact": trial.artifact_key, "samples": self.origins[trial.model].samples}
 
 
 def _precision(trial: Trial) -> str:

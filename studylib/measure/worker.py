@@ -1,109 +1,43 @@
-"""One job in one process: ``python -m studylib.measure.worker job.json result.json``.
+"""One job in one process: ``python -m studylib.measure.worker given.json result.json``.
 
-The job and its result are plain JSON. The result file appears whole or not at all. Kinds of job: ``build`` (make
-artifacts), ``evaluate`` (quality of one artifact in one runtime), ``check`` (whether it answers batches as it does single
-samples), ``pack``, ``judge`` and ``judge_batch`` (what of those stays here when a phone answers), ``locate`` (where an
-artifact that is not the same model begins to differ), ``find_rate`` (the rate of the server scenario), ``measure`` (one
-repetition of one trial), ``peaks`` (what this host can do at most).
+What is given holds the job (`studylib.build.jobs`) and the site (`Site`), both plain JSON; the result is plain JSON too. The
+result file appears whole or not at all. Artifacts are found by their keys in the site's store; their hashes were checked before
+the process was started, so that a measured process reads no file but to load it.
 """
+
+from __future__ import annotations
 
 import json
 import os
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 STARTED_NS = time.perf_counter_ns()
 
 
-from studylib.artifacts.store import Store, write_text  # noqa: E402
-from studylib.errors import ArtifactError, OutputError, StudyError, told  # noqa: E402
+from studylib.artifacts.store import write_text  # noqa: E402
+from studylib.build.site import Site  # noqa: E402
+from studylib.errors import OutputError, StudyError, told  # noqa: E402
 from studylib.machine import memory_limit  # noqa: E402
 from studylib.machine.clock import now  # noqa: E402
 from studylib.machine.processes import die_with_parent  # noqa: E402
 
-# What was under way, for the words of an error whose cause is not known.
-_STAGES = {
-    "build": "making artifacts",
-    "source": "reading the model",
-    "samples": "making samples",
-    "reference": "asking the model itself",
-    "recipe": "converting",
-    "search": "searching precisions",
-    "inside": "looking into the file",
-    "packed": "packing the file",
-    "evaluate": "evaluating",
-    "check": "checking batches",
-    "pack": "making a phone's queries",
-    "judge": "reading a phone's answers",
-    "judge_batch": "reading a phone's answers",
-    "locate": "looking for the layer",
-    "find_rate": "searching the rate",
-    "measure": "measuring",
-    "peaks": "measuring the peaks",
-}
+if TYPE_CHECKING:  # what they import must find the processors fixed and the memory limited
+    from studylib.build import jobs
 
 
-def build(job: dict) -> dict:
-    """Make artifacts one after the other and print a line for each; an error costs that artifact and what needs it."""
-    failures = dict(job["failed"])
-    for target in job["targets"]:
-        print(json.dumps({"begun": target["key"]}), flush=True)
-        reason = None
-        try:
-            missing = next((failures[key] for key in target["needs"] if key in failures), None)
-            if missing:
-                raise ArtifactError(missing)
-            make(target, Store(Path(job["store"])))
-        except OutputError:
-            raise  # a full disk is no finding about this artifact: the study stops and says so
-        except StudyError as error:
-            reason = str(error)
-        except Exception as error:  # a framework's converter may raise anything: the row shows it
-            reason = told(error, _STAGES[target["kind"]])
-        if reason:
-            failures[target["key"]] = reason
-        print(json.dumps({"ended": target["key"], "reason": reason}), flush=True)
-    return {}
+def build(job: jobs.BuildJob, site: Site) -> dict:
+    """Make artifacts."""
+    from studylib.build import making
+
+    return making.build(job, site)
 
 
-def make(target: dict, store: Store):
-    """The artifact that ``target`` describes, with everything it starts from."""
-    from studylib.build.descriptions import describe, packed
-    from studylib.build.searched import searched
-    from studylib.build.sources import Sources
-    from studylib.models.own import find_model
-    from studylib.models.zoo import Samples
-    from studylib.recipes import find_recipe
-
-    sources = Sources(find_model(target["model"]), target["seed"])
-    if target["kind"] == "samples":
-        return sources.samples(target["split"], target["n"], store)
-    artifact = sources.source(store) if target["steps"] or target["kind"] != "reference" else None
-    for step in target["steps"]:
-        recipe = find_recipe(*step, sources.model.trust, target["seed"])
-        artifact = recipe(artifact, store, _lessons(recipe, sources, target, store))
-    if target["kind"] == "reference":
-        return sources.reference(target["n"], store, artifact)
-    if target["kind"] == "search":
-        return searched(artifact, target, sources, store)
-    if target["kind"] == "packed":
-        return packed(artifact, store)
-    if target["kind"] == "inside":
-        query = Samples.load(sources.samples("test", target["n"], store).path).batch(0, 1)
-        return describe(artifact, {name: values.shape for name, values in query.items()}, store, sources.model.trust)
-    return artifact
-
-
-def _lessons(recipe, sources, target: dict, store: Store):
-    """What a recipe learns from: samples of the training split, or the search that was made before."""
-    if recipe.learns_from == "search":
-        return store.get(target["lessons"])
-    return sources.samples("train", target[recipe.learns_from], store) if recipe.learns_from else None
-
-
-def evaluate(job: dict) -> dict:
+def evaluate(job: jobs.EvaluateJob, site: Site) -> dict:
     """Run every test sample through the runtime, one at a time as it will be deployed, and hold it against the source.
 
     ``batches`` of the result: what was found of queries of the job's ``sizes``, while the session is open.
@@ -111,63 +45,65 @@ def evaluate(job: dict) -> dict:
     from studylib.quality import batch_check, parity, varying
     from studylib.runtimes import why_fallen_back
 
-    session, samples, _ = open_session(job)
+    session, samples, _ = open_session(job, site)
     answers = [session.anew(samples.batch(index, 1)) for index in range(len(samples))]
-    elsewhere = why_fallen_back(job["provider"], session)
-    found = parity.judged(job, varying.gathered(answers), samples.labels, session.placement(), session.nodes(), elsewhere)
-    sizes = job.get("sizes", []) if found["status"] == "ok" else []
-    return found | {"batches": [batch_check.check(session.run, samples, size, job["precision"], answers) for size in sizes]}
+    ran = parity.Ran(session.placement(), session.nodes(), why_fallen_back(job.provider, session))
+    found = parity.judged(varying.gathered(answers), samples.labels, _wanted(job, site), job.criteria, ran)
+    sizes, precision = job.sizes if found["status"] == "ok" else (), job.criteria.precision
+    return found | {"batches": [batch_check.check(session.run, samples, size, precision, answers) for size in sizes]}
 
 
-def check(job: dict) -> dict:
+def check(job: jobs.CheckJob, site: Site) -> dict:
     """What is found of queries of the job's ``sizes``, under its threads and settings, against single answers under the same."""
     from studylib.quality import batch_check
 
-    session, samples, _ = open_session(job)
-    return {"batches": [batch_check.check(session.run, samples, size, job["precision"]) for size in job["sizes"]]}
+    session, samples, _ = open_session(job, site)
+    return {"batches": [batch_check.check(session.run, samples, size, job.precision) for size in job.sizes]}
 
 
-def pack(job: dict) -> dict:
+def pack(job: jobs.PackJob, site: Site) -> dict:
     """The queries of a phone, as raw bytes."""
     from studylib.quality import parity
 
-    return parity.pack(job)
+    return parity.pack(site.path(job.artifact), _samples(job, site), job.n, job.batch_size, site.folder)
 
 
-def judge(job: dict) -> dict:
+def judge(job: jobs.JudgeJob, site: Site) -> dict:
     """The evaluation of what a phone answered."""
     from studylib.quality import parity
 
-    return parity.judge(job)
+    samples = _samples(job, site).taken(range(job.n))
+    outputs = parity.phone_answers(site.path(job.artifact), samples, site.folder)
+    ran = parity.Ran(job.placement, {}, job.elsewhere)
+    return parity.judged(outputs, samples.labels, _wanted(job, site, job.n), job.criteria, ran)
 
 
-def judge_batch(job: dict) -> dict:
+def judge_batch(job: jobs.JudgeBatchJob, site: Site) -> dict:
     """What is found of a batch that a phone answered."""
     from studylib.quality import parity
 
-    return parity.judge_batch(job)
+    return parity.judge_batch(site.path(job.artifact), _samples(job, site), site.folder, job.size, job.places, job.precision)
 
 
-def locate(job: dict) -> dict:
+def locate(job: jobs.LocateJob, site: Site) -> dict:
     """The first layer at which an artifact differs from its source, on one ``sample``, by more than its precision allows, in words."""
-    from studylib.models.zoo import Samples
     from studylib.quality.divergence import FORMATS, first_divergence
     from studylib.quality.metrics import tolerance
 
-    closed = next((job[name] for name in ("source_format", "format") if job[name] not in FORMATS), None)
+    closed = next((format for format in (job.source_format, job.format) if format not in FORMATS), None)
     if closed:
         return {"text": f"which layer is not known: {closed} files cannot be looked into while they run"}
 
-    samples = Samples.load(Path(job["samples"]))
-    source, suspect = (Path(job["source"]), job["source_format"]), (Path(job["artifact"]), job["format"])
+    query = _samples(job, site).batch(job.sample, 1)
+    source, suspect = (site.path(job.source), job.source_format), (site.path(job.artifact), job.format)
     try:
-        found = first_divergence(source, suspect, samples.batch(job["sample"], 1), tolerance(job["precision"]).sqnr_db)
+        found = first_divergence(source, suspect, query, tolerance(job.precision).sqnr_db)
     except StudyError as error:
         return {"text": f"which layer is not known: {error}"}
-    return {"text": found.text if found else f"every layer that can be compared agrees on sample {job['sample']}"}
+    return {"text": found.text if found else f"every layer that can be compared agrees on sample {job.sample}"}
 
 
-def measure(job: dict) -> dict:
+def measure(job: jobs.MeasureJob, site: Site) -> dict:
     """One repetition: open, first inference, warm-up, then the values."""
     from dataclasses import asdict
 
@@ -175,26 +111,26 @@ def measure(job: dict) -> dict:
     from studylib.scenarios import asking, drive
 
     started_at = now()
-    session, samples, facts = open_session(job)
-    clock, first = session.clock, samples.batch(0, job["batch_size"])
+    session, samples, facts = open_session(job, site)
+    clock, first = session.clock, samples.batch(0, job.load.batch_size)
     start = clock()
     session.run(first)
     facts["cold_start_ns"]["first_inference"] = clock() - start
-    facts["cold_start_ns"]["total"] = time.perf_counter_ns() - job["spawned_ns"]
+    facts["cold_start_ns"]["total"] = time.perf_counter_ns() - site.spawned_ns
     facts["memory_bytes"] |= memory_at("after_first")
-    meters, why_no_meter = energy.find_meters(job["provider"])
-    warmup = asking.warm_up(session, samples, job)
-    load = asking.load_of(job, asking.typical_ns(warmup))
+    meters, why_no_meter = energy.find_meters(job.provider)
+    warmup = asking.warm_up(session, samples, job.load, job.warmup_s)
+    load = asking.settled(job.load, asking.typical_ns(warmup))
     # Files first, quick counters last, and the other way round afterwards: the values stand between the quick ones.
-    before = counters.sensors() | nvml.sensors(job["provider"])
+    before = counters.sensors() | nvml.sensors(job.provider)
     meter = energy.Reading(meters, why_no_meter)
     before |= counters.usage()
-    driven = drive(session, samples, load, job["driver"])
+    driven = drive(session, samples, load, job.driver)
     ended = counters.usage()
     spent = meter.until_now()
-    ended |= counters.sensors() | nvml.sensors(job["provider"])
+    ended |= counters.sensors() | nvml.sensors(job.provider)
     after = memory()
-    facts["memory_bytes"] |= {"rss_peak": after["rss_peak"], "vms_peak": after["vms_peak"]} | nvml.memory(job["provider"])
+    facts["memory_bytes"] |= {"rss_peak": after["rss_peak"], "vms_peak": after["vms_peak"]} | nvml.memory(job.provider)
     return facts | {
         "started_at": started_at,
         "ended_at": now(),
@@ -207,41 +143,53 @@ def measure(job: dict) -> dict:
     }
 
 
-def peaks(job: dict) -> dict:
+def peaks(job: jobs.PeaksJob, site: Site) -> dict:
     """What this host can do at most with ``threads``: arithmetic and memory bandwidth."""
     from studylib.measure.peaks.measuring import measure
 
-    return measure(job["threads"]) | {"measured_at": now()}
+    return measure(job.threads) | {"measured_at": now()}
 
 
-def find_rate(job: dict) -> dict:
+def find_rate(job: jobs.FindRateJob, site: Site) -> dict:
     """The highest rate of queries that this session answers within the latency bound."""
     from studylib.scenarios import asking, drive, rate
 
-    session, samples, _ = open_session(job)
-    typical = asking.typical_ns(asking.warm_up(session, samples, job))
-    return rate.find_rate(lambda load: drive(session, samples, load, job["driver"]), asking.load_of(job, typical), job["limit_s"])
+    session, samples, _ = open_session(job, site)
+    typical = asking.typical_ns(asking.warm_up(session, samples, job.load, job.warmup_s))
+    return rate.find_rate(lambda load: drive(session, samples, load, job.driver), asking.settled(job.load, typical), job.limit_s)
 
 
-def open_session(job: dict):
+def open_session(job: jobs.SessionJob, site: Site):
     """Open the job's artifact in its runtime; returns session, samples and the facts of the cold start."""
-    from studylib.models.zoo import Samples
     from studylib.runtimes import RUNTIMES, Options
     from studylib.runtimes.settings import read
 
-    samples = Samples.load(Path(job["samples"]))
-    runtime, options = RUNTIMES[job["runtime"]], Options(job["provider"], job["threads"], read(job["options"]))
-    times = {"process": STARTED_NS - job["spawned_ns"]}
+    samples, artifact = _samples(job, site), site.path(job.artifact)
+    runtime, options = RUNTIMES[job.runtime], Options(job.provider, job.threads, read(job.options))
+    times = {"process": STARTED_NS - site.spawned_ns}
     start = time.perf_counter_ns()
     runtime.activate(options)
     activated = time.perf_counter_ns()
     facts = memory_at("before")
-    if job.get("memory_limit_bytes") and not job.get("memory_group"):
-        memory_limit.limit_data(job["memory_limit_bytes"], job["threads"])
+    if job.memory_limit_bytes and not site.memory_group:
+        memory_limit.limit_data(job.memory_limit_bytes, job.threads)
     loading = time.perf_counter_ns()
-    session = runtime.load(Path(job["artifact"]), options)
+    session = runtime.load(artifact, options)
     times |= {"activate": activated - start, "load": time.perf_counter_ns() - loading}
     return session, samples, {"cold_start_ns": times, "memory_bytes": facts | memory_at("after_load")}
+
+
+def _samples(job, site: Site):
+    from studylib.models.zoo import Samples
+
+    return Samples.load(site.path(job.samples))
+
+
+def _wanted(job, site: Site, n: int | None = None):
+    """What the outputs of the job's first ``n`` samples, or of all, are held against."""
+    from studylib.quality.parity import Wanted
+
+    return Wanted(site.path(job.reference), site.path(job.version), n)
 
 
 def memory() -> dict[str, int]:
@@ -267,7 +215,7 @@ def memory_at(moment: str) -> dict[str, int]:
     return {f"{kind}_{moment}": now[kind] for kind in ("rss", "vms")}
 
 
-JOBS = {
+WORK = {
     "build": build,
     "evaluate": evaluate,
     "check": check,
@@ -281,30 +229,33 @@ JOBS = {
 }
 
 
-def answered(job: dict) -> dict:
+def answered(job: jobs.Job, site: Site) -> dict:
     """The result of a job, or ``refused`` and why, in words.
 
     Raises what is no finding about the job: a full disk ends the study, and memory that ran out is told apart by the executor.
     """
     try:
-        return JOBS[job["kind"]](job)
+        return WORK[job.kind](job, site)
     except (OutputError, MemoryError):
         raise
     except StudyError as error:
         return {"refused": str(error)}
     except Exception as error:  # a runtime may raise anything: the row shows it, the log keeps all of it
         traceback.print_exc()
-        return {"refused": told(error, _STAGES[job["kind"]])}
+        return {"refused": told(error, job.doing)}
 
 
-def main(job_path: str, result_path: str) -> None:
+def main(given_path: str, result_path: str) -> None:
     die_with_parent()
-    job = json.loads(Path(job_path).read_text(encoding="utf-8"))
-    if job.get("cpus"):
-        os.sched_setaffinity(0, job["cpus"])
-    if job.get("memory_group") and not memory_limit.enter(job["memory_group"]):
-        job["memory_group"] = None  # the process limits itself then
-    write_text(Path(result_path), json.dumps(answered(job)))
+    given = json.loads(Path(given_path).read_text(encoding="utf-8"))
+    site = Site(**given["site"])
+    if site.cpus:
+        os.sched_setaffinity(0, site.cpus)
+    if site.memory_group and not memory_limit.enter(site.memory_group):
+        site = replace(site, memory_group=None)  # the process limits itself then
+    from studylib.build.jobs import Job
+
+    write_text(Path(result_path), json.dumps(answered(Job.from_json(given["job"]), site)))
 
 
 if __name__ == "__main__":

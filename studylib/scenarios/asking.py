@@ -1,6 +1,6 @@
-"""What a job says about its scenario, and the load that a worker makes of it: written here, read here."""
+"""The load that a session is asked to bear, made of the one that its job names: warm-up, and budgets that a scenario needs."""
 
-from dataclasses import asdict
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,25 +14,17 @@ from studylib.scenarios.loadgen import duration_s
 _WARMUP = 3
 
 
-def asked(scenario: str, batch_size: int, budget: Budget, **more) -> dict:
-    """The part of a job that describes its load, plain JSON; ``more``: further fields of `Load`."""
-    return {"load": asdict(Load(scenario, batch_size, budget, **more))}
-
-
-def load_of(job: dict, typical_ns: int = 1) -> Load:
-    """The load that a job asks for, with the budget that its scenario needs."""
-    facts = job["load"] | {"budget": Budget(**job["load"]["budget"]), "typical_ns": typical_ns}
-    load = Load(**facts)
+def settled(load: Load, typical_ns: int = 1) -> Load:
+    """The ``load`` of a job once the warm-up has told ``typical_ns``, with the budget that its scenario needs."""
+    load = replace(load, typical_ns=typical_ns)
     if load.scenario != "server":
         return load
-    budget = Budget(load.budget.min_values, duration_s(load), load.budget.max_duration_s)
-    return Load(**facts | {"budget": budget})
+    return replace(load, budget=replace(load.budget, min_duration_s=duration_s(load)))
 
 
-def warm_up(session: Session, samples: Samples, job: dict) -> Driven:
+def warm_up(session: Session, samples: Samples, load: Load, warmup_s: float) -> Driven:
     """Queries as they will come, one after the other, until the session has settled."""
-    load = load_of(job)
-    budget = Budget(_WARMUP, job["settings"]["warmup_s"], load.budget.max_duration_s)
+    budget = Budget(_WARMUP, warmup_s, load.budget.max_duration_s)
     scenario = "streaming" if load.scenario == "streaming" else scenario_for(load.batch_size)
     return drive(session, samples, Load(scenario, load.batch_size, budget, states=load.states))
 

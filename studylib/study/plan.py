@@ -5,27 +5,31 @@ import platform
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from studylib.adaptive import Assignment
 from studylib.artifacts.code import code_digest
 from studylib.artifacts.software import digest
+from studylib.build.jobs import Target
+from studylib.build.origin import Origin
 from studylib.build.targets import Hops, Making
 from studylib.executors.local import LocalExecutor
 from studylib.executors.phone.on_phone import PhoneExecutor
 from studylib.executors.phone.phone import RUNTIME, Phone
-from studylib.formats.inside.precision import FLOAT32, HALVES, WHOLE
+from studylib.formats.inside.precision import FLOAT32
 from studylib.machine import hardware
 from studylib.measure import worker
 from studylib.measure.rounds import Bench
+from studylib.models.own import OwnModel, facts_of, named
 from studylib.models.zoo import Model
 from studylib.params import ALL, RANDOM_SQNR_DB, StudyParams
-from studylib.params.recipe_names import split_recipe
 from studylib.recipes import RECIPES, names, why_no_chain
-from studylib.results.records import PLAIN, Conversion, Trial
+from studylib.results.records import Conversion, Trial
 from studylib.runtimes import RUNTIMES, Runtime, settings, split_name
 from studylib.scenarios import SCENARIOS, USUAL_SCENARIOS, planned, scenario_for
 from studylib.scenarios.loadgen import version as loadgen_version
 from studylib.study import sweeps
+from studylib.study.exclusions import why_already, why_no_stream, why_not_here
 from studylib.study.sweeps import USUAL, Point
 
 # Code whose change makes a measurement another one, beside that of its runtime and scenario.
@@ -123,14 +127,20 @@ class Plan:
         ]
 
     @cached_property
-    def targets(self) -> list[dict]:
+    def targets(self) -> list[Target]:
         """What to make, in the order of need: sources, samples, references, artifacts, and what is inside them."""
-        return [job for name in self.models for job in self._makings[name].jobs(self._wanted(name))]
+        return [target for name in self.models for target in self._makings[name].targets(self._wanted(name))]
 
     @cached_property
-    def origins(self) -> dict[str, dict]:
+    def origins(self) -> dict[str, Origin]:
         """Of each model where it comes from and what its outputs mean."""
         return {name: self._makings[name].origin(self.recipes) for name in self.models}
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """What the user gave of models and an assignment, as jobs name it: where it lies and what was said of it."""
+        found = {named(model): facts_of(model) for model in self.models.values() if isinstance(model, OwnModel)}
+        return found | ({self._search["assignment"]: self.params.choice.assignment} if self.params.choice.assignment else {})
 
     @property
     def recipes(self) -> list[str]:
@@ -149,9 +159,9 @@ class Plan:
             why_no_chain(recipe, runtime.format, origin)
             or self._why_not(name, provider, scenario or scenario_for(batch_size), point)
             or self._why_no_search(recipe)
-            or _why_already(recipe, runtime.format, self.models[model])
-            or _why_not_here(recipe, name, self.models[model])
-            or _why_no_stream(scenario, self.models[model])
+            or why_already(recipe, runtime.format, self.models[model])
+            or why_not_here(recipe, name, self.models[model])
+            or why_no_stream(scenario, self.models[model])
         )
         keys = [] if reason else self._keys(model, [(recipe, runtime.format)])
         trial = self._trial(model, name, provider, recipe, runtime.format, keys, batch_size, reason, sweep, point)
@@ -181,7 +191,7 @@ class Plan:
         answering = {name: value for name, value in point.settings.items() if name in RUNTIMES[runtime].answering}
         threads = point.threads or self.threads  # other threads are held against the source for themselves
         conditions = self._conditions(runtime)
-        facts = (artifact, self.origins[model]["reference"], runtime, version, provider, threads, conditions)
+        facts = (artifact, self.origins[model].reference, runtime, version, provider, threads, conditions)
         facts += (settings.text(answering),) if answering else ()
         return Trial(
             model=model,
@@ -256,7 +266,7 @@ class Plan:
         choice = self.params.choice
         if choice.assignment:
             given = Assignment.load(Path(choice.assignment))
-            return {"assignment": choice.assignment, "format": given.format, "digest": given.digest, "seconds": 0}
+            return {"assignment": given.digest, "format": given.format, "seconds": 0}
         return {
             "max_accuracy_loss": choice.max_accuracy_loss,
             "min_sqnr_db": RANDOM_SQNR_DB,
@@ -276,30 +286,3 @@ class Plan:
         limits = (not self.mismatches, declared.memory_bytes, self.params.choice.max_steal)
         software = (platform.python_version(), importlib.metadata.version("numpy"))
         return digest((self.host.id, limits, asdict(self.params.settings), software))
-
-
-def _why_not_here(recipe: str, runtime: str, model: Model) -> str | None:
-    """Why a recipe that trains is not for this model or runtime, or None.
-
-    Retrained versions are timed where they are deployed: TensorFlow takes seconds to start, and is there to be compared with.
-    """
-    base = split_recipe(recipe)[0]
-    if base and model.data == "synthetic":
-        return f"{base} trains, and {model.name} has no real samples here: noise teaches nothing; give DATA"
-    return f"tensorflow is the baseline, in fp32; {recipe} is measured in the other runtimes" if base and runtime == "tensorflow" else None
-
-
-def _why_already(recipe: str, target: str, model: Model) -> str | None:
-    """Why a recipe cannot begin with a model that somebody quantized before, or None."""
-    # ai-edge-quantizer takes float32 weights only; of an ONNX file that is made of such a one, they are float32.
-    halves = model.precision in HALVES and target == "tflite"
-    if recipe == PLAIN or not (model.precision in WHOLE or halves):
-        return None
-    return f"{model.name} is already {model.precision}: it is measured as it came. For {recipe} start from its float32 version"
-
-
-def _why_no_stream(scenario: str, model: Model) -> str | None:
-    """Why a model cannot be streamed, or None."""
-    if scenario == "streaming" and not model.stream:
-        return f"{model.name} carries no state from query to query; the scenario 'streaming' is for models that do"
-    return None

@@ -10,17 +10,17 @@ from pathlib import Path
 
 from studylib import params
 from studylib.artifacts.software import git_state, package_versions
-from studylib.artifacts.store import Artifact, output_error
+from studylib.artifacts.store import Artifact, Store, output_error
 from studylib.errors import InputError
-from studylib.executors import LocalExecutor, PhoneExecutor
+from studylib.executors import Executor, LocalExecutor, PhoneExecutor
 from studylib.machine import hardware
 from studylib.machine.clock import now
 from studylib.machine.disturbance_limits import Limits
 from studylib.machine.fitness import Advice, fitness
 from studylib.measure import peaks
 from studylib.measure.rounds import Bench
-from studylib.models.own import facts_of
-from studylib.results.records import Trial
+from studylib.models.own import named
+from studylib.results.records import PLAIN, Trial
 from studylib.results.results import Results
 from studylib.study.halving import Search
 from studylib.study.narrowing import Narrowing
@@ -51,7 +51,12 @@ class Study:
     @cached_property
     def stock(self) -> Stock:
         """The artifacts of this study."""
-        return Stock(self.plan, self.results, self.executor.run, self.write)
+        return Stock(self.plan, self.results, self.store, self.executor, self.write)
+
+    @cached_property
+    def store(self) -> Store:
+        """Artifacts are shared by all hardware sets of one outputs folder."""
+        return Store(params.outputs_root() / ".artifacts")
 
     @property
     def params(self) -> params.StudyParams:
@@ -106,19 +111,20 @@ class Study:
 
     def convert(self, matrix: bool = True) -> None:
         """Make every float artifact of the plan and, with ``matrix``, of the matrix of formats; samples, reference outputs."""
-        floats = [target for target in self.plan.targets if target.get("recipe", "fp32") == "fp32"]
-        self.save_plan(self.stock.make([target for target in floats if matrix or not target["matrix"]]))
+        floats = [target for target in self.plan.targets if target.recipe == PLAIN]
+        self.save_plan(self.stock.make([target for target in floats if matrix or not target.matrix]))
 
     def make(self, model: str, format: str) -> Artifact:
         """The float artifact of one model in one format, and nothing that it does not need. Raises `ArtifactError`."""
-        ours = [target for target in self.plan.targets if target["model"] == facts_of(self.plan.models[model])]
-        wanted = next(t for t in ours if t["kind"] == "recipe" and t["recipe"] == "fp32" and t["steps"][-1][2] == format)
-        self.save_plan(self.stock.make([target for target in ours if target["kind"] == "source" or target is wanted]))
-        return self.artifact(wanted["key"])
+        name = named(self.plan.models[model])
+        ours = [target for target in self.plan.targets if target.model == name]
+        wanted = next(t for t in ours if t.kind == "recipe" and t.recipe == PLAIN and t.steps[-1][2] == format)
+        self.save_plan(self.stock.make([target for target in ours if target.kind == "source" or target is wanted]))
+        return self.artifact(wanted.key)
 
     def compress(self, matrix: bool = True) -> None:
         """Make every artifact of the plan; without ``matrix`` not those that only the matrix of formats needs."""
-        self.save_plan(self.stock.make([target for target in self.plan.targets if matrix or not target["matrix"]]))
+        self.save_plan(self.stock.make([target for target in self.plan.targets if matrix or not target.matrix]))
 
     def evaluate(self, recipes: tuple[str, ...] | None = None, matrix: bool = True) -> None:
         """Measure quality and parity of the artifacts (of ``recipes`` only, if given), with ``matrix`` of every conversion."""
@@ -159,7 +165,7 @@ class Study:
 
     def save_plan(self, causes: dict[str, dict] | None = None) -> None:
         """Write what is planned, what is made, and how this run is; ``causes`` of failures instead of those known before."""
-        planned = {target["key"] for target in self.plan.targets}
+        planned = {target.key for target in self.plan.targets}
         known = self.stock.causes() if causes is None else causes
         # A plan of chosen trials needs only part of what was made before them: what failed then is still known to fail.
         causes = {key: cause for key, cause in known.items() if key in planned or self.plan.chosen is not None}
@@ -203,10 +209,11 @@ class Study:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     @cached_property
-    def executor(self) -> LocalExecutor | PhoneExecutor:
+    def executor(self) -> Executor:
         if self.plan.phone is None:
-            return LocalExecutor(self.threads)
-        return PhoneExecutor(self.plan.phone, LocalExecutor(min(self.threads, hardware.granted_threads())))
+            return LocalExecutor(self.threads, self.store, self.plan.given)
+        local = LocalExecutor(min(self.threads, hardware.granted_threads()), self.store, self.plan.given)
+        return PhoneExecutor(self.plan.phone, local)
 
     @property
     def limits(self) -> Limits:
@@ -230,8 +237,7 @@ class Study:
         choice = self.params.choice
         return Bench(
             results=self.results,
-            execute=self.executor.run,
-            locate=lambda key: self.artifact(key).path,
+            executor=self.executor,
             origins=self.plan.origins,
             settings=self.params.settings,
             seed=choice.seed,
@@ -251,7 +257,7 @@ class Study:
             self.results.save_peaks({})  # those of this computer would be another host's
             return
         where, limit = params.outputs_root() / ".peaks", self.params.settings.timeout_s
-        found = peaks.of_host(self.host.id, self.threads, where, self.executor.run, limit, self.write, again=again)
+        found = peaks.of_host(self.host.id, self.threads, where, self.executor, limit, self.write, again=again)
         self.results.save_peaks({self.threads: found})
 
     def artifact(self, key: str) -> Artifact:

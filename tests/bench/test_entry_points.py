@@ -6,6 +6,7 @@ import pytest
 
 from studylib import stats
 from studylib.bench import entry_points
+from studylib.executors import LocalExecutor
 
 ORT, LITERT = entry_points.ENTRY_POINTS
 
@@ -43,6 +44,7 @@ def test_litert_s_own_tool_is_really_run(mnist):
     assert 0 < LITERT.read(mnist.artifact(trial.artifact_key).path, 1) < 50_000_000
 
 
-def test_ours_comes_from_a_process_of_its_own(tiny, tmp_path):
-    saved = tiny.samples.save(tmp_path)
-    assert 1_000 < entry_points._ours(ORT, tiny.path, saved, 1) < 50_000_000
+def test_ours_comes_from_a_process_of_its_own(tiny, tmp_path, shelf):
+    keys = shelf.put(tiny.path).key, shelf.put(tiny.samples.save(tmp_path)).key
+    with LocalExecutor(1, shelf) as executor:
+        assert 1_000 < entry_points._ours(ORT, executor, *keys, 1) < 50_000_000

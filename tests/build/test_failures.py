@@ -72,16 +72,16 @@ def test_bad_data_after_a_success_says_what_is_wrong_with_it(model, tmp_path):
     assert not study.is_complete() or study.made == []
     for origin in study.plan.origins.values():
         with pytest.raises(ArtifactError, match="has the shape"):
-            study.artifact(origin["samples"])
+            study.artifact(origin.samples)
         with pytest.raises(ArtifactError, match="has the shape"):
-            study.artifact(origin["reference"])
+            study.artifact(origin.reference)
     assert _evaluated(model, str(tmp_path / "good.npz"))[1] == PENDING
 
 
 def test_what_failed_for_good_is_not_tried_again(model, tmp_path, monkeypatch):
     data = _data(tmp_path / "d.npz", 5)
     study, _ = _evaluated(model, data)
-    assert set(study.results.causes()) == {study.plan.origins[name]["samples"] for name in study.plan.models} | {
+    assert set(study.results.causes()) == {study.plan.origins[name].samples for name in study.plan.models} | {
         key for key in study.results.causes() if study.results.causes()[key]["reason"] == WRONG
     }
     again = open_study("cpu", "smoke", models=(model,), data=data, recipes=("fp32",), runtimes=("onnxruntime",), write=lambda line: None)
@@ -89,13 +89,13 @@ def test_what_failed_for_good_is_not_tried_again(model, tmp_path, monkeypatch):
     monkeypatch.setattr(again.executor, "run", lambda job, *rest: jobs.append(job) or {})
     clock.begin()
     again.convert()
-    tried = [target["key"] for job in jobs for target in job.get("targets", [])]
+    tried = [target.key for job in jobs if job.kind == "build" for target in job.targets]
     assert not set(tried) & set(study.results.causes())
 
 
 def test_a_key_is_kept_with_its_own_failure_and_not_with_that_of_what_it_needs(model, tmp_path):
     study, _ = _evaluated(model, _data(tmp_path / "d.npz", 5))
-    kinds = {target["key"]: target["kind"] for target in study.plan.targets}
+    kinds = {target.key: target.kind for target in study.plan.targets}
     assert {kinds[key] for key in study.results.causes()} == {"samples"}
     assert {"source", "reference", "recipe"} <= {kinds[key] for key in study.results.failures()}
 
@@ -148,18 +148,19 @@ def test_a_look_and_a_check_that_crashed_are_tried_again_in_a_new_run(tmp_path):
 
 
 def test_a_repetition_that_crashed_is_tried_again_in_a_new_run_and_counts(tmp_path):
-    from test_measure import ORIGIN, SETTINGS, FakeExecutor
+    from conftest import origin
+    from test_measure import SETTINGS, FakeExecutor
 
     from studylib.machine.disturbance_limits import Limits
     from studylib.measure.rounds import Bench
 
     facts = {
-        "results": Results(tmp_path), "locate": lambda key: key, "origins": {"mnist_cnn": ORIGIN}, "settings": replace(SETTINGS),
+        "results": Results(tmp_path), "origins": {"mnist_cnn": origin()}, "settings": replace(SETTINGS),
         "seed": 7, "host_id": "h", "limits": Limits(), "write": lambda line: None,
     }  # fmt: skip
     one = trial(artifact_key="a")
-    Bench(execute=FakeExecutor(fail="a"), **facts).measure([one])
-    bench = Bench(execute=FakeExecutor(), **facts)
+    Bench(executor=FakeExecutor(fail="a"), **facts).measure([one])
+    bench = Bench(executor=FakeExecutor(), **facts)
     assert bench.measure([one]) == 0
     runs_later()
     assert bench.measure([one]) == 3

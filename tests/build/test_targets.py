@@ -26,15 +26,15 @@ def _key(making: Making) -> str:
 
 def test_an_adaptive_artifact_comes_after_its_search_and_that_after_the_float_file():
     making = _making()
-    jobs = making.jobs([(ADAPTIVE, False)])
-    kinds = [job["kind"] for job in jobs if job["kind"] in ("recipe", "search")]
-    search = next(job for job in jobs if job["kind"] == "search")
-    made = next(job for job in jobs if job["key"] == _key(making))
+    planned = making.targets([(ADAPTIVE, False)])
+    kinds = [target.kind for target in planned if target.kind in ("recipe", "search")]
+    search = next(target for target in planned if target.kind == "search")
+    made = next(target for target in planned if target.key == _key(making))
     assert kinds[-2:] == ["search", "recipe"]
-    assert made["lessons"] == search["key"]
-    assert search["about"] == made["key"]
-    assert search["key"] in made["needs"]
-    assert [job["n"] for job in jobs if job["kind"] == "samples"] == [1000, 200, 4000]
+    assert made.lessons == search.key
+    assert search.about == made.key
+    assert search.key in made.needs
+    assert [target.n for target in planned if target.kind == "samples"] == [1000, 200, 4000]
 
 
 @pytest.mark.parametrize(
@@ -58,11 +58,11 @@ def test_a_search_is_another_for_another_task(monkeypatch):
 
 def test_a_retrained_version_has_outputs_of_its_own_that_its_files_are_held_against():
     making = _making()
-    jobs = making.jobs([([("pruned_2by4_static_wi8_ai8", "onnx")], False)])
-    version = making.origin(["pruned_2by4_static_wi8_ai8"])["versions"]["pruned_2by4"]
-    references = {job["key"]: job for job in jobs if job["kind"] == "reference"}
-    assert references[version["reference"]]["steps"] == [["pruned_2by4", "keras", "keras"]]
-    assert version["source"] in {job["key"] for job in jobs if job["kind"] == "recipe"}
+    planned = making.targets([([("pruned_2by4_static_wi8_ai8", "onnx")], False)])
+    version = making.origin(["pruned_2by4_static_wi8_ai8"]).versions["pruned_2by4"]
+    references = {target.key: target for target in planned if target.kind == "reference"}
+    assert references[version.reference].steps == (("pruned_2by4", "keras", "keras"),)
+    assert version.source in {target.key for target in planned if target.kind == "recipe"}
     assert len(references) == 2
 
 
@@ -75,7 +75,7 @@ def test_training_learns_from_the_seed():
 def test_a_missing_package_skips_what_needs_it_and_nothing_else(monkeypatch):
     reason = "the package tensorflow-model-optimization is not installed"
     monkeypatch.setattr(Retrained, "missing", lambda recipe: reason if recipe.technique == "tfmot" else None)
-    assert set(_making().origin(["qat_wi8_ai8", "pruned_channels50"])["versions"]) == {"pruned_channels50"}
+    assert set(_making().origin(["qat_wi8_ai8", "pruned_channels50"]).versions) == {"pruned_channels50"}
     study = open_study("cpu", "smoke", recipes=("fp32", "qat_wi8_ai8"), write=lambda line: None)
     skipped = {trial.runtime: trial.reason for trial in study.trials if trial.recipe == "qat_wi8_ai8"}
     assert skipped["onnxruntime"] == skipped["litert"] == reason
@@ -101,7 +101,7 @@ def test_a_version_that_cannot_be_trained_costs_that_model_alone(monkeypatch):
     study = open_study(
         "cpu", "smoke", models=("mnist_cnn", "efficientnet_lite0"), recipes=("fp32", "student_half"), write=lambda line: None
     )
-    reason, broken = "no labels", study.plan.origins["efficientnet_lite0"]["versions"]["student_half"]["reference"]
+    reason, broken = "no labels", study.plan.origins["efficientnet_lite0"].versions["student_half"].reference
     monkeypatch.setattr(stock, "make_artifacts", lambda *rest: {broken: reason})
     failures = study.stock.told(study.stock.make(study.plan.targets))
     wrong = {trial.artifact_key for trial in study.trials if trial.model == "efficientnet_lite0" and trial.recipe == "student_half"} - {""}

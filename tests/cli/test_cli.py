@@ -281,7 +281,7 @@ def test_a_full_disk_before_the_study(small_disk):
 def test_a_disk_that_fills_up_during_the_study(small_disk, mnist, room):
     """The trained model is there, and room for little more: the study ends in words and leaves nothing half-written."""
     folder = small_disk("size=8m")
-    key = mnist.plan.origins["mnist_cnn"]["source"]
+    key = mnist.plan.origins["mnist_cnn"].source
     shutil.copytree(mnist.stock.store.folder / key[:2] / key, folder / ".artifacts" / key[:2] / key)
     with (folder / "filler").open("wb") as filler:
         free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize

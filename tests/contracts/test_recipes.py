@@ -9,8 +9,8 @@ import pytest
 from conftest import only, reference_of, samples_of
 
 from studylib.artifacts import arrays
+from studylib.build.making import make
 from studylib.errors import RefusedError
-from studylib.measure import worker
 from studylib.params.recipe_names import split_recipe
 from studylib.quality import metrics
 from studylib.recipes import RECIPES, RETRAINED, chain, names, why_no_chain
@@ -28,8 +28,8 @@ def entry(request):
 
 def _artifact(mnist, recipe):
     """What the smoke study made with ``recipe``, as a trial or in the matrix of formats; a quick one is made here otherwise."""
-    jobs = [target for target in mnist.plan.targets if target["kind"] == "recipe"]
-    made = [mnist.artifact(job["key"]) for job in jobs if mnist.stock.has(job["key"])]
+    targets = [target for target in mnist.plan.targets if target.kind == "recipe"]
+    made = [mnist.artifact(target.key) for target in targets if mnist.stock.has(target.key)]
     made = [a for a in made if a.lineage[-1]["made_by"] == recipe._made_by and _config(recipe) == _config_of(a)]
     if made:
         return made[0]
@@ -38,8 +38,8 @@ def _artifact(mnist, recipe):
         pytest.skip(f"mnist_cnn never passes here: {recipe.missing() or f'it starts from {recipe.source_format}'}")
     if recipe.learns_from == "training":
         pytest.skip("the smoke study trains one of each kind; `make study RECIPE=all` trains this one")
-    way = [[step.name, step.source_format, step.target] for step in steps]
-    return worker.make(jobs[0] | {"kind": "recipe", "steps": way, "lessons": None}, mnist.stock.store)
+    way = tuple((step.name, step.source_format, step.target) for step in steps)
+    return make(dataclasses.replace(targets[0], steps=way, lessons=None), mnist.store, {})
 
 
 def _config(recipe) -> dict:
@@ -53,8 +53,8 @@ def _config_of(artifact) -> dict:
 def _reference(mnist, artifact):
     """The outputs that an artifact must still give: the source model's, or those of the retrained version that it was made of."""
     base, _ = split_recipe(artifact.precision)
-    version = mnist.plan.origins["mnist_cnn"]["versions"].get(base)
-    return only(arrays.load(mnist.artifact(version["reference"]).path)[0])[:64, 0] if version else reference_of(mnist)[:64]
+    version = mnist.plan.origins["mnist_cnn"].versions.get(base)
+    return only(arrays.load(mnist.artifact(version.reference).path)[0])[:64, 0] if version else reference_of(mnist)[:64]
 
 
 def test_it_is_a_frozen_configuration_with_names_and_a_source(entry):

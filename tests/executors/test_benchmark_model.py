@@ -1,9 +1,13 @@
 """What LiteRT's tool is asked, and what is read from its words. The logs are the real tool's, as users published them."""
 
+from dataclasses import replace
+
 import pytest
 
+from studylib.build.jobs import MeasureJob
 from studylib.errors import TrialError
 from studylib.executors.phone.benchmark_model import Query, checked, command, parsed, placed, timing
+from studylib.scenarios import Budget, Load
 
 # github.com/tensorflow/tensorflow/issues/43541, an Arm phone, 2020: no prefix, no percentiles.
 GPU_2020 = """STARTING!
@@ -42,10 +46,15 @@ INFO: count=50 first=1249964 curr=1240143 min=1238588 max=1252566 avg=1.24027e+0
 INFO: Inference timings in us: Init: 5579, First inference: 1357602, Warmup (avg): 1.3576e+06, Inference (avg): 1.24027e+06
 INFO: Memory footprint delta from the start of the tool (MB): init=6.36328 overall=109.832
 """
-JOB = {
-    "threads": 4, "provider": "cpu", "options": "", "recipe": "fp32", "settings": {"warmup_s": 0.3},
-    "load": {"budget": {"min_values": 140, "min_duration_s": 0.5, "max_duration_s": 8.0}},
-}  # fmt: skip
+JOB = MeasureJob(
+    artifact="a",
+    samples="s",
+    runtime="litert",
+    provider="cpu",
+    threads=4,
+    load=Load("single_stream", 1, Budget(140, 0.5, 8.0)),
+    warmup_s=0.3,
+)
 
 
 def test_the_numbers_of_a_gpu_run():
@@ -133,4 +142,4 @@ def test_the_command_line_asks_for_what_the_job_says():
     ],
 )
 def test_provider_and_settings_become_flags(change, flags):
-    assert command("t", "g", Query([[1]], ["f"]), JOB | change, [])[6:] == flags
+    assert command("t", "g", Query([[1]], ["f"]), replace(JOB, **change), [])[6:] == flags

@@ -6,24 +6,30 @@ import sys
 import time
 
 import pytest
+from conftest import scripted
 
 from studylib.build.driving import make_artifacts
+from studylib.build.jobs import MeasureJob, Target
 from studylib.errors import TrialError
 from studylib.executors import LocalExecutor
-from studylib.executors.local import end, follow
-from studylib.scenarios import Budget
-from studylib.scenarios.asking import asked
+from studylib.executors.local import end, environment, follow
+from studylib.scenarios import Budget, Load
 
 
-def _job(recording, **content):
-    artifact, samples = recording("job", **content)
-    load = asked("single_stream", 1, Budget(20, 0, 5))
-    facts = {"kind": "measure", "runtime": "replay", "provider": "cpu", "threads": 1, "options": "", "batch_size": 1, "driver": "loop"}
-    return facts | load | {"recipe": "fp32", "artifact": str(artifact), "samples": str(samples), "settings": {"warmup_s": 0}}
+@pytest.fixture
+def job(recording, shelf):
+    """A repetition of a recording that holds what is given."""
+
+    def make(**content) -> MeasureJob:
+        artifact, samples = (shelf.put(path).key for path in recording("job", **content))
+        load = Load("single_stream", 1, Budget(20, 0, 5))
+        return MeasureJob(artifact=artifact, samples=samples, runtime="replay", provider="cpu", threads=1, load=load)
+
+    return make
 
 
-def test_a_repetition_runs_in_its_own_process(recording):
-    found = LocalExecutor(1).run(_job(recording, values_ns=[500, 700]), 60)
+def test_a_repetition_runs_in_its_own_process(job, shelf):
+    found = LocalExecutor(1, shelf).run(job(values_ns=[500, 700]), 60)
     assert found["values_ns"] == [500, 700] * 10
     assert len(found["warmup_ns"]) == 3
     assert found["cold_start_ns"]["first_inference"] == 500
@@ -41,24 +47,24 @@ def test_a_repetition_runs_in_its_own_process(recording):
         ("exhaust", "out of memory: MemoryError: the recording says: out of memory"),
     ],
 )
-def test_a_failure_becomes_words(recording, event, words):
+def test_a_failure_becomes_words(job, shelf, event, words):
     with pytest.raises(TrialError) as caught:
-        LocalExecutor(1).run(_job(recording, events={"5": event}), 60)
+        LocalExecutor(1, shelf).run(job(events={"5": event}), 60)
     assert str(caught.value) == words
 
 
-def test_a_hang_is_killed_at_the_timeout(recording):
+def test_a_hang_is_killed_at_the_timeout(job, shelf):
     begun = time.monotonic()
     with pytest.raises(TrialError, match=r"timeout: no answer within 3 s; the process was killed"):
-        LocalExecutor(1).run(_job(recording, events={"5": "hang"}), 3)
+        LocalExecutor(1, shelf).run(job(events={"5": "hang"}), 3)
     assert time.monotonic() - begun < 30
 
 
-def test_the_parent_sleeps_while_the_child_works(recording):
+def test_the_parent_sleeps_while_the_child_works(job, shelf):
     before = resource.getrusage(resource.RUSAGE_SELF)
     begun = time.monotonic()
     with pytest.raises(TrialError, match="timeout"):
-        LocalExecutor(1).run(_job(recording, events={"5": "hang"}), 4)
+        LocalExecutor(1, shelf).run(job(events={"5": "hang"}), 4)
     after = resource.getrusage(resource.RUSAGE_SELF)
     busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert busy < 0.05 * (time.monotonic() - begun)
@@ -66,14 +72,14 @@ def test_the_parent_sleeps_while_the_child_works(recording):
 
 
 def test_threads_are_explicit_for_every_library():
-    environment = LocalExecutor(3).environment(3)
-    assert {environment[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} == {"3"}
+    variables = environment(3)
+    assert {variables[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} == {"3"}
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity") or len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
-def test_a_rehearsal_with_fewer_threads_is_fixed_to_as_many_processors():
-    assert len(LocalExecutor(1).cpus) == 1
-    assert LocalExecutor(len(os.sched_getaffinity(0))).cpus is None
+def test_a_rehearsal_with_fewer_threads_is_fixed_to_as_many_processors(shelf):
+    assert len(LocalExecutor(1, shelf).cpus) == 1
+    assert LocalExecutor(len(os.sched_getaffinity(0)), shelf).cpus is None
 
 
 def test_a_process_that_falls_silent_is_not_waited_for_until_the_end():
@@ -90,18 +96,18 @@ def test_a_process_that_falls_silent_is_not_waited_for_until_the_end():
     assert time.monotonic() - begun < 20
 
 
-def test_what_hangs_while_it_is_made_costs_itself(tmp_path):
+def test_what_hangs_while_it_is_made_costs_itself():
     limits = []
 
     def execute(job, timeout_s, on_line):
-        for target in job["targets"]:
-            limits.append(on_line(json.dumps({"begun": target["key"]})))
-            if target["key"] == "hangs":
+        for target in job.targets:
+            limits.append(on_line(json.dumps({"begun": target.key})))
+            if target.key == "hangs":
                 raise TrialError("timeout: no answer within 50 s; the process was killed")
-            assert on_line(json.dumps({"ended": target["key"], "reason": None})) is None
+            assert on_line(json.dumps({"ended": target.key, "reason": None})) is None
         return {}
 
-    targets = [{"key": key, "label": key, "weight": 1} for key in ("first", "hangs", "last")]
-    failures = make_artifacts(targets, {}, tmp_path, execute, lambda key: False, 10, lambda line: None)
+    targets = [Target(kind="recipe", key=key, label=key, model="m", seed=1) for key in ("first", "hangs", "last")]
+    failures = make_artifacts(targets, {}, scripted(execute), lambda key: False, 10, lambda line: None)
     assert failures == {"hangs": "timeout: no answer within 50 s; the process was killed"}
     assert limits == [50, 50, 50]

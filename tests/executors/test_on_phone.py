@@ -3,6 +3,7 @@
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,17 @@ import pytest
 from stand_in_phone import THERMAL, attach
 
 from studylib.artifacts import arrays
+from studylib.build.jobs import CheckJob, EvaluateJob, LocateJob, MeasureJob
 from studylib.errors import InputError, TrialError
 from studylib.executors import LocalExecutor, PhoneExecutor, find_phone
 from studylib.executors.phone import on_phone
 from studylib.machine.disturbance_limits import Limits, why_invalid
 from studylib.models.zoo import Samples
 from studylib.quality.answers import stacked
+from studylib.quality.criteria import Criteria
 from studylib.results.records import Measurement
 from studylib.results.results import Results
-from studylib.scenarios import Budget
-from studylib.scenarios.asking import asked
+from studylib.scenarios import Budget, Load
 
 SAMPLES = 5
 
@@ -56,23 +58,39 @@ def phone(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def executor(phone):
-    return PhoneExecutor(find_phone()[0], LocalExecutor(1))
+def keys(files, shelf):
+    """The keys of artifact, samples and reference."""
+    return [shelf.put(path).key for path in files]
 
 
 @pytest.fixture
-def job(files):
-    artifact, samples, reference = map(str, files)
-    facts = {
-        "model": "m", "recipe": "fp32", "precision": "fp32", "format": "tflite", "runtime": "litert", "provider": "cpu", "threads": 4,
-        "options": "", "batch_size": 1, "artifact": artifact, "samples": samples, "reference": reference, "version": reference,
-        "task": "other", "independent": True, "data": "synthetic", "driver": "loop", "settings": {"warmup_s": 0.1},
-    }  # fmt: skip
-    return facts | asked("single_stream", 1, Budget(140, 0.1, 5.0))
+def executor(phone, shelf):
+    return PhoneExecutor(find_phone()[0], LocalExecutor(1, shelf))
 
 
-def test_a_repetition_is_the_mean_that_the_tool_tells(executor, phone, job):
-    found = executor.run(job | {"kind": "measure"}, 120)
+@pytest.fixture
+def opened(keys):
+    artifact, samples, _ = keys
+    return {"artifact": artifact, "samples": samples, "runtime": "litert", "provider": "cpu", "threads": 4}
+
+
+@pytest.fixture
+def measure(opened):
+    return MeasureJob(**opened, load=Load("single_stream", 1, Budget(140, 0.1, 5.0)), warmup_s=0.1)
+
+
+@pytest.fixture
+def evaluate(opened, keys):
+    return EvaluateJob(**opened, reference=keys[2], version=keys[2], criteria=Criteria("fp32", "other", True, "synthetic"))
+
+
+@pytest.fixture
+def check(opened):
+    return CheckJob(**opened, precision="fp32", sizes=(4,))
+
+
+def test_a_repetition_is_the_mean_that_the_tool_tells(executor, phone, measure):
+    found = executor.run(measure, 120)
     (value,) = found["values_ns"]
     assert value == pytest.approx(1_200_000, rel=0.01)
     assert found["cold_start_ns"] == {"load": 12_500_000, "first_inference": 2_500_000}
@@ -86,12 +104,12 @@ def test_a_repetition_is_the_mean_that_the_tool_tells(executor, phone, job):
     assert run["input_layer_shape"] in ("1,6:1,3", "1,3:1,6")
 
 
-def test_files_are_pushed_once_under_their_hash_and_nowhere_else(executor, phone, job):
+def test_files_are_pushed_once_under_their_hash_and_nowhere_else(executor, phone, measure, shelf):
     before = {path for path in phone.folder.rglob("*") if path.is_file()}
     for _ in range(2):
-        executor.run(job | {"kind": "measure"}, 120)
+        executor.run(measure, 120)
     # Another session finds what is there already.
-    PhoneExecutor(find_phone()[0], LocalExecutor(1)).run(job | {"kind": "measure"}, 120)
+    PhoneExecutor(find_phone()[0], LocalExecutor(1, shelf)).run(measure, 120)
     assert phone.asked().count("'push'") == 4  # the tool, the artifact, two inputs
     new = {path for path in phone.folder.rglob("*") if path.is_file()} - before
     places = {str(path.relative_to(phone.folder).parent) for path in new if path.name != "asked"}
@@ -99,14 +117,14 @@ def test_files_are_pushed_once_under_their_hash_and_nowhere_else(executor, phone
     assert all(re.fullmatch("[0-9a-f]{64}", path.name) for path in new if path.name != "asked")
 
 
-def test_a_file_that_arrives_damaged_is_not_measured(executor, phone, job):
+def test_a_file_that_arrives_damaged_is_not_measured(executor, phone, measure):
     (phone.folder / "damages").touch()
     with pytest.raises(TrialError, match="did not arrive on the phone as it was sent; is there space left"):
-        executor.run(job | {"kind": "measure"}, 120)
+        executor.run(measure, 120)
 
 
-def test_parity_is_judged_on_what_the_phone_answers(executor, phone, job):
-    found = executor.run(job | {"kind": "evaluate"}, 300)
+def test_parity_is_judged_on_what_the_phone_answers(executor, phone, evaluate):
+    found = executor.run(evaluate, 300)
     assert (found["status"], found["reason"], found["n"]) == ("ok", "", 3)
     assert found["sqnr"] > 100
     assert found["placement"] == "CPU"
@@ -114,18 +132,18 @@ def test_parity_is_judged_on_what_the_phone_answers(executor, phone, job):
     assert [run["num_runs"] for run in phone.runs()] == ["1"] * 3
 
 
-def test_a_wrong_answer_and_a_cut_one_fail_parity(executor, phone, job):
+def test_a_wrong_answer_and_a_cut_one_fail_parity(executor, phone, evaluate):
     phone.says(spoil=0.5)
-    found = executor.run(job | {"kind": "evaluate"}, 300)
+    found = executor.run(evaluate, 300)
     assert found["status"] == "failed"
     assert found["reason"].startswith("parity: SQNR ")
     phone.says(cut=-4)
     with pytest.raises(TrialError, match="an answer has 32 bytes, and the file's outputs have 36"):
-        executor.run(job | {"kind": "evaluate"}, 300)
+        executor.run(evaluate, 300)
 
 
-def test_a_batch_is_held_against_samples_asked_alone_on_the_phone(executor, phone, job):
-    found = executor.run(job | {"kind": "check", "sizes": [4, 2]}, 300)["batches"]
+def test_a_batch_is_held_against_samples_asked_alone_on_the_phone(executor, phone, check):
+    found = executor.run(replace(check, sizes=(4, 2)), 300)["batches"]
     assert [(one["batch_size"], one["status"], one["queries"], one["distinct"]) for one in found] == [(4, "ok", 1, 3), (2, "ok", 1, 2)]
     assert found[0]["remark"] == "3 of its samples were asked alone as well"
     assert {run["input_layer_shape"] for run in phone.runs()} >= {"4,6:4,3"} or {run["input_layer_shape"] for run in phone.runs()} >= {
@@ -133,7 +151,7 @@ def test_a_batch_is_held_against_samples_asked_alone_on_the_phone(executor, phon
     }
     phone.says(cut=-4)
     with pytest.raises(TrialError, match="an answer has"):
-        executor.run(job | {"kind": "check", "sizes": [4]}, 300)
+        executor.run(check, 300)
 
 
 def test_what_a_phone_answered_wrongly_in_a_batch_is_found(files, tmp_path):
@@ -153,22 +171,21 @@ def test_what_a_phone_answered_wrongly_in_a_batch_is_found(files, tmp_path):
             values = tensors._session._interpreter.get_tensor(tensor["index"])
             raw.append(np.ascontiguousarray(values[::-1] if turned else values).tobytes())
         (tmp_path / name).write_bytes(b"".join(raw))
-    job = {"samples": str(folder), "artifact": str(artifact), "answers": str(tmp_path), "places": [0, 1, 3], "size": 4, "precision": "fp32"}
-    found = parity.judge_batch(job)
+    found = parity.judge_batch(artifact, samples, tmp_path, size=4, places=(0, 1, 3), precision="fp32")
     assert found["status"] == "failed"
     assert found["reason"].startswith("batch 4: samples are answered otherwise than one by one: ")
 
 
-def test_a_tool_that_writes_no_answers_times_nothing(executor, phone, job):
+def test_a_tool_that_writes_no_answers_times_nothing(executor, phone, evaluate):
     phone.says(unknown=["output_filepath"])
     with pytest.raises(TrialError, match=r"this benchmark_model does not know --output_filepath=.*; give a newer one in BENCHMARK_MODEL"):
-        executor.run(job | {"kind": "evaluate"}, 300)
+        executor.run(evaluate, 300)
     # What an earlier one answered is never taken for this one's.
     phone.says()
-    executor.run(job | {"kind": "evaluate"}, 300)
+    executor.run(evaluate, 300)
     phone.says(event="forget")
     with pytest.raises(TrialError, match="adb pull failed"):
-        executor.run(job | {"kind": "evaluate"}, 300)
+        executor.run(evaluate, 300)
 
 
 @pytest.mark.parametrize(
@@ -179,17 +196,17 @@ def test_a_tool_that_writes_no_answers_times_nothing(executor, phone, job):
         ("silent", "fell back: benchmark_model does not say that the GPU delegate took the graph"),
     ],
 )
-def test_a_delegate_that_leaves_something_to_the_cpu_is_no_number(executor, phone, job, delegate, words):
+def test_a_delegate_that_leaves_something_to_the_cpu_is_no_number(executor, phone, measure, evaluate, delegate, words):
     phone.says(delegate=delegate)
-    found = executor.run(job | {"kind": "evaluate", "provider": "gpu"}, 300)
+    found = executor.run(replace(evaluate, provider="gpu"), 300)
     assert (found["status"], found["reason"]) == ("invalid", words)
     assert "CPU" in found["placement"]
     with pytest.raises(TrialError, match=re.escape(words)):
-        executor.run(job | {"kind": "measure", "provider": "gpu"}, 120)
+        executor.run(replace(measure, provider="gpu"), 120)
 
 
-def test_a_delegate_that_takes_all_is_named(executor, phone, job):
-    assert executor.run(job | {"kind": "measure", "provider": "nnapi"}, 120)["placement"] == "NNAPI"
+def test_a_delegate_that_takes_all_is_named(executor, phone, measure):
+    assert executor.run(replace(measure, provider="nnapi"), 120)["placement"] == "NNAPI"
     assert phone.runs()[-1]["use_nnapi"] == "true"
 
 
@@ -202,49 +219,50 @@ def test_a_delegate_that_takes_all_is_named(executor, phone, job):
         ("restart", "the device went away"),
     ],
 )
-def test_a_failure_becomes_words(executor, phone, job, event, words):
+def test_a_failure_becomes_words(executor, phone, measure, event, words):
     phone.says(event=event)
     with pytest.raises(TrialError, match=words):
-        executor.run(job | {"kind": "measure"}, 120)
+        executor.run(measure, 120)
 
 
-def test_an_unplugged_phone_stops_the_study_and_fails_no_trial(executor, phone, job, monkeypatch):
+def test_an_unplugged_phone_stops_the_study_and_fails_no_trial(executor, phone, measure, monkeypatch):
     monkeypatch.setattr(on_phone, "_RETURN_S", 0.0)
     phone.says(event="unplug")
     with pytest.raises(InputError, match=r"any more: adb lists it no more \(plug it in again\)\. .* run the same command again"):
-        executor.run(job | {"kind": "measure"}, 120)
+        executor.run(measure, 120)
 
 
-def test_a_hang_costs_one_trial_and_leaves_nothing_running(executor, phone, job):
-    executor.run(job | {"kind": "measure"}, 120)
+def test_a_hang_costs_one_trial_and_leaves_nothing_running(executor, phone, measure):
+    executor.run(measure, 120)
     phone.says(event="hang")
     begun = time.monotonic()
     with pytest.raises(TrialError, match="timeout: no answer from the device"):
-        executor.run(job | {"kind": "measure"}, 6)
+        executor.run(measure, 6)
     assert time.monotonic() - begun < 30
     time.sleep(0.5)
     with pytest.raises(ProcessLookupError):
         os.kill(int((phone.folder / "hanging").read_text()), 0)
     phone.says()
-    assert executor.run(job | {"kind": "measure"}, 120)["values_ns"]
+    assert executor.run(measure, 120)["values_ns"]
 
 
-def test_throttling_makes_a_repetition_invalid_with_a_remedy(executor, phone, job):
+def test_throttling_makes_a_repetition_invalid_with_a_remedy(executor, phone, measure):
     phone.program("dumpsys", f"cat <<'END'\n{THERMAL.format(status=3)}END")
-    found = executor.run(job | {"kind": "measure"}, 120)
+    found = executor.run(measure, 120)
     assert why_invalid(found["disturbances"], Limits()).startswith("disturbed: heat slowed the processor (1 throttle events")
 
 
-def test_other_jobs_stay_on_this_computer(executor, phone, job, recording):
-    artifact, samples = recording("here", values_ns=[500])
-    here = job | {"kind": "measure", "runtime": "replay", "artifact": str(artifact), "samples": str(samples), "threads": 1}
+def test_other_jobs_stay_on_this_computer(executor, phone, measure, recording, shelf):
+    artifact, samples = (shelf.put(path).key for path in recording("here", values_ns=[500]))
+    here = replace(measure, runtime="replay", artifact=artifact, samples=samples, threads=1)
     assert set(executor.run(here, 60)["values_ns"]) == {500}
     assert phone.runs() == []
-    found = executor.run(job | {"kind": "locate", "sample": 0, "source": job["artifact"], "source_format": "tflite"}, 120)
+    file = {"artifact": measure.artifact, "format": "tflite", "source": measure.artifact, "source_format": "tflite"}
+    found = executor.run(LocateJob(**file, samples=measure.samples, sample=0, precision="fp32", runtime="litert"), 120)
     assert found["text"].startswith("on this computer: ")
 
 
-def test_what_was_measured_becomes_rows_and_tables_without_percentiles(executor, phone, job, tmp_path):
+def test_what_was_measured_becomes_rows_and_tables_without_percentiles(executor, phone, measure, evaluate, tmp_path):
     """From the executor's result through the record on disk to the tables: means labelled so, nothing invented."""
     from conftest import run_facts, trial
 
@@ -263,12 +281,12 @@ def test_what_was_measured_becomes_rows_and_tables_without_percentiles(executor,
         "format": "tflite", "precision": "fp32", "key": "a" * 64, "size_bytes": 1000,
     }  # fmt: skip
     results.save_plan([slow, fast, twin], run_facts(), [artifact, artifact | {"precision": "fp16", "key": "b" * 64, "sha256": "e" * 64}])
-    judged = executor.run(job | {"kind": "evaluate"}, 300)
+    judged = executor.run(evaluate, 300)
     for of, mean_us in ((slow, 2000.0), (fast, 1000.0), (twin, 2000.0)):
         results.record_evaluation(of.evaluation_id, judged)
         phone.says(mean_us=mean_us)
         for repetition in range(8):
-            found = executor.run(job | {"kind": "measure"}, 120)
+            found = executor.run(measure, 120)
             identity = {"trial_id": of.id, "campaign": 1, "repetition": repetition, "attempt": 0, "session": "s", "host_id": "h"}
             results.record(Measurement(**identity, **found, status="ok", reason=""))
     assert len(results.measurements(slow.id)) == 8

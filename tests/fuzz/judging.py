@@ -18,6 +18,12 @@ import independent
 import numpy as np
 from drawn import Drawn
 
+from studylib.artifacts.store import Store
+from studylib.build.executor import Executor, OnLine
+from studylib.build.jobs import Job
+from studylib.build.site import Site
+from studylib.errors import TrialError
+
 RECIPES = ("fp32", "fp16", "dynamic_wi8_afp32", "static_wi8_ai8", "weight_only_wi8_afp32")
 BATCHES = (1, 4)
 # Where the study's own figure and ours are rounded or computed by other kernels, they may differ by so much, in dB.
@@ -45,20 +51,28 @@ class Verdict:
     seconds: float = 0.0
 
 
-class InProcess:
-    """An executor that runs a job where it stands."""
+class InProcess(Executor):
+    """Runs a job where it stands."""
 
-    def run(self, job: dict, timeout_s: float, on_line=lambda line: None) -> dict:
-        from studylib.errors import TrialError
+    def __init__(self, store: Store, given: dict):
+        super().__init__()
+        self.store, self.given = store, given
+
+    def _answer(self, job: Job, timeout_s: float, on_line: OnLine) -> dict:
         from studylib.measure import worker
 
-        job = json.loads(json.dumps(job | {"spawned_ns": time.perf_counter_ns(), "cpus": None}))
-        said = _Lines(on_line)
-        with contextlib.redirect_stdout(said):
-            found = json.loads(json.dumps(worker.answered(job)))
+        for key in job.keys:
+            self.store.checked(key)
+        site = Site(store=str(self.store.folder), given=self.given, spawned_ns=time.perf_counter_ns())
+        job = Job.from_json(json.loads(json.dumps(job.to_json())))
+        with contextlib.redirect_stdout(_Lines(on_line)):
+            found = json.loads(json.dumps(worker.answered(job, site)))
         if "refused" in found:
             raise TrialError(found["refused"])
         return found
+
+    def _end(self) -> None:
+        """A job that runs where it stands cannot be ended."""
 
 
 class _Lines(io.StringIO):
@@ -89,7 +103,7 @@ def judge(seed: int, drawn: Drawn, outputs: Path, recipes=RECIPES, batches=BATCH
         verdict.seconds = time.monotonic() - begun
         return verdict
     if not isolated:
-        study.__dict__["executor"] = InProcess()
+        study.__dict__["executor"] = InProcess(study.store, study.plan.given)
     study.evaluate()
     _judge_words(verdict, study)
     _confirm(verdict, study, drawn)
@@ -135,7 +149,7 @@ def _confirm(verdict: Verdict, study, drawn: Drawn) -> None:
             continue
         asked.add((trial.evaluation_id, trial.batch_size))
         (model,) = study.plan.models
-        samples = Samples.load(study.artifact(study.plan.origins[model]["samples"]).path)
+        samples = Samples.load(study.artifact(study.plan.origins[model].samples).path)
         count = min(len(samples), 8)
         singles = [{name: np.array(values) for name, values in samples.batch(index, 1).items()} for index in range(count)]
         if wanted is None:

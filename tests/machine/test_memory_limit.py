@@ -5,21 +5,22 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import plant, trial
+from conftest import origin, plant, scripted, trial
 
+from studylib.build.jobs import MeasureJob
 from studylib.errors import TrialError
 from studylib.executors import LocalExecutor
 from studylib.machine import memory_limit
 from studylib.machine.disturbance_limits import Limits
 from studylib.measure.rounds import Bench
+from studylib.measure.within_memory import run_within
 from studylib.params import Effort
 from studylib.results.results import Results
-from studylib.scenarios import Budget
-from studylib.scenarios.asking import asked
+from studylib.scenarios import Budget, Load
 
 MB = 10**6
 ROOMY = 500 * MB
-LOAD = asked("single_stream", 1, Budget(3, 0, 5))
+LOAD = Load("single_stream", 1, Budget(3, 0, 5))
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux enforces RLIMIT_DATA")
 
 
@@ -42,41 +43,38 @@ def _greedy(path: Path, megabytes: int) -> Path:
 
 
 @pytest.fixture
-def job(tmp_path, recording):
-    _, samples = recording("none")
+def job(tmp_path, recording, shelf):
+    samples = shelf.put(recording("none")[1]).key
 
-    def make(megabytes: int, **more) -> dict:
-        facts = {"kind": "measure", "runtime": "onnxruntime", "provider": "cpu", "threads": 1, "options": "", "batch_size": 1}
-        facts |= LOAD | {"driver": "loop", "settings": {"warmup_s": 0}}
-        artifact = _greedy(tmp_path / f"{megabytes}.onnx", megabytes)
-        return facts | {"recipe": "fp32", "artifact": str(artifact), "samples": str(samples)} | more
+    def make(megabytes: int, **more) -> MeasureJob:
+        artifact = shelf.put(_greedy(tmp_path / f"{megabytes}.onnx", megabytes)).key
+        return MeasureJob(artifact=artifact, samples=samples, runtime="onnxruntime", provider="cpu", threads=1, load=LOAD, **more)
 
     return make
 
 
 @linux
-def test_the_limit_is_real(job):
+def test_the_limit_is_real(job, shelf):
     """The same file passes without the limit and fails under it, in the allocation and not in a comparison afterwards."""
-    execute = LocalExecutor(1).run
-    assert execute(job(800), 60)["memory_bytes"]["rss_peak"] > 800 * MB
+    run = LocalExecutor(1, shelf).run
+    assert run(job(800), 60)["memory_bytes"]["rss_peak"] > 800 * MB
     with pytest.raises(TrialError, match="Failed to allocate memory"):
-        execute(job(800, memory_limit_bytes=ROOMY), 60)
+        run(job(800, memory_limit_bytes=ROOMY), 60)
 
 
 @linux
-def test_what_fits_passes_under_the_limit(job):
-    memory = LocalExecutor(1).run(job(50, memory_limit_bytes=ROOMY), 60)["memory_bytes"]
+def test_what_fits_passes_under_the_limit(job, shelf):
+    memory = LocalExecutor(1, shelf).run(job(50, memory_limit_bytes=ROOMY), 60)["memory_bytes"]
     assert 50 * MB < memory["rss_peak"] < ROOMY
 
 
 @linux
-def test_a_row_says_how_much_is_needed_and_its_neighbour_is_measured(job, tmp_path, recording):
-    files = {"greedy": job(800)["artifact"], "modest": job(50)["artifact"], "samples": job(50)["samples"]}
-    trials = [trial(artifact_key=key, threads=1) for key in ("greedy", "modest")]
+def test_a_row_says_how_much_is_needed_and_its_neighbour_is_measured(job, tmp_path, shelf):
+    trials = [trial(artifact_key=job(megabytes).artifact, threads=1) for megabytes in (800, 50)]
     settings = Effort("smoke", 2, 3, 0.0, 5.0, 0.0, 1, 1, 60.0, 1.0)
     bench = Bench(
-        results=Results(tmp_path / "results"), execute=LocalExecutor(1).run, locate=files.__getitem__,
-        origins={"mnist_cnn": {"samples": "samples"}}, settings=settings, seed=1, host_id="h", limits=Limits(steal_share=1.0),
+        results=Results(tmp_path / "results"), executor=LocalExecutor(1, shelf),
+        origins={"mnist_cnn": origin(samples=job(50).samples)}, settings=settings, seed=1, host_id="h", limits=Limits(steal_share=1.0),
         memory_bytes=ROOMY, write=lambda line: None,
     )  # fmt: skip
     bench.measure(trials)
@@ -91,14 +89,17 @@ def _executor(*answers):
     """Gives each answer in turn, keeping the limits it was called with; an error is raised."""
     limits, waiting = [], list(answers)
 
-    def execute(job, timeout_s):
-        limits.append(job.get("memory_limit_bytes"))
+    def execute(job, *rest):
+        limits.append(job.memory_limit_bytes)
         answer = waiting.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    return execute, limits
+    return scripted(execute), limits
+
+
+JOB = MeasureJob(artifact="a", samples="s", runtime="replay", provider="cpu", threads=1, load=LOAD)
 
 
 def _found(peak):
@@ -108,25 +109,25 @@ def _found(peak):
 def test_a_cause_that_is_not_memory_keeps_its_own_words():
     execute, limits = _executor(TrialError("crash: SIGSEGV"), TrialError("crash: SIGSEGV again"))
     with pytest.raises(TrialError, match="SIGSEGV again"):
-        memory_limit.run_within(100, execute, {}, 1)
+        run_within(100, execute, JOB, 1)
     assert limits == [100, None]
 
 
 def test_a_limit_that_was_too_strict_costs_nothing_but_is_told():
     execute, _ = _executor(TrialError("error: no memory"), _found(99))
-    assert memory_limit.run_within(100, execute, {}, 1)["disturbances"] == {"failed_under_memory_limit": "error: no memory"}
+    assert run_within(100, execute, JOB, 1)["disturbances"] == {"failed_under_memory_limit": "error: no memory"}
 
 
 def test_a_hang_is_not_waited_for_twice():
     execute, limits = _executor(TrialError("timeout: no answer within 1 s"))
     with pytest.raises(TrialError, match="timeout"):
-        memory_limit.run_within(100, execute, {}, 1)
+        run_within(100, execute, JOB, 1)
     assert limits == [100]
 
 
 def test_without_a_declared_size_nothing_is_limited():
     execute, limits = _executor(_found(10**12))
-    assert memory_limit.run_within(None, execute, {}, 1) == _found(10**12)
+    assert run_within(None, execute, JOB, 1) == _found(10**12)
     assert limits == [None]
     assert memory_limit.why_too_large(_found(10**12), None) == ""
 
@@ -173,8 +174,8 @@ def test_a_group_that_cannot_be_entered_is_said(tmp_path):
 
 
 @pytest.mark.skipif(memory_limit._parent(Path("/")) is None, reason="no cgroup v2 that this user may divide")
-def test_a_real_control_group_holds(job):
+def test_a_real_control_group_holds(job, shelf):
     with memory_limit.group(ROOMY) as folder:
         assert folder is not None
     with pytest.raises(TrialError, match="SIGKILL"):
-        LocalExecutor(1).run(job(800, memory_limit_bytes=ROOMY), 60)
+        LocalExecutor(1, shelf).run(job(800, memory_limit_bytes=ROOMY), 60)

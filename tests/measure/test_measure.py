@@ -2,9 +2,12 @@ import json
 from dataclasses import replace
 
 import pytest
-from conftest import trial
+from conftest import origin, scripted, trial
 
 from studylib.build.driving import make_artifacts
+from studylib.build.executor import Executor
+from studylib.build.jobs import BuildJob, Target
+from studylib.build.site import Site
 from studylib.errors import StudyError, TrialError
 from studylib.executors import LocalExecutor
 from studylib.machine.disturbance_limits import Limits
@@ -16,17 +19,21 @@ from studylib.results.results import Results
 SETTINGS = replace(EFFORTS["smoke"], repetitions=3, min_values=20, min_duration_s=0, warmup_s=0, timeout_s=4.0)
 
 
-class FakeExecutor:
+class FakeExecutor(Executor):
     """Answers every job at once and remembers it; ``steal`` gives the share stolen from each job in turn."""
 
     def __init__(self, steal=(), fail=(), stopped_after=None):
+        super().__init__()
         self.jobs, self.steal, self.fail, self.stopped_after = [], list(steal), fail, stopped_after
 
-    def __call__(self, job, timeout_s, on_line=None):
+    def _end(self):
+        """Nothing runs between two answers."""
+
+    def _answer(self, job, timeout_s, on_line):
         if len(self.jobs) == self.stopped_after:
             raise KeyboardInterrupt
         self.jobs.append(job)
-        if job["artifact"] in self.fail:
+        if job.artifact in self.fail:
             raise TrialError("crash: the process was killed by SIGSEGV")
         stolen = self.steal.pop(0) if self.steal else 0.0
         memory = dict.fromkeys(("rss_before", "rss_after_load", "rss_after_first", "rss_peak", "vms_peak"), 100)
@@ -36,18 +43,12 @@ class FakeExecutor:
         }  # fmt: skip
 
 
-ORIGIN = {
-    "source": "source", "samples": "samples", "reference": "reference", "source_format": "keras", "task": "classification",
-    "independent": True, "data": "real", "versions": {},
-}  # fmt: skip
-
-
 @pytest.fixture
 def bench(tmp_path):
-    def make(execute, **changes):
+    def make(executor, **changes):
         facts = {
-            "results": Results(tmp_path / "results"), "execute": execute, "locate": lambda key: key,
-            "origins": {"mnist_cnn": ORIGIN}, "settings": SETTINGS, "seed": 7,
+            "results": Results(tmp_path / "results"), "executor": executor,
+            "origins": {"mnist_cnn": origin()}, "settings": SETTINGS, "seed": 7,
             "host_id": "h", "limits": Limits(), "write": lambda line: None,
         }  # fmt: skip
         return Bench(**facts | changes)
@@ -97,7 +98,7 @@ def test_a_failing_trial_costs_that_trial_alone_and_is_tried_once(bench):
     bench(execute).measure(TRIALS)
     results = bench(execute).results
     assert [len(results.measurements(t.id)) for t in TRIALS] == [3, 0, 3, 3]
-    assert sum(job["artifact"] == "b" for job in execute.jobs) == 1
+    assert sum(job.artifact == "b" for job in execute.jobs) == 1
     assert [a.reason for a in results.attempts(TRIALS[1].id)] == ["crash: the process was killed by SIGSEGV"]
     assert bench(execute).measure(TRIALS) == 0
 
@@ -159,13 +160,12 @@ def test_what_does_not_fit_the_declared_memory_fails_here_too(bench):
     assert len(roomy.results.measurements(TRIALS[1].id)) == 3
 
 
-def test_crash_hang_and_out_of_memory_each_cost_one_trial(bench, recording):
+def test_crash_hang_and_out_of_memory_each_cost_one_trial(bench, recording, shelf):
     """Four trials in real processes: three die in their own way, the fourth is measured in every repetition."""
     paths = {name: recording(name, events={"4": name})[0] for name in ("abort", "hang", "exhaust")}
     paths["healthy"], samples = recording("healthy", values_ns=[11])
-    trials = {name: trial(runtime="replay", format="replay", artifact_key=name) for name in paths}
-    locate = {**paths, "samples": samples}.__getitem__
-    real = bench(LocalExecutor(1).run, locate=locate)
+    trials = {name: trial(runtime="replay", format="replay", artifact_key=shelf.put(path).key) for name, path in paths.items()}
+    real = bench(LocalExecutor(1, shelf), origins={"mnist_cnn": origin(samples=shelf.put(samples).key)})
     real.measure(list(trials.values()))
     reasons = {name: [a.reason for a in real.results.attempts(t.id)] for name, t in trials.items()}
     assert reasons["healthy"] == ["", "", ""]
@@ -182,15 +182,15 @@ def test_an_evaluation_that_crashes_is_a_reason_and_is_not_repeated(bench):
 
 
 def _targets(*keys):
-    return [{"key": key, "label": key, "kind": "recipe", "needs": [], "weight": 1} for key in keys]
+    return [Target(kind="recipe", key=key, label=key, model="m", seed=1) for key in keys]
 
 
-def _build(tmp_path, keys, script, known=None):
+def _build(keys, script, known=None):
     """Make artifacts with a build process that follows ``script``: key to a reason, ``"kill"`` or None."""
     runs = []
 
     def execute(job, timeout_s, on_line):
-        runs.append([target["key"] for target in job["targets"]])
+        runs.append([target.key for target in job.targets])
         for key in runs[-1]:
             on_line(json.dumps({"begun": key}))
             if script.get(key) == "kill":
@@ -200,45 +200,45 @@ def _build(tmp_path, keys, script, known=None):
             raise TrialError("crash at exit")
         return {}
 
-    failures = make_artifacts(_targets(*keys), known or {}, tmp_path, execute, lambda key: False, 10, lambda line: None)
+    failures = make_artifacts(_targets(*keys), known or {}, scripted(execute), lambda key: False, 10, lambda line: None)
     return failures, runs
 
 
-def test_a_conversion_that_kills_its_process_costs_that_artifact_alone(tmp_path):
-    failures, runs = _build(tmp_path, "abc", {"b": "kill"})
+def test_a_conversion_that_kills_its_process_costs_that_artifact_alone():
+    failures, runs = _build("abc", {"b": "kill"})
     assert failures == {"b": "crash: the process was killed by SIGSEGV"}
     assert runs == [["a", "b", "c"], ["c"]]
 
 
-def test_a_reason_survives_the_death_of_the_process_that_told_it(tmp_path):
-    failures, _ = _build(tmp_path, "abc", {"a": "no translation", "b": "kill"})
+def test_a_reason_survives_the_death_of_the_process_that_told_it():
+    failures, _ = _build("abc", {"a": "no translation", "b": "kill"})
     assert failures == {"a": "no translation", "b": "crash: the process was killed by SIGSEGV"}
 
 
-def test_a_crash_after_everything_ended_costs_nothing(tmp_path):
-    assert _build(tmp_path, "ab", {"exit": "kill"}) == ({}, [["a", "b"]])
+def test_a_crash_after_everything_ended_costs_nothing():
+    assert _build("ab", {"exit": "kill"}) == ({}, [["a", "b"]])
 
 
-def test_what_is_known_to_fail_is_not_tried_and_stays_known(tmp_path):
-    assert _build(tmp_path, "ab", {}, known={"a": "no translation"}) == ({"a": "no translation"}, [["b"]])
+def test_what_is_known_to_fail_is_not_tried_and_stays_known():
+    assert _build("ab", {}, known={"a": "no translation"}) == ({"a": "no translation"}, [["b"]])
 
 
-def test_what_is_present_is_not_made(tmp_path):
+def test_what_is_present_is_not_made():
     def execute(*_):
         raise AssertionError("nothing should be made")
 
-    assert make_artifacts(_targets("a"), {}, tmp_path, execute, lambda key: True, 10) == {}
+    assert make_artifacts(_targets("a"), {}, scripted(execute), lambda key: True, 10) == {}
 
 
-def test_a_worker_that_cannot_start_stops_the_study(tmp_path):
+def test_a_worker_that_cannot_start_stops_the_study():
     def execute(*_):
         raise TrialError("error: No module named studylib")
 
     with pytest.raises(StudyError, match="artifacts could not be made: error: No module named studylib"):
-        make_artifacts(_targets("a"), {}, tmp_path, execute, lambda key: False, 10, lambda line: None)
+        make_artifacts(_targets("a"), {}, scripted(execute), lambda key: False, 10, lambda line: None)
 
 
 def test_what_needs_a_failed_artifact_is_not_tried(tmp_path, capsys):
-    target = {"key": "b", "label": "b", "kind": "recipe", "needs": ["a"], "model": "none"}
-    worker.build({"targets": [target], "store": str(tmp_path), "failed": {"a": "no translation"}})
+    target = Target(kind="recipe", key="b", label="b", model="none", seed=1, needs=("a",))
+    worker.build(BuildJob(targets=(target,), failed={"a": "no translation"}), Site(store=str(tmp_path)))
     assert capsys.readouterr().out.splitlines()[-1] == '{"ended": "b", "reason": "no translation"}'

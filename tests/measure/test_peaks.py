@@ -5,7 +5,11 @@ import logging
 
 import numpy as np
 import pytest
+from conftest import scripted
 
+from studylib.artifacts.store import Store
+from studylib.build.executor import Executor
+from studylib.build.jobs import PeaksJob
 from studylib.errors import TrialError
 from studylib.executors import LocalExecutor
 from studylib.machine.hardware import granted_threads
@@ -15,21 +19,25 @@ from studylib.results.peaks import Peaks
 
 
 @pytest.fixture(scope="module")
-def measured():
+def measured(tmp_path_factory):
     """(record of this host, what was said meanwhile)."""
     said = []
     threads = min(2, granted_threads())
-    found = LocalExecutor(threads).run({"kind": "peaks", "threads": threads}, 120, said.append)
+    found = LocalExecutor(threads, Store(tmp_path_factory.mktemp("empty"))).run(PeaksJob(threads=threads), 120, said.append)
     return found | {"host_id": "h", "threads": threads}, said
 
 
-class _Execute:
+class _Execute(Executor):
     """Gives the same result for every job, or fails, and counts."""
 
     def __init__(self, found: dict, **changes):
+        super().__init__()
         self.found, self.jobs = found | changes, []
 
-    def __call__(self, job, timeout_s, on_line):
+    def _end(self):
+        """Nothing runs between two answers."""
+
+    def _answer(self, job, timeout_s, on_line):
         self.jobs.append(job)
         on_line('{"stage": "round 1 of 5"}')
         on_line("a library's chatter")
@@ -130,10 +138,10 @@ def test_peaks_are_measured_once_and_kept(measured, tmp_path):
     assert lines[2].startswith("peaks: float32 ")
     assert len(lines) == 3
     assert peaks.of_host("h", 2, tmp_path, execute, 60, lines.append) == first
-    assert execute.jobs == [{"kind": "peaks", "threads": 2}]
+    assert execute.jobs == [PeaksJob(threads=2)]
     peaks.of_host("h", 1, tmp_path, execute, 60, lines.append)
     peaks.of_host("h", 2, tmp_path, execute, 60, lines.append, again=True)
-    assert [job["threads"] for job in execute.jobs] == [2, 1, 2]
+    assert [job.threads for job in execute.jobs] == [2, 1, 2]
 
 
 @pytest.mark.parametrize("damage", [lambda text: text.replace('"rounds": ', '"rounds": 1', 1), lambda text: text[:100], lambda text: "[]"])
@@ -173,7 +181,7 @@ def test_a_process_that_dies_costs_no_study(tmp_path):
     def execute(job, timeout_s, on_line):
         raise TrialError("crash: the process was killed by SIGILL")
 
-    found = peaks.of_host("h", 2, tmp_path, execute, 60, lambda line: None)
+    found = peaks.of_host("h", 2, tmp_path, scripted(execute), 60, lambda line: None)
     assert found["reason"] == "the peaks of this host could not be measured: crash: the process was killed by SIGILL"
     assert Peaks.from_json(found) is None
     assert not list(tmp_path.iterdir())

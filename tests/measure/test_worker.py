@@ -1,37 +1,53 @@
 """Evaluation in the worker: a wrong artifact is refused, and the layer where it goes wrong is named."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from studylib.build.jobs import LocateJob
+from studylib.build.site import Site
 from studylib.measure import worker
 
 
 @pytest.fixture
 def job(mnist):
     """The job that evaluates the smoke study's ONNX file."""
-    trial = next(t for t in mnist.trials if (t.runtime, t.recipe) == ("onnxruntime", "fp32"))
-    return mnist.bench._job(trial) | mnist.bench._origin(trial) | {"spawned_ns": 0}
+    return mnist.bench._evaluation(next(t for t in mnist.trials if (t.runtime, t.recipe) == ("onnxruntime", "fp32")))
 
 
-def _spoilt(job, tmp_path, spoil) -> dict:
+@pytest.fixture
+def site(mnist):
+    return Site(store=str(mnist.store.folder))
+
+
+@pytest.fixture
+def spoilt(job, site, mnist, tmp_path):
     """The evaluation of a spoilt copy, with the words of the search for the first difference as ``where``."""
     import onnx
 
-    model = onnx.load(job["artifact"])
-    spoil(model.graph)
-    onnx.save(model, tmp_path / "wrong.onnx")
-    wrong = job | {"artifact": str(tmp_path / "wrong.onnx")}
-    found = worker.evaluate(wrong)
-    return found | {"where": worker.locate(wrong | {"sample": found.get("worst_sample", 0)})["text"]}
+    def evaluated(spoil) -> dict:
+        model = onnx.load(site.path(job.artifact))
+        spoil(model.graph)
+        onnx.save(model, tmp_path / "wrong.onnx")
+        wrong, origin = site.artifacts.put(tmp_path / "wrong.onnx").key, mnist.plan.origins["mnist_cnn"]
+        found = worker.evaluate(replace(job, artifact=wrong), site)
+        search = LocateJob(
+            artifact=wrong, format="onnx", source=origin.source, source_format=origin.source_format, samples=job.samples,
+            sample=found.get("worst_sample", 0), precision="fp32", runtime="onnxruntime",
+        )  # fmt: skip
+        return found | {"where": worker.locate(search, site)["text"]}
+
+    return evaluated
 
 
-def test_the_right_artifact_passes(job):
-    found = worker.evaluate(job)
+def test_the_right_artifact_passes(job, site):
+    found = worker.evaluate(job, site)
     assert (found["status"], found["reason"]) == ("ok", "")
     assert found["n"] == len(found["agreeing"]) == len(found["correct"]) == 1000
 
 
-def test_one_wrong_weight_is_refused_and_its_layer_named(job, tmp_path):
+def test_one_wrong_weight_is_refused_and_its_layer_named(spoilt):
     import onnx
 
     def spoil(graph):
@@ -40,14 +56,14 @@ def test_one_wrong_weight_is_refused_and_its_layer_named(job, tmp_path):
         values[0] += 1
         kernel.CopyFrom(onnx.numpy_helper.from_array(values, kernel.name))
 
-    found = _spoilt(job, tmp_path, spoil)
+    found = spoilt(spoil)
     assert found["status"] == "failed"
     assert found["reason"].startswith("parity: SQNR")
     # The second convolution, or what the converter fused with it.
     assert any(name in found["where"] for name in ("conv2d_1", "batch_normalization_2", "re_lu_2"))
 
 
-def test_a_zeroed_output_and_swapped_classes_are_refused(job, tmp_path):
+def test_a_zeroed_output_and_swapped_classes_are_refused(spoilt):
     import onnx
 
     def zero(graph):
@@ -63,12 +79,12 @@ def test_a_zeroed_output_and_swapped_classes_are_refused(job, tmp_path):
         graph.node.append(onnx.helper.make_node("Gather", ["before", "order"], [name], axis=1))
 
     for spoil in (zero, swap):
-        found = _spoilt(job, tmp_path, spoil)
+        found = spoilt(spoil)
         assert found["status"] == "failed", spoil
         assert "parity:" in found["reason"]
 
 
-def test_outputs_of_another_shape_are_refused_by_parity(job, tmp_path):
+def test_outputs_of_another_shape_are_refused_by_parity(spoilt):
     import onnx
 
     def cut(graph):
@@ -78,6 +94,6 @@ def test_outputs_of_another_shape_are_refused_by_parity(job, tmp_path):
         graph.node.append(onnx.helper.make_node("Gather", ["before", "nine"], [name], axis=1))
         graph.output[0].type.tensor_type.shape.dim[1].dim_value = 9
 
-    found = _spoilt(job, tmp_path, cut)
+    found = spoilt(cut)
     assert found["status"] == "failed"
     assert "parity: outputs 'output_0' have the shape (1000, 1, 9)" in found["reason"]

@@ -1,8 +1,10 @@
 """Batches held against single answers: planted faults in plain functions, and in real files in every runtime that opens them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from conftest import trial
+from conftest import scripted, trial
 
 from studylib.models.zoo import Samples
 from studylib.quality import batch_check
@@ -232,7 +234,7 @@ def test_a_right_batch_is_checked_once_and_another_size_alone(tmp_path, monkeypa
     run = again.executor.run
     monkeypatch.setattr(again.executor, "run", lambda job, *rest: jobs.append(job) or run(job, *rest))
     again.evaluate()
-    assert [(job["kind"], job["sizes"]) for job in jobs if job["kind"] in ("evaluate", "check")] == [("check", [6]), ("check", [6])]
+    assert [(job.kind, job.sizes) for job in jobs if job.kind in ("evaluate", "check")] == [("check", (6,)), ("check", (6,))]
     assert all(found["status"] == "ok" for one in again.timed for found in again.results.checks(one).values())
 
 
@@ -245,7 +247,7 @@ def test_looks_and_measures_time_no_batch_that_is_answered_wrongly(tmp_path, mon
     study.narrowing.look(study.same)
     study.bench.measure(study.timed)
     study.save()
-    assert {job["batch_size"] for job in jobs if job["kind"] == "measure"} == {1}
+    assert {job.load.batch_size for job in jobs if job.kind == "measure"} == {1}
     statuses = {t.batch_size: study.results.status(t) for t in study.results.plan() if not t.control and not t.reason}
     assert statuses.pop(1) == ("ok", "")
     assert all(status == "failed" and "every sample has the same answer" in reason for status, reason in statuses.values())
@@ -268,7 +270,7 @@ def test_threads_that_change_answers_are_held_against_the_source_for_themselves(
 
     def planted(job, *rest):
         answered = run(job, *rest)
-        wrong = job["kind"] == "evaluate" and job["threads"] == 1
+        wrong = job.kind == "evaluate" and job.threads == 1
         return answered | {"status": "failed", "reason": "parity: planted"} if wrong else answered
 
     monkeypatch.setattr(study.executor, "run", planted)
@@ -276,32 +278,36 @@ def test_threads_that_change_answers_are_held_against_the_source_for_themselves(
     assert {one.threads for one in study.same} == {study.threads}
 
 
-def test_sessions_beside_each_other_are_checked_as_they_are_timed(tmp_path, monkeypatch):
+def test_sessions_beside_each_other_are_checked_as_they_are_timed(tmp_path, monkeypatch, shelf):
     """Answers of each session's part put together in another order: planted where the parts are joined."""
+    from studylib.build.jobs import CheckJob
+    from studylib.build.site import Site
     from studylib.measure import worker
     from studylib.runtimes.base import Parallel
 
-    path = _model(tmp_path / "m.onnx")
-    job = {
-        "kind": "check", "runtime": "onnxruntime", "provider": "cpu", "threads": 2, "options": "sessions=2", "artifact": path,
-        "samples": str(SAMPLES.save(tmp_path / "samples")), "spawned_ns": 0, "precision": "fp32", "sizes": [4, 3],
-    }  # fmt: skip
-    assert [found["status"] for found in worker.check(job)["batches"]] == ["ok", "ok"]
+    job = CheckJob(
+        artifact=shelf.put(Path(_model(tmp_path / "m.onnx"))).key, samples=shelf.put(SAMPLES.save(tmp_path / "samples")).key,
+        runtime="onnxruntime", provider="cpu", threads=2, options="sessions=2", precision="fp32", sizes=(4, 3),
+    )  # fmt: skip
+    site = Site(store=str(shelf.folder))
+    assert [found["status"] for found in worker.check(job, site)["batches"]] == ["ok", "ok"]
     run = Parallel.run
     monkeypatch.setattr(Parallel, "run", lambda self, inputs: {name: values[::-1] for name, values in run(self, inputs).items()})
-    assert all("answers are exchanged" in found["reason"] for found in worker.check(job)["batches"])
+    assert all("answers are exchanged" in found["reason"] for found in worker.check(job, site)["batches"])
 
 
 def test_a_batch_that_ends_its_process_costs_only_its_size(tmp_path):
+    from studylib.build.jobs import CheckJob
     from studylib.errors import TrialError
     from studylib.measure import checking
 
-    def execute(job, timeout_s):
-        if 8 in job["sizes"]:
+    def execute(job, *rest):
+        if 8 in job.sizes:
             raise TrialError("crash: the process was killed by SIGKILL (often: out of memory)")
-        return {"batches": [{"batch_size": size, "status": "ok", "reason": ""} for size in job["sizes"]]}
+        return {"batches": [{"batch_size": size, "status": "ok", "reason": ""} for size in job.sizes]}
 
-    found = checking.findings(execute, {}, [4, 8], 1.0)
+    opened = {"artifact": "a", "samples": "s", "runtime": "onnxruntime", "provider": "cpu", "threads": 1}
+    found = checking.findings(scripted(execute), CheckJob(**opened, precision="fp32", sizes=(4, 8)), 1.0)
     assert [(one["batch_size"], one["status"]) for one in found] == [(4, "ok"), (8, "failed")]
     assert found[1]["reason"] == "batch 8: crash: the process was killed by SIGKILL (often: out of memory)"
 

@@ -6,6 +6,7 @@ import pytest
 from studylib.artifacts import arrays
 from studylib.formats.inside.grids import Grid
 from studylib.quality import integer_parity, parity
+from studylib.quality.criteria import Criteria
 
 GRID = Grid(scale=0.5, zero_point=3, dtype="uint8", stored=True)
 RNG = np.random.default_rng(0)
@@ -66,9 +67,8 @@ def test_steps_to_both_sides_that_no_rounding_makes_are_caught():
 def judge(tmp_path):
     """`parity.judged` against a reference of whole numbers on `GRID`."""
     arrays.save(tmp_path / "reference", {"y": GRID.real(WHOLE)}, {"grids": {"y": GRID.to_json()}})
-    job = {"independent": True, "task": "other", "data": "real", "precision": "int8"}
-    job |= dict.fromkeys(("reference", "version"), str(tmp_path / "reference"))
-    return lambda values, **more: parity.judged(job | more, {"y": values}, None, "CPU", {}, None)
+    criteria, wanted = Criteria("int8", "other", True, "real"), parity.Wanted(tmp_path / "reference", tmp_path / "reference")
+    return lambda values: parity.judged({"y": values}, None, wanted, criteria, parity.Ran("CPU", {}, None))
 
 
 def test_an_evaluation_tells_steps_and_passes_what_rounds(judge):

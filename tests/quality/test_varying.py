@@ -1,5 +1,8 @@
 """Outputs whose shape depends on the input: speed is measured, fidelity is told as not comparable, and no number stands for it."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -170,11 +173,13 @@ def test_a_record_that_is_not_comparable_carries_no_number(study, caplog):
 
 def test_another_model_in_its_place_is_refused(study, tmp_path):
     """The same detector with other weights, evaluated against this one's answers."""
+    from studylib.build.site import Site
     from studylib.measure import worker
 
     one = next(t for t in study.trials if t.runtime == "onnxruntime" and not t.reason)
-    job = study.bench._job(one) | study.bench._origin(one) | {"spawned_ns": 0, "artifact": detector(tmp_path / "other.onnx", weights=-1.0)}
-    found = worker.evaluate(job)
+    other = study.store.put(Path(detector(tmp_path / "other.onnx", weights=-1.0)))
+    job = replace(study.bench._evaluation(one), artifact=other.key)
+    found = worker.evaluate(job, Site(store=str(study.store.folder)))
     assert found["status"] == "failed"
     assert found["reason"].startswith("parity: ")
 

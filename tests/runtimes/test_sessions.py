@@ -9,9 +9,12 @@ from onnxruntime import get_available_providers
 
 from studylib import runtimes
 from studylib.artifacts import arrays
+from studylib.build.jobs import EvaluateJob
+from studylib.build.site import Site
 from studylib.errors import StudyError
 from studylib.machine import hardware
 from studylib.measure import worker
+from studylib.quality.criteria import Criteria
 from studylib.report.tables import frames, resources
 from studylib.results.results import Results
 from studylib.runtimes import RUNTIMES, Options, Session, onnxruntime
@@ -155,17 +158,17 @@ def test_a_built_in_provider_is_there_when_the_build_says_so(monkeypatch, provid
 
 
 @_NEEDS_AZURE
-def test_an_accelerator_that_is_none_gives_an_invalid_row(tiny, monkeypatch, tmp_path):
+def test_an_accelerator_that_is_none_gives_an_invalid_row(tiny, monkeypatch, tmp_path, shelf):
     """The whole way: the worker's evaluation, what is kept of it, the trial's status, and the tables."""
     monkeypatch.setitem(onnxruntime._PROVIDERS, "azure", "AzureExecutionProvider")
     answers = np.stack([tiny.session.run(tiny.samples.batch(index, 1))["x4"] for index in range(12)])
     arrays.save(tmp_path / "reference", {"x4": answers})
-    job = {
-        "runtime": "onnxruntime", "provider": "azure", "threads": 1, "options": "", "artifact": str(tiny.path), "spawned_ns": 0,
-        "samples": str(tiny.samples.save(tmp_path / "samples")), "reference": str(tmp_path / "reference"), "precision": "fp32",
-        "version": str(tmp_path / "reference"), "independent": True, "task": "other", "data": "synthetic",
-    }  # fmt: skip
-    found = worker.evaluate(job)
+    reference, site = shelf.put(tmp_path / "reference").key, Site(store=str(shelf.folder))
+    job = EvaluateJob(
+        artifact=shelf.put(tiny.path).key, samples=shelf.put(tiny.samples.save(tmp_path / "samples")).key, runtime="onnxruntime",
+        provider="azure", threads=1, reference=reference, version=reference, criteria=Criteria("fp32", "other", True, "synthetic"),
+    )  # fmt: skip
+    found = worker.evaluate(job, site)
     assert found["status"] == "invalid"
     results, of = Results(tmp_path / "cpu"), trial(provider="azure")
     results.save_plan([of], run_facts(), [])
@@ -176,4 +179,4 @@ def test_an_accelerator_that_is_none_gives_an_invalid_row(tiny, monkeypatch, tmp
     assert (row["asked for"], row["ran on"], row["nodes"], row["kinds"]) == ("azure", "CPUExecutionProvider", 4, "MatMul 4")
     results.forget_failures()
     assert results.evaluation(of.evaluation_id) is None
-    assert worker.evaluate(job | {"provider": "cpu"})["status"] == "ok"
+    assert worker.evaluate(replace(job, provider="cpu"), site)["status"] == "ok"

@@ -10,6 +10,8 @@ import pytest
 from stand_in_nvidia import Nvidia, cudaError_t
 
 from studylib.artifacts import store
+from studylib.build.jobs import MeasureJob
+from studylib.build.site import Site
 from studylib.errors import ArtifactError, InputError, OutputError, RefusedError, TrialError
 from studylib.machine import hardware
 from studylib.machine.disturbance_limits import Limits, why_invalid
@@ -17,7 +19,7 @@ from studylib.measure import worker
 from studylib.runtimes import Options, base
 from studylib.runtimes.nvidia import engine_cache, tensorrt, tensorrt_engines
 from studylib.runtimes.nvidia.cuda_memory import DeviceArray, Stream
-from studylib.scenarios import Budget, asking
+from studylib.scenarios import Budget, Load
 
 RUNTIME = tensorrt.TensorRT()
 HOST = hardware.Host("Linux", "x86_64", "A processor", ("avx2",), 8, 8, 16 * 2**30, "", "NVIDIA L4", (), "6.1")
@@ -219,12 +221,11 @@ def test_where_nothing_can_be_kept_it_is_said(nvidia, tmp_path):
         _open(_file(tmp_path / "m.onnx"))
 
 
-def test_a_repetition_that_built_an_engine_does_not_count_and_the_next_one_does(nvidia, tiny, tmp_path):
-    job = {
-        "runtime": "tensorrt", "provider": "cuda", "threads": 1, "options": "", "artifact": str(tiny.path), "spawned_ns": 0,
-        "batch_size": 4, "samples": str(tiny.samples.save(tmp_path / "samples")), "driver": "loop", "settings": {"warmup_s": 0.0},
-    } | asking.asked("offline", 4, Budget(3, 0.0, 5.0))  # fmt: skip
-    reasons = [why_invalid(worker.measure(job)["disturbances"] | STILL, Limits()) for _ in range(2)]
+def test_a_repetition_that_built_an_engine_does_not_count_and_the_next_one_does(nvidia, tiny, tmp_path, shelf):
+    keys = {"artifact": shelf.put(tiny.path).key, "samples": shelf.put(tiny.samples.save(tmp_path / "samples")).key}
+    job = MeasureJob(**keys, runtime="tensorrt", provider="cuda", threads=1, load=Load("offline", 4, Budget(3, 0.0, 5.0)))
+    site = Site(store=str(shelf.folder))
+    reasons = [why_invalid(worker.measure(job, site)["disturbances"] | STILL, Limits()) for _ in range(2)]
     assert reasons[0].startswith(
         "disturbed: an engine was built in this process, whose start and memory show it (built: 1; the limit is 0)"
     )

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from conftest import trial
+from conftest import origin, scripted, trial
 
 from studylib.errors import TrialError
 from studylib.executors import LocalExecutor
@@ -17,22 +17,27 @@ from studylib.scenarios import loadgen
 from studylib.scenarios.trouble import why_doubted, why_failed
 
 SETTINGS = replace(EFFORTS["smoke"], repetitions=1, min_values=70, min_duration_s=0.01, max_duration_s=2.0, warmup_s=0, timeout_s=60.0)
-ORIGIN = {"samples": "samples", "stream": None}
 needs_loadgen = pytest.mark.skipif(loadgen.why_not() is not None, reason=str(loadgen.why_not()))
 
 
 @pytest.fixture
-def bench(tmp_path):
-    def make(execute=None, paths=None, **changes):
+def bench(tmp_path, shelf):
+    def make(execute=None, samples="samples", **changes):
         facts = {
-            "results": Results(tmp_path / "results"), "execute": execute or LocalExecutor(1).run, "origins": {"mnist_cnn": ORIGIN},
-            "locate": (paths or {}).get, "settings": SETTINGS, "seed": 7, "host_id": "h",
+            "results": Results(tmp_path / "results"), "executor": scripted(execute) if execute else LocalExecutor(1, shelf),
+            "origins": {"mnist_cnn": origin(samples=samples)}, "settings": SETTINGS, "seed": 7, "host_id": "h",
             "limits": Limits(steal_share=1.0, repeated_share=1.0),
             "write": lambda line: None,
         }  # fmt: skip
         return Bench(**facts | changes)
 
     return make
+
+
+@pytest.fixture
+def shelved(recording, shelf):
+    """The keys of a recording and of the samples that go with it."""
+    return lambda name, **content: [shelf.put(path).key for path in recording(name, **content)]
 
 
 def _answer(job, facts=None):
@@ -45,10 +50,10 @@ def _answer(job, facts=None):
 
 
 @pytest.mark.parametrize(("scenario", "batch_size"), [("single_stream", 1), ("multi_stream", 4), ("offline", 4), ("server", 1)])
-def test_a_look_tells_samples_per_second_of_every_scenario(bench, recording, scenario, batch_size):
-    path, samples = recording("session", values_ns=[10**6])
-    of = trial(runtime="replay", format="replay", scenario=scenario, batch_size=batch_size, artifact_key="model")
-    found = bench(paths={"model": path, "samples": samples}).glance(of)
+def test_a_look_tells_samples_per_second_of_every_scenario(bench, shelved, scenario, batch_size):
+    path, samples = shelved("session", values_ns=[10**6])
+    of = trial(runtime="replay", format="replay", scenario=scenario, batch_size=batch_size, artifact_key=path)
+    found = bench(samples=samples).glance(of)
     assert found["samples_per_s"] == pytest.approx(1000 * batch_size)
     assert found["n"] >= 11
     assert 0 < found["seconds"] < 60
@@ -56,10 +61,10 @@ def test_a_look_tells_samples_per_second_of_every_scenario(bench, recording, sce
 
 @needs_loadgen
 @pytest.mark.parametrize(("scenario", "batch_size"), [("single_stream", 1), ("multi_stream", 4), ("offline", 4), ("server", 1)])
-def test_a_repetition_by_loadgen_is_recorded_with_its_facts(bench, recording, scenario, batch_size):
-    path, samples = recording("session", values_ns=[10**6])
-    of = trial(runtime="replay", format="replay", scenario=scenario, batch_size=batch_size, driver="loadgen", artifact_key="model")
-    real = bench(paths={"model": path, "samples": samples}, target_qps=200.0)
+def test_a_repetition_by_loadgen_is_recorded_with_its_facts(bench, shelved, scenario, batch_size):
+    path, samples = shelved("session", values_ns=[10**6])
+    of = trial(runtime="replay", format="replay", scenario=scenario, batch_size=batch_size, driver="loadgen", artifact_key=path)
+    real = bench(samples=samples, target_qps=200.0)
     real.measure([of])
     (found,) = real.results.measurements(of.id)
     assert found.scenario_facts["driver"] == "loadgen"
@@ -69,10 +74,10 @@ def test_a_repetition_by_loadgen_is_recorded_with_its_facts(bench, recording, sc
 
 
 @needs_loadgen
-def test_a_query_that_fails_is_counted_and_fails_the_trial_without_hanging(bench, recording):
-    path, samples = recording("session", values_ns=[10**6], events={"30": "raise"})
-    of = trial(runtime="replay", format="replay", driver="loadgen", artifact_key="model")
-    real = bench(paths={"model": path, "samples": samples})
+def test_a_query_that_fails_is_counted_and_fails_the_trial_without_hanging(bench, shelved):
+    path, samples = shelved("session", values_ns=[10**6], events={"30": "raise"})
+    of = trial(runtime="replay", format="replay", driver="loadgen", artifact_key=path)
+    real = bench(samples=samples)
     real.measure([of])
     (found,) = real.results.attempts(of.id)
     # The recording stands still at the query that fails: all that come after it fail as well.
@@ -84,29 +89,29 @@ def test_a_query_that_fails_is_counted_and_fails_the_trial_without_hanging(bench
 def test_the_rate_is_searched_for_once_in_a_campaign_and_kept(bench):
     jobs = []
 
-    def execute(job, timeout_s):
+    def execute(job, *rest):
         jobs.append(job)
-        return {"qps": 42.0, "tests": []} if job["kind"] == "find_rate" else _answer(job)
+        return {"qps": 42.0, "tests": []} if job.kind == "find_rate" else _answer(job)
 
     of = trial(scenario="server", driver="loadgen")
     three = bench(execute, settings=replace(SETTINGS, repetitions=3), latency_bound_ns=5_000_000)
     three.measure([of])
-    assert [job["kind"] for job in jobs] == ["find_rate", "measure", "measure", "measure"]
-    assert [job["load"]["target_qps"] for job in jobs] == [None, 42.0, 42.0, 42.0]
-    assert {job["load"]["latency_bound_ns"] for job in jobs} == {5_000_000}
-    assert len({job["load"]["seed"] for job in jobs[1:]}) == 3
+    assert [job.kind for job in jobs] == ["find_rate", "measure", "measure", "measure"]
+    assert [job.load.target_qps for job in jobs] == [None, 42.0, 42.0, 42.0]
+    assert {job.load.latency_bound_ns for job in jobs} == {5_000_000}
+    assert len({job.load.seed for job in jobs[1:]}) == 3
     assert three.results.rate(of.id, 1)["qps"] == 42.0
 
 
 def test_a_rate_that_the_user_gives_is_not_searched_for(bench):
     jobs = []
-    bench(lambda job, timeout_s: jobs.append(job) or _answer(job), target_qps=5.0).measure([trial(scenario="server")])
-    assert [(job["kind"], job["load"]["target_qps"]) for job in jobs] == [("measure", 5.0)]
+    bench(lambda job, *rest: jobs.append(job) or _answer(job), target_qps=5.0).measure([trial(scenario="server")])
+    assert [(job.kind, job.load.target_qps) for job in jobs] == [("measure", 5.0)]
 
 
 def test_a_bound_that_cannot_be_kept_costs_that_trial_alone(bench):
-    def execute(job, timeout_s):
-        if job["kind"] == "find_rate":
+    def execute(job, *rest):
+        if job.kind == "find_rate":
             raise TrialError("error: no rate keeps 99 of 100 queries within 5 ms")
         return _answer(job)
 
@@ -121,7 +126,7 @@ def test_clocks_that_disagree_make_a_repetition_invalid_and_it_is_measured_again
     doubted = {"crosscheck": {"agrees": False, "ours_ns": 1e6, "loadgen_ns": 2e6}}
     answers = [doubted, {}]
     of = trial(driver="loadgen")
-    twice = bench(lambda job, timeout_s: _answer(job, answers.pop(0)))
+    twice = bench(lambda job, *rest: _answer(job, answers.pop(0)))
     twice.measure([of])
     assert [(a.status, a.reason) for a in twice.results.attempts(of.id)] == [
         ("invalid", "doubted: LoadGen's log says 2 ms where our clock says 1 ms"),
@@ -137,7 +142,7 @@ def test_words_of_trouble():
 def test_a_streaming_job_carries_the_states(bench):
     jobs = []
     stream = {"states": {"new": "old"}, "chunk_s": 0.3}
-    one = bench(lambda job, timeout_s: jobs.append(job) or _answer(job), origins={"mnist_cnn": ORIGIN | {"stream": stream}})
+    one = bench(lambda job, *rest: jobs.append(job) or _answer(job), origins={"mnist_cnn": origin(stream=stream)})
     one.measure([trial(scenario="streaming")])
-    assert jobs[0]["load"]["states"] == {"new": "old"}
-    assert jobs[0]["load"]["chunk_s"] == 0.3
+    assert jobs[0].load.states == {"new": "old"}
+    assert jobs[0].load.chunk_s == 0.3

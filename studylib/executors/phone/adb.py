@@ -9,11 +9,11 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from studylib.errors import TrialError
-from studylib.executors.local import end, follow
+from studylib.executors.local import Child, follow
 
 # The one place on the device that is written to: from here its shell may run programs.
 FOLDER = "/data/local/tmp/studylib"
@@ -35,6 +35,14 @@ class Adb:
 
     program: str
     serial: str
+    _child: Child = field(default_factory=Child, repr=False, compare=False)
+
+    def interrupt(self) -> None:
+        """End the call that another thread waits for, and all until `resume`; what runs on the device is ended there too."""
+        self._child.kill()
+
+    def resume(self) -> None:
+        self._child.renew()
 
     def shell(self, words: Sequence[str], timeout_s: float) -> tuple[int, list[str]]:
         """The exit status of a program on the device, and the lines it wrote.
@@ -55,6 +63,8 @@ class Adb:
         told = [line for line in lines if line]
         ended = re.fullmatch(r"exit (\d+)", told[-1]) if told else None
         if not ended:
+            if self._child.is_killed:
+                self._kill(ids)
             raise TrialError(f"the device went away: {_last(told)}")
         return int(ended[1]), told[:-1]
 
@@ -86,15 +96,16 @@ class Adb:
 
     def _call(self, words: list[str], timeout_s: float, on_line: Callable[[str], None]) -> int:
         try:
-            return _run([self.program, "-s", self.serial, *words], timeout_s, on_line)
+            return _run([self.program, "-s", self.serial, *words], timeout_s, on_line, self._child)
         except subprocess.TimeoutExpired:
             raise TrialError(f"timeout: no answer from the device within {timeout_s:.0f} s; what ran there is ended") from None
 
     def _kill(self, ids: list[str]) -> None:
         """End what still runs on the device; it may be gone already, and so may the device."""
         if ids and ids[0].removeprefix("pid ").isdigit():
-            with contextlib.suppress(TrialError):
-                self._call(["shell", f"kill -9 {ids[0].removeprefix('pid ')}"], ANSWER_S, lambda line: None)
+            command = [self.program, "-s", self.serial, "shell", f"kill -9 {ids[0].removeprefix('pid ')}"]
+            with contextlib.suppress(TrialError, subprocess.TimeoutExpired):
+                _run(command, ANSWER_S, lambda line: None, Child())
 
 
 def attached(environment: Mapping[str, str] = os.environ) -> tuple[Adb | None, str]:
@@ -126,7 +137,7 @@ def _devices(program: str) -> dict[str, str]:
     """Serial number to state, as ``adb devices`` prints them below its heading. Raises `TrialError`."""
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
     try:
-        status = _run([program, "devices"], ANSWER_S, lines.append)
+        status = _run([program, "devices"], ANSWER_S, lines.append, Child())
     except subprocess.TimeoutExpired:
         raise TrialError(f"adb gave no answer within {ANSWER_S:g} s (`adb kill-server`, then again)") from None
     if status:
@@ -135,7 +146,7 @@ def _devices(program: str) -> dict[str, str]:
     return {serial.strip(): state.strip() for serial, state, *_ in rows}
 
 
-def _run(command: list[str], timeout_s: float, on_line: Callable[[str], None]) -> int:
+def _run(command: list[str], timeout_s: float, on_line: Callable[[str], None], child: Child) -> int:
     """The exit status of a program here. Raises TimeoutExpired, and `TrialError` when it cannot be started."""
     try:
         process = subprocess.Popen(
@@ -143,10 +154,8 @@ def _run(command: list[str], timeout_s: float, on_line: Callable[[str], None]) -
         )
     except OSError as error:
         raise TrialError(f"{command[0]} cannot be run: {error.strerror}") from None
-    try:
+    with child.holding(process):
         follow(process, timeout_s, on_line)
-    finally:
-        end(process)
     return process.returncode
 
 

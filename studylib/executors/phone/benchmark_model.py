@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from studylib.build.jobs import MeasureJob, SessionJob
 from studylib.errors import TrialError
 from studylib.params.recipe_names import split_recipe
 from studylib.runtimes.settings import read
@@ -50,12 +51,12 @@ class Told:
     added_bytes: int | None
 
 
-def timing(job: dict) -> list[str]:
+def timing(job: MeasureJob) -> list[str]:
     """The flags of a measured repetition: as many queries and seconds as the job's load asks for."""
-    budget = job["load"]["budget"]
+    budget = job.load.budget
     return [
-        f"--num_runs={budget['min_values']}", f"--min_secs={budget['min_duration_s']:g}", f"--max_secs={budget['max_duration_s']:g}",
-        f"--warmup_runs={_WARMUP}", f"--warmup_min_secs={job['settings']['warmup_s']:g}",
+        f"--num_runs={budget.min_values}", f"--min_secs={budget.min_duration_s:g}", f"--max_secs={budget.max_duration_s:g}",
+        f"--warmup_runs={_WARMUP}", f"--warmup_min_secs={job.warmup_s:g}",
     ]  # fmt: skip
 
 
@@ -64,24 +65,24 @@ def answering(path: str) -> list[str]:
     return ["--num_runs=1", "--min_secs=0", "--warmup_runs=1", "--warmup_min_secs=0", f"--output_filepath={path}"]
 
 
-def command(tool: str, artifact: str, query: Query, job: dict, flags: list[str]) -> list[str]:
+def command(tool: str, artifact: str, query: Query, job: SessionJob, flags: list[str]) -> list[str]:
     """The command line on the phone. Inputs get names of our own, as the tool allows: a file's own names may hold its separators."""
     names = [f"in{number}" for number in range(len(query.files))]
     shapes = ":".join(",".join(map(str, shape)) for shape in query.shapes)
     values = ",".join(f"{name}:{path}" for name, path in zip(names, query.files, strict=True))
     inputs = [f"--input_layer={','.join(names)}", f"--input_layer_shape={shapes}", f"--input_layer_value_files={values}"]
-    return [tool, f"--graph={artifact}", f"--num_threads={job['threads']}", *inputs, *_runs_on(job), *flags]
+    return [tool, f"--graph={artifact}", f"--num_threads={job.threads}", *inputs, *_runs_on(job), *flags]
 
 
-def _runs_on(job: dict) -> list[str]:
+def _runs_on(job: SessionJob) -> list[str]:
     """The flags of provider and settings. Without ``--use_xnnpack`` the tool takes XNNPACK by itself, as the interpreter does."""
-    if job["provider"] == "gpu":
+    if job.provider == "gpu":
         # By default the GPU computes in float16; fp32 is to mean fp32.
-        loss = "false" if split_recipe(job["recipe"])[1] == "fp32" else "true"
+        loss = "false" if split_recipe(job.recipe)[1] == "fp32" else "true"
         return ["--use_gpu=true", f"--gpu_precision_loss_allowed={loss}"]
-    if job["provider"] == "nnapi":
+    if job.provider == "nnapi":
         return ["--use_nnapi=true"]
-    return ["--use_xnnpack=false"] if read(job["options"]).get("xnnpack") == "off" else []
+    return ["--use_xnnpack=false"] if read(job.options).get("xnnpack") == "off" else []
 
 
 def checked(status: int, lines: Sequence[str]) -> Sequence[str]:

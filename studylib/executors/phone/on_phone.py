@@ -7,13 +7,15 @@ from pathlib import Path
 from uuid import uuid4
 
 from studylib.artifacts.store import content_hash
+from studylib.build.executor import CANCELLED, Executor, OnLine
+from studylib.build.jobs import CheckJob, EvaluateJob, Job, JudgeBatchJob, JudgeJob, LocateJob, MeasureJob, PackJob, SessionJob
 from studylib.errors import InputError, TrialError
 from studylib.executors.local import LocalExecutor, job_folder
 from studylib.executors.phone import benchmark_model
 from studylib.executors.phone.adb import FOLDER
 from studylib.executors.phone.benchmark_model import Query
 from studylib.executors.phone.phone import RUNTIME, Phone, disturbances
-from studylib.measure.worker import now
+from studylib.machine.clock import now
 from studylib.scenarios import Facts
 
 # Samples whose answers are held against the source model: each costs a process on the phone.
@@ -22,11 +24,9 @@ _JUDGED = 20
 _RETURN_S = 90.0
 # Answers of each process apart: two computers may reach one phone.
 _FILES, _ANSWERS = f"{FOLDER}/files", f"{FOLDER}/answers-{uuid4().hex[:12]}"
-# What decides how a query looks in bytes.
-_OF_A_QUERY = ("artifact", "samples", "batch_size")
 
 
-class PhoneExecutor:
+class PhoneExecutor(Executor):
     """Has ``measure``, ``evaluate`` and ``check`` of LiteRT files done by ``phone``, everything else by ``local``.
 
     A repetition is one process of the tool, and its one value is the mean of the tool's queries: it tells no single times.
@@ -34,44 +34,60 @@ class PhoneExecutor:
     """
 
     def __init__(self, phone: Phone, local: LocalExecutor):
+        super().__init__()
         self.phone, self.local = phone, local
         self._present: set[str] | None = None
         self._packed: dict[tuple, list[Query]] = {}
 
-    def run(self, job: dict, timeout_s: float, on_line: Callable[[str], None] = lambda line: None) -> dict:
-        """The job's result, as `LocalExecutor.run`. Raises `TrialError` in words, and `InputError` when the phone stays away."""
-        on_phone = {"measure": self._measure, "evaluate": self._evaluate, "check": self._check}.get(job["kind"])
-        if job.get("runtime") != RUNTIME or on_phone is None:
+    def shut_down(self) -> None:
+        super().shut_down()
+        self.local.shut_down()
+
+    def _answer(self, job: Job, timeout_s: float, on_line: OnLine) -> dict:
+        """As `Executor.run`; raises `InputError` too, when the phone stays away."""
+        on_phone = {MeasureJob: self._measure, EvaluateJob: self._evaluate, CheckJob: self._check}.get(type(job))
+        if on_phone is None or job.runtime != RUNTIME:
             found = self.local.run(job, timeout_s, on_line)
             # The search for the layer that differs cannot look into the phone.
-            looked = job["kind"] == "locate" and job["runtime"] == RUNTIME
+            looked = isinstance(job, LocateJob) and job.runtime == RUNTIME
             return found | {"text": f"on this computer: {found['text']}"} if looked else found
         deadline = time.monotonic() + timeout_s
+        self.phone.adb.resume()
+
+        def left_s() -> float:
+            if self._is_cancelled:
+                raise TrialError(CANCELLED)
+            return max(0.0, deadline - time.monotonic())
+
         try:
-            return on_phone(job, lambda: max(0.0, deadline - time.monotonic()))
+            return on_phone(job, left_s)
         except TrialError:
             # A phone that a trial made restart comes back, and that trial has failed; one that was unplugged has measured nothing wrong.
-            why = self.phone.adb.why_gone(_RETURN_S)
+            why = "" if self._is_cancelled else self.phone.adb.why_gone(_RETURN_S)
             if not why:
                 raise
             raise InputError(
                 f"the phone that is measured is not reached any more: {why}. What was measured is kept; then run the same command again."
             ) from None
 
-    def _measure(self, job: dict, left_s: Callable[[], float]) -> dict:
+    def _end(self) -> None:
+        self.local.cancel()
+        self.phone.adb.interrupt()
+
+    def _measure(self, job: MeasureJob, left_s: Callable[[], float]) -> dict:
         """One repetition, with all that the tool tells of it; what it cannot know is absent."""
-        (query,) = self._queries(job, 1, left_s)
+        (query,) = self._queries(job, 1, job.load.batch_size, left_s)
         started_at, before = now(), self.phone.thermal(left_s())
         lines = self._ran(job, query, benchmark_model.timing(job), left_s)
         ended_at, after = now(), self.phone.thermal(left_s())
-        placement, elsewhere = benchmark_model.placed(job["provider"], lines)
+        placement, elsewhere = benchmark_model.placed(job.provider, lines)
         if elsewhere:
             raise TrialError(elsewhere)
         told = benchmark_model.parsed(lines)
         facts = Facts(
             driver="benchmark_model",
-            samples_per_query=job["batch_size"],
-            driver_reason="LoadGen does not reach into a phone" if job["driver"] == "loadgen" else "",
+            samples_per_query=job.load.batch_size,
+            driver_reason="LoadGen does not reach into a phone" if job.driver == "loadgen" else "",
             values_are=f"means of {told.count} queries",
             summary=told.summary,
         )
@@ -88,56 +104,59 @@ class PhoneExecutor:
             "scenario_facts": asdict(facts),
         }
 
-    def _evaluate(self, job: dict, left_s: Callable[[], float]) -> dict:
+    def _evaluate(self, job: EvaluateJob, left_s: Callable[[], float]) -> dict:
         """Parity of the first samples, answered on the phone and judged here as every other artifact is."""
-        queries = self._queries(job | {"batch_size": 1}, _JUDGED, left_s)
+        queries = self._queries(job, _JUDGED, 1, left_s)
         self._asked(["sh", "-c", f"rm -rf {_ANSWERS} && mkdir -p {_ANSWERS}"], left_s)
         seen = []
         with job_folder() as folder:
             for number, query in enumerate(queries):
                 answer = f"{_ANSWERS}/{number}"
                 lines = self._ran(job, query, benchmark_model.answering(answer), left_s)
-                seen.append(benchmark_model.placed(job["provider"], lines))
+                seen.append(benchmark_model.placed(job.provider, lines))
                 self.phone.adb.pull(answer, Path(folder) / str(number), left_s())
             self._asked(["rm", "-rf", _ANSWERS], left_s)
             placement, elsewhere = next((one for one in seen if one[1]), seen[0])
-            found = {"kind": "judge", "answers": folder, "n": len(queries), "placement": placement, "elsewhere": elsewhere}
-            return self.local.run(job | found, left_s())
+            versions = {"reference": job.reference, "version": job.version, "criteria": job.criteria}
+            ran = {"n": len(queries), "placement": placement, "elsewhere": elsewhere}
+            judge = JudgeJob(artifact=job.artifact, samples=job.samples, threads=job.threads, **versions, **ran)
+            return self.local.run_beside(folder, judge, left_s())
 
-    def _check(self, job: dict, left_s: Callable[[], float]) -> dict:
+    def _check(self, job: CheckJob, left_s: Callable[[], float]) -> dict:
         """One batch of each of the job's ``sizes`` and a few of its samples alone, answered on the phone and compared here."""
-        found = [self._checked(job, size, left_s) for size in job["sizes"]]
+        found = [self._checked(job, size, left_s) for size in job.sizes]
         return {"batches": found}
 
-    def _checked(self, job: dict, size: int, left_s: Callable[[], float]) -> dict:
-        (batch,) = self._queries(job | {"batch_size": size}, 1, left_s)
-        singles = self._queries(job | {"batch_size": 1}, _JUDGED, left_s)
-        places = sorted({min(place, len(singles) - 1) for place in (0, 1, size - 1)})
-        asked = {"batch": (batch, size)} | {str(place): (singles[place], 1) for place in places}
+    def _checked(self, job: CheckJob, size: int, left_s: Callable[[], float]) -> dict:
+        (batch,) = self._queries(job, 1, size, left_s)
+        singles = self._queries(job, _JUDGED, 1, left_s)
+        places = tuple(sorted({min(place, len(singles) - 1) for place in (0, 1, size - 1)}))
+        asked = {"batch": batch} | {str(place): singles[place] for place in places}
         self._asked(["sh", "-c", f"rm -rf {_ANSWERS} && mkdir -p {_ANSWERS}"], left_s)
         with job_folder() as folder:
-            for name, (query, samples) in asked.items():
-                self._ran(job | {"batch_size": samples}, query, benchmark_model.answering(f"{_ANSWERS}/{name}"), left_s)
+            for name, query in asked.items():
+                self._ran(job, query, benchmark_model.answering(f"{_ANSWERS}/{name}"), left_s)
                 self.phone.adb.pull(f"{_ANSWERS}/{name}", Path(folder) / name, left_s())
             self._asked(["rm", "-rf", _ANSWERS], left_s)
-            return self.local.run(job | {"kind": "judge_batch", "answers": folder, "size": size, "places": places}, left_s())
+            facts = {"precision": job.precision, "size": size, "places": places, "threads": job.threads}
+            return self.local.run_beside(folder, JudgeBatchJob(artifact=job.artifact, samples=job.samples, **facts), left_s())
 
-    def _ran(self, job: dict, query: Query, flags: list[str], left_s: Callable[[], float]) -> list[str]:
+    def _ran(self, job: SessionJob, query: Query, flags: list[str], left_s: Callable[[], float]) -> list[str]:
         """What one process of the tool says."""
         if self.phone.why_no_tool:
             raise TrialError(self.phone.why_no_tool)
-        artifact = self._place(Path(job["artifact"]), left_s)
+        artifact = self._place(self.local.store.checked(job.artifact).path, left_s)
         tool = self._place(self.phone.tool, left_s, runs=True) if self.phone.tool else self.phone.tool_path
         words = benchmark_model.command(tool, artifact, query, job, flags)
         return list(benchmark_model.checked(*self.phone.adb.shell(words, left_s())))
 
-    def _queries(self, job: dict, n: int, left_s: Callable[[], float]) -> list[Query]:
-        """The first ``n`` queries of the job's samples on the phone, as the tool reads them."""
-        key = job["artifact"], job["samples"], n, job["batch_size"]
+    def _queries(self, job: SessionJob, n: int, size: int, left_s: Callable[[], float]) -> list[Query]:
+        """The first ``n`` queries of ``size`` of the job's samples on the phone, as the tool reads them."""
+        key = job.artifact, job.samples, n, size
         if key not in self._packed:
+            pack = PackJob(artifact=job.artifact, samples=job.samples, n=n, batch_size=size, threads=1)
             with job_folder() as folder:
-                pack = {"kind": "pack", "n": n, "folder": folder, "threads": 1} | {name: job[name] for name in _OF_A_QUERY}
-                found = self.local.run(pack, left_s())
+                found = self.local.run_beside(folder, pack, left_s())
                 self._packed[key] = [
                     Query(found["shapes"], [self._place(Path(folder) / name, left_s) for name in names]) for names in found["queries"]
                 ]

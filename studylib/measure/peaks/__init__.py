@@ -11,6 +11,8 @@ from pathlib import Path
 
 from studylib.artifacts.code import code_digest
 from studylib.artifacts.store import derived_key, package_version
+from studylib.build.executor import Executor
+from studylib.build.jobs import PeaksJob
 from studylib.errors import TrialError
 from studylib.results.peaks import Peaks
 from studylib.results.records import read_sealed, write_sealed
@@ -20,12 +22,12 @@ _PACKAGES = ("numpy", "onnxruntime", "openvino")
 
 
 def of_host(
-    host_id: str, threads: int, folder: Path, execute: Callable, timeout_s: float, write: Callable = print, again: bool = False
+    host_id: str, threads: int, folder: Path, executor: Executor, timeout_s: float, write: Callable = print, again: bool = False
 ) -> dict:
     """The peaks of this host with ``threads``, as plain JSON (see `Peaks.from_json`): those kept in ``folder``, or measured now.
 
-    ``execute(job, timeout_s, on_line)`` runs a job in a process of its own. ``again`` ignores what is kept. A process that
-    fails costs no study: the record then holds ``reason`` instead of numbers, and is not kept.
+    ``again`` ignores what is kept. A process that fails costs no study: the record then holds ``reason`` instead of numbers, and
+    is not kept.
     """
     path, wanted = Path(folder) / f"{host_id}-{threads}.json", {"host_id": host_id, "threads": threads, "made_by": _made_by()}
     kept = read_sealed(path) if path.exists() and not again else None
@@ -33,7 +35,7 @@ def of_host(
         return kept
     write(f"peaks: measuring what this host can do with {threads} threads; it takes about 15 s and is kept")
     try:
-        record = wanted | execute({"kind": "peaks", "threads": threads}, timeout_s, lambda line: _say(line, write))
+        record = wanted | executor.run(PeaksJob(threads=threads), timeout_s, lambda line: _say(line, write))
     except TrialError as error:
         write(f"peaks: not measured: {error}")
         return wanted | {"reason": f"the peaks of this host could not be measured: {error}"}

@@ -127,9 +127,7 @@ def test_a_file_that_was_cut_off_is_refused_before_anything_runs(kind, tmp_path,
 
 
 def _made(mnist):
-    return [
-        target["key"] for target in mnist.plan.targets if target["kind"] in ("source", "recipe") and target.get("recipe", "fp32") == "fp32"
-    ]
+    return [target.key for target in mnist.plan.targets if target.kind in ("source", "recipe") and target.recipe == "fp32"]
 
 
 def _cut_in_place(path):

@@ -1,0 +1,72 @@
+"""Who runs jobs, wherever that is: one contract, which `tests/contracts/test_executors.py` holds every executor to.
+
+It lives with the jobs and not with the executors, since those who have jobs run stand in rows above them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from studylib.build.jobs import Job
+from studylib.errors import StudyError, TrialError
+
+# Told each line that a job prints; may return how many seconds the next one may take.
+OnLine = Callable[[str], float | None]
+CANCELLED = "cancelled: the job was ended before it was done"
+
+
+def unheard(line: str) -> None:
+    """Nobody listens to what a job prints."""
+
+
+class Executor(ABC):
+    """Runs one job at a time, each so that it can cost nothing but itself. A context manager that shuts down at the end."""
+
+    def __init__(self):
+        self._busy = self._is_cancelled = self._is_down = False
+
+    def run(self, job: Job, timeout_s: float, on_line: OnLine = unheard) -> dict:
+        """The job's result, plain JSON. Raises `TrialError` in words when it refuses, crashes, hangs, is cancelled or runs out of memory.
+
+        ``on_line`` is told each line that the job prints, and may return how many seconds the next one may take.
+        """
+        if self._is_down:
+            raise StudyError("this executor was shut down; open another one")
+        self._busy, self._is_cancelled = True, False
+        try:
+            found = self._answer(job, timeout_s, on_line)
+        except Exception:
+            if self._is_cancelled:
+                raise TrialError(CANCELLED) from None
+            raise
+        finally:
+            self._busy = False
+        if self._is_cancelled:
+            raise TrialError(CANCELLED)
+        return found
+
+    def cancel(self) -> None:
+        """End the job that runs, if one does; its `run` raises `TrialError`. For another thread, or for ``on_line``."""
+        if self._busy:
+            self._is_cancelled = True
+            self._end()
+
+    def shut_down(self) -> None:
+        """End the job that runs and take no other. May be called again."""
+        self._is_down = True
+        self.cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.shut_down()
+
+    @abstractmethod
+    def _answer(self, job: Job, timeout_s: float, on_line: OnLine) -> dict:
+        """Run the job, as `run` promises."""
+
+    @abstractmethod
+    def _end(self) -> None:
+        """End what runs now, wherever it runs, so that `_answer` comes back at once."""
