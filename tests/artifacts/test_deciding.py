@@ -91,7 +91,7 @@ def test_loose_statements_of_a_module_decide_with_whatever_is_taken_from_it(copy
     [
         _replaced("recipes/convert/to_litert.py", "class ToLiteRT(Recipe):\n", "# Why it is so.\nclass ToLiteRT(Recipe):\n"),
         _replaced("recipes/convert/to_litert.py", '"""', '"""Said otherwise. '),
-        _replaced("executors/phone/on_phone.py", "class PhoneExecutor:", "class PhoneExecutor:\n    added_here = 1"),
+        _replaced("executors/phone/on_phone.py", "class PhoneExecutor(Executor):", "class PhoneExecutor(Executor):\n    added_here = 1"),
         _replaced("recipes/quantize/onnx.py", "class Static(", "ADDED_HERE = 1\n\n\nclass Static("),
         _replaced("errors.py", "def told(", "def added_here(): ...\n\n\ndef told("),
         _moved("recipes.convert.to_litert", "attic.to_litert"),
