@@ -8,7 +8,7 @@ what a job holds (a load, the criteria of quality) above.
 import types
 import typing
 from abc import ABC
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any, ClassVar
 
 from studylib.quality.criteria import Criteria
@@ -43,7 +43,7 @@ class Job(ABC):
 
     @staticmethod
     def from_json(facts: dict[str, Any]) -> "Job":
-        """The job that `to_json` described. Raises KeyError for a kind that is none."""
+        """The job that `to_json` described. Raises KeyError for a kind that is none, TypeError for fields that are not its own."""
         return _read(KINDS[facts["kind"]], {name: value for name, value in facts.items() if name != "kind"})
 
 
@@ -273,8 +273,7 @@ def _read(wanted, value):
     """``value`` from plain JSON as the type that a field has: dataclasses and tuples, also within each other; the rest as it is."""
     if is_dataclass(wanted):
         hints = typing.get_type_hints(wanted)
-        known = {field.name for field in fields(wanted)} & value.keys()
-        return wanted(**{name: _read(hints[name], value[name]) for name in known})
+        return wanted(**{name: _read(hints.get(name), inner) for name, inner in value.items()})
     if typing.get_origin(wanted) is tuple:
         inner = [kind for kind in typing.get_args(wanted) if kind is not Ellipsis]
         kinds = inner * len(value) if len(inner) == 1 else inner

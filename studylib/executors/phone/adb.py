@@ -8,10 +8,11 @@ import shutil
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from studylib.build.executor import OnLine, unheard
 from studylib.errors import TrialError
 from studylib.executors.local import Child, follow
 
@@ -44,15 +45,17 @@ class Adb:
     def resume(self) -> None:
         self._child.renew()
 
-    def shell(self, words: Sequence[str], timeout_s: float) -> tuple[int, list[str]]:
-        """The exit status of a program on the device, and the lines it wrote.
+    def shell(self, words: Sequence[str], timeout_s: float, on_line: OnLine = unheard) -> tuple[int, list[str]]:
+        """The exit status of a program on the device, and the lines it wrote, each also told to ``on_line``.
 
         Raises `TrialError` when the time is over, and the program is killed there too; or when the device goes away.
         """
         lines, ids = deque(maxlen=_KEPT_LINES), []
 
-        def hear(line: str) -> None:
-            (lines if ids or not line.startswith("pid ") else ids).append(line.rstrip("\r"))
+        def hear(line: str) -> float | None:
+            is_id = not ids and line.startswith("pid ")
+            (ids if is_id else lines).append(line.rstrip("\r"))
+            return None if is_id else on_line(lines[-1])
 
         try:
             self._call(["shell", _WRAPPED.format(shlex.join(words))], timeout_s, hear)
@@ -94,7 +97,7 @@ class Adb:
         if self._call(words, timeout_s, lines.append):
             raise TrialError(f"adb {words[0]} failed: {_last(lines)}")
 
-    def _call(self, words: list[str], timeout_s: float, on_line: Callable[[str], None]) -> int:
+    def _call(self, words: list[str], timeout_s: float, on_line: OnLine) -> int:
         try:
             return _run([self.program, "-s", self.serial, *words], timeout_s, on_line, self._child)
         except subprocess.TimeoutExpired:
@@ -105,7 +108,7 @@ class Adb:
         if ids and ids[0].removeprefix("pid ").isdigit():
             command = [self.program, "-s", self.serial, "shell", f"kill -9 {ids[0].removeprefix('pid ')}"]
             with contextlib.suppress(TrialError, subprocess.TimeoutExpired):
-                _run(command, ANSWER_S, lambda line: None, Child())
+                _run(command, ANSWER_S, unheard, Child())
 
 
 def attached(environment: Mapping[str, str] = os.environ) -> tuple[Adb | None, str]:
@@ -146,7 +149,7 @@ def _devices(program: str) -> dict[str, str]:
     return {serial.strip(): state.strip() for serial, state, *_ in rows}
 
 
-def _run(command: list[str], timeout_s: float, on_line: Callable[[str], None], child: Child) -> int:
+def _run(command: list[str], timeout_s: float, on_line: OnLine, child: Child) -> int:
     """The exit status of a program here. Raises TimeoutExpired, and `TrialError` when it cannot be started."""
     try:
         process = subprocess.Popen(

@@ -94,7 +94,9 @@ def checked(status: int, lines: Sequence[str]) -> Sequence[str]:
         return lines
     last = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
     if status > 128 and status - 128 in set(signal.Signals):
-        raise TrialError(f"crash: benchmark_model was killed by {signal.Signals(status - 128).name}; its last words: {last}")
+        name = signal.Signals(status - 128).name
+        hint = " (often: out of memory)" if name == "SIGKILL" else ""
+        raise TrialError(f"crash: benchmark_model was killed by {name}{hint}; its last words: {last}")
     raise TrialError(f"error: benchmark_model ended with {status}: {last}")
 
 

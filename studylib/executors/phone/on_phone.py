@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from studylib.artifacts.store import content_hash
-from studylib.build.executor import CANCELLED, Executor, OnLine
+from studylib.build.executor import CANCELLED, Executor, OnLine, unheard
 from studylib.build.jobs import CheckJob, EvaluateJob, Job, JudgeBatchJob, JudgeJob, LocateJob, MeasureJob, PackJob, SessionJob
 from studylib.errors import InputError, TrialError
 from studylib.executors.local import LocalExecutor, job_folder
@@ -38,6 +38,7 @@ class PhoneExecutor(Executor):
         self.phone, self.local = phone, local
         self._present: set[str] | None = None
         self._packed: dict[tuple, list[Query]] = {}
+        self._on_line: OnLine = unheard
 
     def shut_down(self) -> None:
         super().shut_down()
@@ -53,6 +54,7 @@ class PhoneExecutor(Executor):
             return found | {"text": f"on this computer: {found['text']}"} if looked else found
         deadline = time.monotonic() + timeout_s
         self.phone.adb.resume()
+        self._on_line = on_line
 
         def left_s() -> float:
             if self._is_cancelled:
@@ -148,7 +150,7 @@ class PhoneExecutor(Executor):
         artifact = self._place(self.local.store.checked(job.artifact).path, left_s)
         tool = self._place(self.phone.tool, left_s, runs=True) if self.phone.tool else self.phone.tool_path
         words = benchmark_model.command(tool, artifact, query, job, flags)
-        return list(benchmark_model.checked(*self.phone.adb.shell(words, left_s())))
+        return list(benchmark_model.checked(*self.phone.adb.shell(words, left_s(), self._on_line)))
 
     def _queries(self, job: SessionJob, n: int, size: int, left_s: Callable[[], float]) -> list[Query]:
         """The first ``n`` queries of ``size`` of the job's samples on the phone, as the tool reads them."""

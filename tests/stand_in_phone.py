@@ -93,6 +93,9 @@ if event in ("unplug", "restart"):
 if event == "crash":
     say("INFO: Loaded model")
     os.kill(os.getpid(), signal.SIGSEGV)
+if event == "exhaust":
+    say("INFO: Loaded model")
+    os.kill(os.getpid(), signal.SIGKILL)  # as Android ends what takes too much memory
 if event == "refuse":
     say("ERROR: Failed to allocate tensors!\nERROR: Benchmarking failed.")
     sys.exit(1)
