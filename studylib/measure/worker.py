@@ -12,12 +12,13 @@ import os
 import sys
 import time
 import traceback
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 STARTED_NS = time.perf_counter_ns()
 
+
+from dataclasses import replace  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
 
 from studylib.artifacts.store import write_text  # noqa: E402
 from studylib.build.site import Site  # noqa: E402

@@ -34,6 +34,8 @@ from studylib.study.sweeps import USUAL, Point
 
 # Code whose change makes a measurement another one, beside that of its runtime and scenario.
 _MEASURING = (worker.evaluate, worker.check, worker.find_rate, worker.measure, Bench, LocalExecutor)
+# The same of what is measured on a phone: what runs there, and the jobs here that make its queries and read its answers.
+_ON_PHONE = (PhoneExecutor, worker.pack, worker.judge, worker.judge_batch)
 # What opens each format when a conversion is checked.
 OPENERS = {
     "saved_model": "tensorflow",
@@ -277,7 +279,7 @@ class Plan:
 
     def _conditions(self, runtime: str) -> str:
         """Hash of what changes measurements in ``runtime`` or their meaning and is not named in a trial."""
-        where = () if self.phone is None else (PhoneExecutor,)
+        where = () if self.phone is None else _ON_PHONE
         return digest((self._circumstances, code_digest(*_MEASURING, *where, type(RUNTIMES[runtime]))))[:16]
 
     @cached_property

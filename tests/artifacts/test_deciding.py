@@ -12,6 +12,7 @@ from studylib.measure import worker
 from studylib.measure.rounds import Bench
 from studylib.recipes import RECIPES, RETRAINED
 from studylib.runtimes import RUNTIMES
+from studylib.study.plan import _ON_PHONE
 
 HOME = Path(studylib.__file__).parent
 LITERT = ("studylib.recipes.convert.to_litert", "ToLiteRT")
@@ -156,6 +157,20 @@ def test_every_recipe_has_a_key_of_its_own():
     recipes = [*(one for table in RECIPES.values() for listed in table.values() for one in listed), *RETRAINED.values()]
     keys = {recipe.key("parent", "lessons") for recipe in recipes if not recipe.missing()}
     assert len(keys) == sum(not recipe.missing() for recipe in recipes)
+
+
+def test_the_job_that_is_asked_decides_and_no_other_kind_of_job_does():
+    roots = [(f"studylib.measure.{module}", name) for module, name in (("worker", "measure"), ("rounds", "Bench"))]
+    reached = {(path.name, name) for path, name in Code(HOME).reached(*roots, ("studylib.executors.local", "LocalExecutor"))}
+    jobs = {name for file, name in reached if file == "jobs.py"}
+    assert {"MeasureJob", "EvaluateJob", "CheckJob", "FindRateJob", "SessionJob", "Job"} <= jobs
+    assert not {"BuildJob", "Target", "PeaksJob", "KINDS"} & jobs
+    assert {("executor.py", "Executor"), ("within_memory.py", "run_within"), ("criteria.py", "Criteria")} <= reached
+
+
+def test_what_reads_a_phone_s_answers_decides_its_measurements():
+    reached = {(path.name, name) for path, name in Code(HOME).reached(*((root.__module__, root.__name__) for root in _ON_PHONE))}
+    assert {("parity.py", "pack"), ("parity.py", "phone_answers"), ("parity.py", "judge_batch"), ("adb.py", "Adb")} <= reached
 
 
 def test_a_phone_s_measurements_depend_on_the_phone_s_executor_too():
