@@ -5,6 +5,7 @@ repetition 3, attempt 0. Every later number is computed from these files.
 """
 
 import hashlib
+import html
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -35,6 +36,17 @@ class Results:
         self._cache: dict[Path, tuple] = {}
         self._table: tuple | None = None
         self._plan: tuple | None = None
+
+    def __repr__(self) -> str:
+        """How many trials have numbers, in one line."""
+        try:
+            states = [self.status(trial)[0] for trial in self.plan()]
+        except InputError as error:
+            return f"<Results in {self.folder}: {error}>"
+        return f"<Results {self.folder.name}: {states.count('ok')} of {len(states)} trials timed; in {self.folder}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self)[1:-1])}</p>"
 
     # --- raw records -------------------------------------------------------------------------------------------------
 

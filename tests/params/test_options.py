@@ -14,6 +14,7 @@ from conftest import ROOT
 
 from studylib import params
 from studylib.cli import arguments
+from studylib.errors import ParameterError
 from studylib.params.typed import Typed
 from studylib.study.sweeps import SWEEPS
 
@@ -137,3 +138,25 @@ def test_what_cannot_be_read_is_told_with_what_is_allowed(name, text, said):
     option = params.options()[name]
     with pytest.raises(InputError, match=re.escape(said)):
         option.reads(text, option.variable)
+
+
+def test_a_prompt_completes_every_option():
+    import inspect
+
+    import studylib as sl
+
+    signature = inspect.signature(sl.open_study)
+    assert list(signature.parameters) == ["hardware_set", "effort", "write", *params.options()]
+    assert sl.open_study.__doc__.count("sl.open_study(") >= 3
+
+
+def test_a_study_and_its_results_show_themselves_in_one_line(tmp_path, monkeypatch):
+    import studylib as sl
+
+    monkeypatch.setenv("STUDYLIB_OUTPUTS", str(tmp_path))
+    study = sl.open_study("cpu", "smoke", recipes=["fp32"], runtimes=["litert"], sweeps=[])
+    assert re.fullmatch(r"<Study cpu, effort smoke: 2 trials of mnist_cnn, 0 skipped; .*; in .*cpu>", repr(study))
+    assert study._repr_html_().startswith("<p>Study cpu")
+    assert re.fullmatch(r"<Results in .*cpu: .*>", repr(study.results))
+    with pytest.raises(ParameterError, match=r"unknown key 'recipe'\. Known: .*Did you mean 'recipes'"):
+        sl.open_study("cpu", "smoke", recipe=["fp32"])
