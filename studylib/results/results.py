@@ -16,6 +16,7 @@ from studylib.artifacts.store import write_bytes, write_text
 from studylib.errors import InputError
 from studylib.machine.clock import is_tried_again, now
 from studylib.results import doubles, long_table, roof, whose
+from studylib.results.forms import FORM, conversion_to_json, require_known, trial_from_json, trial_to_json
 from studylib.results.peaks import Peaks
 from studylib.results.records import Conversion, Measurement, Trial, read_evaluation, read_measurement, read_sealed, write_sealed
 
@@ -143,11 +144,11 @@ class Results:
     ) -> None:
         """Write ``plan.json``, ``run.json``, ``artifacts.json``, ``conversions.json``, and what ``described`` artifacts:
         ``inside.json``, ``search.json``."""
-        write_text(self.folder / "plan.json", json.dumps([asdict(trial) for trial in trials], indent=1))
-        write_text(self.folder / "conversions.json", json.dumps([asdict(conversion) for conversion in conversions], indent=1))
+        write_text(self.folder / "plan.json", json.dumps([trial_to_json(trial) for trial in trials], indent=1))
+        write_text(self.folder / "conversions.json", json.dumps([conversion_to_json(conversion) for conversion in conversions], indent=1))
         for kind in ("inside", "search"):
             write_text(self.folder / f"{kind}.json", json.dumps((described or {}).get(kind, {}), indent=1))
-        write_text(self.folder / "run.json", json.dumps(run, indent=1))
+        write_text(self.folder / "run.json", json.dumps(run | {"form": FORM}, indent=1))
         write_text(self.folder / "artifacts.json", json.dumps(artifacts, indent=1))
 
     def plan(self) -> list[Trial]:
@@ -156,11 +157,12 @@ class Results:
         try:
             # The same trials as long as the file is the same: each computes its hash once, and every comparison asks for all of them.
             if self._plan is None or self._plan[0] is not content:
-                self._plan = content, [Trial(**facts) for facts in content]
+                self._plan = content, [trial_from_json(facts) for facts in content]
             return list(self._plan[1])
-        except TypeError:
+        except (TypeError, AttributeError) as error:
             path, again = self.folder / "plan.json", whose.again(self.folder)
-            raise InputError(f"{path} was written by another version of studylib. {again}") from None
+            words = f"was written by another version of studylib, and cannot be carried over ({error})"
+            raise InputError(f"{path} {words}. {again}") from None
 
     def distinct(self) -> list[Trial]:
         """The trials of the latest study, each file with its settings once (see `doubles`)."""
@@ -181,6 +183,7 @@ class Results:
     def run(self) -> dict:
         """Resolved parameters, host facts, versions and times of the latest study."""
         run = self._read("run.json", dict)
+        require_known(run, str(self.folder / "run.json"))
         missing = [key for key in _RUN_KEYS if not isinstance(run.get(key), _RUN_KEYS[key])]
         if missing:
             raise self._unreadable("run.json", f"it has no usable '{missing[0]}'")
@@ -197,7 +200,8 @@ class Results:
         """The matrix of formats of the latest study, cell by cell; empty for results of a version that had none."""
         try:
             cells = self._read("conversions.json", list) if (self.folder / "conversions.json").exists() else []
-            return [Conversion(**cell | {"keys": tuple(cell["keys"]), "trial": cell["trial"] and Trial(**cell["trial"])}) for cell in cells]
+            trials = [cell["trial"] and trial_from_json(cell["trial"]) for cell in cells]
+            return [Conversion(**cell | {"keys": tuple(cell["keys"]), "trial": trial}) for cell, trial in zip(cells, trials, strict=True)]
         except (TypeError, KeyError) as error:
             raise self._unreadable("conversions.json", error) from None
 
