@@ -31,14 +31,8 @@ from studylib.study.sweeps import USUAL, Point
 # Code whose change makes a measurement another one, beside that of its runtime and scenario.
 _MEASURING = (worker.evaluate, worker.check, worker.find_rate, worker.measure, Bench, LocalExecutor)
 # What opens each format when a conversion is checked.
-OPENERS = {
-    "saved_model": "tensorflow",
-    "serving": "tensorflow",
-    "tflite": "litert",
-    "onnx": "onnxruntime",
-    "openvino": "openvino",
-    "coreml": "coreml",
-}
+OPENERS = {"saved_model": "tensorflow", "serving": "tensorflow", "tflite": "litert", "onnx": "onnxruntime"}
+OPENERS |= {name: name for name in ("openvino", "coreml")}
 # Providers that compute in float32 whatever the graph.
 _SURE = ("cpu", "cuda")
 # Formats that models are deployed in: the columns of the matrix.
