@@ -13,19 +13,19 @@ from studylib.build.targets import Hops, Making
 from studylib.executors.local import LocalExecutor
 from studylib.executors.phone.on_phone import PhoneExecutor
 from studylib.executors.phone.phone import RUNTIME, Phone
-from studylib.formats.inside.precision import FLOAT32, HALVES, WHOLE
+from studylib.formats.inside.precision import FLOAT32
 from studylib.machine import hardware
 from studylib.measure import worker
 from studylib.measure.rounds import Bench
 from studylib.models.zoo import Model
 from studylib.params import ALL, RANDOM_SQNR_DB, StudyParams
-from studylib.params.recipe_names import split_recipe
 from studylib.recipes import RECIPES, names, why_no_chain
-from studylib.results.records import PLAIN, Conversion, Trial
+from studylib.results.records import Conversion, Trial
 from studylib.runtimes import RUNTIMES, Runtime, settings, split_name
 from studylib.scenarios import SCENARIOS, USUAL_SCENARIOS, planned, scenario_for
 from studylib.scenarios.loadgen import version as loadgen_version
 from studylib.study import sweeps
+from studylib.study.refusals import why_already, why_no_stream, why_not_here
 from studylib.study.sweeps import USUAL, Point
 
 # Code whose change makes a measurement another one, beside that of its runtime and scenario.
@@ -39,6 +39,20 @@ _SURE = ("cpu", "cuda")
 TARGETS = tuple(RECIPES["fp32"])
 # Formats that something else can be made of.
 _STARTING_POINTS = ("saved_model", "onnx", "tflite")
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a trial is asked for; the rest of it follows."""
+
+    model: str
+    runtime: str
+    provider: str
+    recipe: str
+    format: str
+    batch_size: int = 1
+    sweep: str = ""
+    point: Point = USUAL
 
 
 @dataclass(frozen=True)
@@ -143,12 +157,13 @@ class Plan:
             why_no_chain(recipe, runtime.format, origin)
             or self._why_not(name, provider, scenario or scenario_for(batch_size), point)
             or self._why_no_search(recipe)
-            or _why_already(recipe, runtime.format, self.models[model])
-            or _why_not_here(recipe, name, self.models[model])
-            or _why_no_stream(scenario, self.models[model])
+            or why_already(recipe, runtime.format, self.models[model])
+            or why_not_here(recipe, name, self.models[model])
+            or why_no_stream(scenario, self.models[model])
         )
         keys = [] if reason else self._keys(model, [(recipe, runtime.format)])
-        trial = self._trial(model, name, provider, recipe, runtime.format, keys, batch_size, reason, sweep, point)
+        wanted = _Wanted(model, name, provider, recipe, runtime.format, batch_size, sweep, point)
+        trial = self._trial(wanted, keys, reason)
         return replace(trial, **self._driven(trial.conditions, scenario or scenario_for(batch_size)))
 
     def _why_not(self, runtime: str, provider: str, scenario: str = "single_stream", point: Point = USUAL) -> str | None:
@@ -167,32 +182,32 @@ class Plan:
     def _version(self, runtime: str) -> str:
         return self.phone.version if self.phone and runtime == RUNTIME else RUNTIMES[runtime].version
 
-    def _trial(
-        self, model, runtime, provider, recipe, format, keys, batch_size=1, reason=None, sweep: str = "", point: Point = USUAL
-    ) -> Trial:
-        version = "" if reason else self._version(runtime)
+    def _trial(self, wanted: "_Wanted", keys: list[str], reason: str | None = None) -> Trial:
+        """The trial of what is ``wanted``, made of the last of the ``keys``; or skipped, with the ``reason``."""
+        model, runtime, settled = wanted.model, RUNTIMES[wanted.runtime], wanted.point.settings
+        version = "" if reason else self._version(wanted.runtime)
         artifact = keys[-1] if keys else ""
-        answering = {name: value for name, value in point.settings.items() if name in RUNTIMES[runtime].answering}
-        threads = point.threads or self.threads  # other threads are held against the source for themselves
-        conditions = self._conditions(runtime)
-        facts = (artifact, self.origins[model]["reference"], runtime, version, provider, threads, conditions)
+        answering = {name: value for name, value in settled.items() if name in runtime.answering}
+        threads = wanted.point.threads or self.threads  # other threads are held against the source for themselves
+        conditions = self._conditions(wanted.runtime)
+        facts = (artifact, self.origins[model]["reference"], wanted.runtime, version, wanted.provider, threads, conditions)
         facts += (settings.text(answering),) if answering else ()
         return Trial(
             model=model,
             weights=self.models[model].weights,
-            recipe=recipe,
-            format=format,
-            runtime=runtime,
+            recipe=wanted.recipe,
+            format=wanted.format,
+            runtime=wanted.runtime,
             runtime_version=version,
-            provider=provider,
+            provider=wanted.provider,
             threads=threads,
-            scenario=scenario_for(batch_size),
-            batch_size=batch_size,
+            scenario=scenario_for(wanted.batch_size),
+            batch_size=wanted.batch_size,
             artifact_key=artifact,
             evaluation_id="" if reason else "evaluation-" + digest(facts)[:16],
             conditions=conditions,
-            options=settings.text(point.settings),
-            sweep=sweep,
+            options=settings.text(settled),
+            sweep=wanted.sweep,
             reason=reason,
             source="" if self.models[model].precision == FLOAT32 else self.models[model].precision,
         )
@@ -217,7 +232,7 @@ class Plan:
         opener = RUNTIMES.get(OPENERS.get(target, ""))
         if opener is None or self._why_not_opened(opener):
             return Conversion(model, source, target, own)
-        trial = self._trial(model, opener.name, "cpu", "fp32", target, keys)
+        trial = self._trial(_Wanted(model, opener.name, "cpu", "fp32", target), keys)
         return Conversion(model, source, target, own, trial)
 
     def _why_not_opened(self, opener: Runtime) -> str | None:
@@ -270,30 +285,3 @@ class Plan:
         limits = (not self.mismatches, declared.memory_bytes, self.params.choice.max_steal)
         software = (platform.python_version(), importlib.metadata.version("numpy"))
         return digest((self.host.id, limits, asdict(self.params.settings), software))
-
-
-def _why_not_here(recipe: str, runtime: str, model: Model) -> str | None:
-    """Why a recipe that trains is not for this model or runtime, or None.
-
-    Retrained versions are timed where they are deployed: TensorFlow takes seconds to start, and is there to be compared with.
-    """
-    base = split_recipe(recipe)[0]
-    if base and model.data == "synthetic":
-        return f"{base} trains, and {model.name} has no real samples here: noise teaches nothing; give DATA"
-    return f"tensorflow is the baseline, in fp32; {recipe} is measured in the other runtimes" if base and runtime == "tensorflow" else None
-
-
-def _why_already(recipe: str, target: str, model: Model) -> str | None:
-    """Why a recipe cannot begin with a model that somebody quantized before, or None."""
-    # ai-edge-quantizer takes float32 weights only; of an ONNX file that is made of such a one, they are float32.
-    halves = model.precision in HALVES and target == "tflite"
-    if recipe == PLAIN or not (model.precision in WHOLE or halves):
-        return None
-    return f"{model.name} is already {model.precision}: it is measured as it came. For {recipe} start from its float32 version"
-
-
-def _why_no_stream(scenario: str, model: Model) -> str | None:
-    """Why a model cannot be streamed, or None."""
-    if scenario == "streaming" and not model.stream:
-        return f"{model.name} carries no state from query to query; the scenario 'streaming' is for models that do"
-    return None
