@@ -12,7 +12,7 @@ _MOST = 12
 
 
 def within_budget(results: Results):
-    """Median latency, with its interval, of every variant that keeps the budget, and of the baseline."""
+    """Median latency, with its interval, of every variant that keeps the budget, and of the baseline; a rehearsal names nobody first."""
     title, most = "What keeps the accuracy budget, the fastest first", budget_of(results)
     timed, table = at_smallest_batch(contenders(results)), results.table()
     read = table[table.metric == "latency_p50"].set_index("trial_id")
@@ -21,7 +21,7 @@ def within_budget(results: Results):
     for variant in sorted(drawable, key=lambda variant: read.value[variant.trial.id]):
         if lost(variant).within(most) or variant is _baseline(drawable, variant):
             panels.setdefault(variant.trial.model, []).append(variant)
-    if not panels:
+    if not panels or not results.run()["native"]:
         return None, "within-budget", title, "", ""
     shown = {model: _shown(found, drawable) for model, found in panels.items()}
     colours = drawing.colours([variant.trial.runtime for found in shown.values() for variant in found])
