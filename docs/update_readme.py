@@ -45,12 +45,14 @@ def main() -> int:
 
 
 def content(results: Results) -> list[str]:
-    """The parts of the generated block: what the numbers stand on, a row a model, one picture."""
+    """The parts of the generated block: what the numbers stand on, a row a model, one picture (none of a rehearsal)."""
     rows = [_row(one) for one in winners(results) if one.goal == "latency"]
-    drawn = next(figure for figure in drawing.drawn_in(results.folder / "figures") if figure.name == PICTURE)
-    picture = f"[![{drawn.alt}](docs/example/{PICTURE}.svg)](docs/example/report.md)"
+    drawn = [figure for figure in drawing.drawn_in(results.folder / "figures") if figure.name == PICTURE]
+    pictures = [
+        f"[![{figure.alt}](docs/example/{PICTURE}.svg)](docs/example/report.md)\n\n*{figure.title}. {figure.caption}*" for figure in drawn
+    ]
     command = f"`{results.run()['command']}`. {grounds(results).words}"
-    return [command, frames.markdown(pd.DataFrame(rows)), f"{picture}\n\n*{drawn.title}. {drawn.caption}*"]
+    return [command, frames.markdown(pd.DataFrame(rows)), *pictures]
 
 
 def _row(one: Winner) -> dict:

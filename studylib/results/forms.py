@@ -5,12 +5,14 @@ Form 0 is everything before forms were numbered: trials that lack later fields, 
 
 import hashlib
 import json
+import re
 from dataclasses import MISSING, asdict, fields
 
 from studylib.errors import InputError
 from studylib.results.records import UNNAMED, Conversion, Trial
 
 FORM = 1
+_NAME = re.compile(r"[0-9a-f]{16}")
 
 
 def require_known(run: dict, where: str) -> None:
@@ -42,6 +44,8 @@ def trial_from_json(facts: dict) -> Trial:
     missing = sorted(name for name, field in known.items() if name not in facts and field.default is MISSING)
     if unknown or missing:
         raise TypeError(f"unknown: {', '.join(unknown)}; missing: {', '.join(missing)}")
+    if not _NAME.fullmatch(str(facts.get("id", "0" * 16))):  # it names a folder
+        raise TypeError(f"a trial's id is {facts['id']!r}; it must be 16 hexadecimal digits")
     trial = Trial(**{name: facts[name] for name in known if name in facts})
     object.__setattr__(trial, "recorded_as", facts.get("id") or _named_by(facts))  # not for trials that are derived from this one
     return trial

@@ -38,8 +38,9 @@ def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str
     """
     if os.environ.get("STUDYLIB_HEADLESS"):
         die_with_parent()  # otherwise a kernel whose study was killed would go on measuring beside the next one
-    if choice.get("models"):
-        choice["models"] = tuple(located(name) for name in choice["models"])
+    if isinstance(choice.get("models"), list | tuple):
+        choice["models"] = tuple(located(name) if isinstance(name, str) else name for name in choice["models"])
+    choice |= {name: place(choice[name]) for name in ("data", "assignment") if isinstance(choice.get(name), str)}
     resolved = params.resolve(hardware_set, effort, **choice)
     providers = {name: runtime.providers for name, runtime in RUNTIMES.items()}
     own = [location for location in resolved.choice.models if location not in MODELS and is_own(location)]

@@ -158,6 +158,15 @@ def test_results_of_an_earlier_version_are_read(recorded):
     assert replace(again.plan()[0], threads=7).id not in names
 
 
+@pytest.mark.parametrize("name", ["../../elsewhere", "/tmp", "0" * 15, 7, "0" * 16 + "\n"])
+def test_a_name_in_a_plan_is_no_path(recorded, name):
+    results = recorded()
+    content = json.loads((results.folder / "plan.json").read_text())
+    (results.folder / "plan.json").write_text(json.dumps([content[0] | {"id": name}, *content[1:]]))
+    with pytest.raises(InputError, match="must be 16 hexadecimal digits"):
+        Results(results.folder).plan()
+
+
 def test_results_of_a_later_version_are_refused_in_words(recorded):
     results = recorded()
     run = json.loads((results.folder / "run.json").read_text())

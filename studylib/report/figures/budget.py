@@ -1,5 +1,8 @@
-"""The variants that keep the accuracy budget, the fastest first: the picture that a choice is made from."""
+"""The variants that keep the accuracy budget, by their latency: the picture that a choice is made from."""
 
+import numpy as np
+
+from studylib.params import RANDOM_SQNR_DB
 from studylib.report.figures import drawing
 from studylib.results.results import Results
 from studylib.verdicts.contenders import at_smallest_batch, baseline, contenders
@@ -7,32 +10,31 @@ from studylib.verdicts.losses import budget_of, lost
 from studylib.verdicts.variants import Variant
 from studylib.wording import digits
 
-# Bars of one model at most: past them a list says more, and the report has it.
+# Marks of one model at most: past them a list says more, and the report has it.
 _MOST = 12
 
 
 def within_budget(results: Results):
-    """Median latency, with its interval, of every variant that keeps the budget, and of the baseline; a rehearsal names nobody first."""
-    title, most = "What keeps the accuracy budget, the fastest first", budget_of(results)
-    timed, table = at_smallest_batch(contenders(results)), results.table()
-    read = table[table.metric == "latency_p50"].set_index("trial_id")
-    panels: dict[str, list[Variant]] = {}
-    drawable = [variant for variant in timed if variant.trial.id in read.index]
-    for variant in sorted(drawable, key=lambda variant: read.value[variant.trial.id]):
-        if lost(variant).within(most) or variant is _baseline(drawable, variant):
-            panels.setdefault(variant.trial.model, []).append(variant)
+    """Median latency, with its interval, of every variant that keeps the budget, and of the baseline; nothing of a rehearsal."""
+    title, most, table = "What keeps the accuracy budget, by median latency", budget_of(results), results.table()
+    medians = table[table.metric == "latency_p50"].set_index("trial_id")
+    timed = [variant for variant in at_smallest_batch(contenders(results)) if variant.trial.id in medians.index]
+    timed.sort(key=lambda variant: medians.value[variant.trial.id])
+    models = dict.fromkeys(variant.trial.model for variant in timed)
+    panels = {model: _kept([one for one in timed if one.trial.model == model], most) for model in models}
+    panels = {model: found for model, found in panels.items() if found}
     if not panels or not results.run()["native"]:
         return None, "within-budget", title, "", ""
-    shown = {model: _shown(found, drawable) for model, found in panels.items()}
+    shown = {model: found if len(found) <= _MOST else [*found[: _MOST - 1], found[-1]] for model, found in panels.items()}
     colours = drawing.colours([variant.trial.runtime for found in shown.values() for variant in found])
     with drawing.styled():
         figure, axes_list = drawing.stacked([len(found) for found in shown.values()])
         for axes, (model, found) in zip(axes_list, shown.items(), strict=True):
             for position, variant in enumerate(reversed(found)):
-                _mark(axes, position, read.loc[variant.trial.id], colours[variant.trial.runtime])
+                _mark(axes, position, medians.loc[variant.trial.id], colours[variant.trial.runtime])
             axes.set_yticks(range(len(found)), [variant.trial.label for variant in reversed(found)], fontsize=8)
-            left = f", {len(panels[model]) - len(found)} slower ones left out" if len(found) < len(panels[model]) else ""
-            axes.set(xscale="log", title=f"{model}{left}", ylim=(-0.6, len(found) - 0.4))
+            left_out = len(panels[model]) - len(found)
+            axes.set(xscale="log", title=f"{model}{f', {left_out} between left out' if left_out else ''}", ylim=(-0.6, len(found) - 0.4))
             drawing.plain_log_ticks(axes)
             axes.grid(axis="y", visible=False)
             low, high = axes.get_xlim()
@@ -40,29 +42,25 @@ def within_budget(results: Results):
         axes_list[-1].set_xlabel("median latency of one query, ms (log)")
     caption = (
         f"Each mark is a median with its 95 % interval (bootstrap over repetitions). Within the budget: at most {100 * most:g} % of the "
-        "right answers lost by the unfavourable end of the interval; the baseline is drawn whatever it keeps."
+        f"answers lost, by the unfavourable end of the interval; with random weights, at least {RANDOM_SQNR_DB:g} dB. The baseline is "
+        "drawn whatever it keeps. Which of two is faster, the verdicts say: marks nearer to each other than the noise floor are alike."
     )
     alt = "Interval plot. " + " ".join(
-        f"{model}: {found[0].trial.label} is first with {digits(read.loc[found[0].trial.id].value / 1e6)} ms."
+        f"{model}: the lowest median is that of {found[0].trial.label}, {digits(medians.value[found[0].trial.id] / 1e6)} ms."
         for model, found in shown.items()
     )
     return figure, "within-budget", title, caption, alt
 
 
-def _baseline(timed: list[Variant], variant: Variant) -> Variant | None:
-    return baseline([one for one in timed if one.trial.model == variant.trial.model])
-
-
-def _shown(found: list[Variant], timed: list[Variant]) -> list[Variant]:
-    """The fastest ones, and the baseline at the end where it is not among them."""
-    start = _baseline(timed, found[0])
-    first = found[:_MOST]
-    return first if start is None or any(one.trial.id == start.trial.id for one in first) else [*first[:-1], start]
+def _kept(timed: list[Variant], most: float) -> list[Variant]:
+    """Of one model's variants those that keep the budget, and the baseline."""
+    start = baseline(timed)
+    return [variant for variant in timed if variant is start or lost(variant).within(most)]
 
 
 def _mark(axes, position: int, row, colour) -> None:
-    if row.ci_low == row.ci_low:  # an interval needs several repetitions
-        axes.plot([row.ci_low / 1e6, row.ci_high / 1e6], [position, position], color=colour, linewidth=3, solid_capstyle="butt")
+    end = row.value if np.isnan(row.ci_high) else row.ci_high  # an interval needs several repetitions
+    if not np.isnan(row.ci_low):
+        axes.plot([row.ci_low / 1e6, end / 1e6], [position, position], color=colour, linewidth=3, solid_capstyle="butt")
     axes.plot(row.value / 1e6, position, "o", color=colour, markersize=5)
-    end = row.ci_high if row.ci_high == row.ci_high else row.value
     axes.annotate(digits(row.value / 1e6), (end / 1e6, position), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7)
