@@ -30,10 +30,10 @@ help:  ## what can be typed
 study: install  ## convert, compress, measure, report
 plan: install  ## print what `make study` would do
 report: install  ## rebuild the report from stored results
-advise: install  ## what to set: LATENCY_MS= RSS_MB= SIZE_MB= LOSS= are limits that must be kept
+advise: install  ## what to set, from stored results, within the limits that are typed
 path: install  ## quantize, batch, sessions, memory settings: what each step brings
 compare: install  ## every machine in outputs/ side by side
-bench: install  ## what the harness costs; BENCH=compression or search: what those bring
+bench: install  ## what the measuring costs, and what compression and search bring
 $(VERBS):
 	@STUDYLIB_TYPED='$(OPTIONS)' $(PYTHON_IN) -m studylib $@
 
@@ -50,7 +50,7 @@ lint: install  ## ruff and the notebook rules
 fuzz: install  ## generated models converted, evaluated, asked in batches, and held against their frameworks; COUNT=500 FROM=1 (seeds)
 	@$(PYTHON_IN) tests/fuzz --count "$${COUNT:-500}" --seed "$${FROM:-1}" --processes "$$JOBS"
 
-readme: install  ## write figure and table of `make study HW=cpu` into README.md
+readme: install  ## docs/example, and where the run was fit the front page, from the results of `make study HW=cpu`
 	@$(PYTHON_IN) docs/update_readme.py
 
 nvidia: install  ## NVIDIA's builds of ONNX Runtime and TensorRT into .venv, for HW=cloud-gpu

@@ -1,45 +1,92 @@
-"""Write the figure and the table of a finished study into README.md: ``make readme`` after ``make study HW=cpu``."""
+"""Write a finished study into the front page and the example: ``make readme`` after ``make study HW=cpu``.
 
+docs/example/ gets the whole report, its pictures in fewer colours; README.md, where the run was fit, a few lines and one picture.
+"""
+
+import base64
+import io
 import re
 import shutil
+import sys
+
+import pandas as pd
+from PIL import Image
 
 from studylib import params
-from studylib.report import report, summary
+from studylib.report import report
+from studylib.report.figures import drawing
 from studylib.report.tables import frames
 from studylib.results import standing
-from studylib.verdicts import adaptive_verdicts, compression, winners
+from studylib.results.results import Results
+from studylib.verdicts.grounds import grounds
+from studylib.verdicts.losses import lost
+from studylib.verdicts.passport import Fit
+from studylib.verdicts.winners import Winner, winners
 
 BEGIN, END = "<!-- generated: begin (make readme) -->", "<!-- generated: end -->"
-FIGURES = ("trade-off", "roofline", "formats")
-# Columns of the table of techniques that a reader of the front page needs; the report has all.
-COLUMNS = ["model", "runtime", "recipe", "times smaller", "gzip_kb", "quality", "change", "p50_ms", "against fp32", "front", "status"]
+PICTURE = "within-budget"
+_EMBEDDED = re.compile(r"data:image/png;base64,([A-Za-z0-9+/=]+)")
 
 
-def main() -> None:
+def main() -> int:
     results = standing.read_results("cpu")
     report.build(results)
-    folder = params.root() / "docs" / "figures"
-    folder.mkdir(exist_ok=True)
-    drawn = {figure.name: figure for figure in report.drawing.drawn_in(results.folder / "figures")}
-    for name in FIGURES:
-        shutil.copy(results.folder / "figures" / f"{name}.png", folder / f"{name}.png")
+    _write_example(results)
+    ground = grounds(results)
+    if not ground.native or ground.fitness.fit is Fit.NO:
+        # The example says of itself what it is worth; the front page answers, and an answer needs a machine that can give one.
+        print(f"docs/example is written. The front page stays as it is, since it shows a run that was fit: {ground.words}", file=sys.stderr)
+        return 1
     path = params.root() / "README.md"
-    block = "\n\n".join([BEGIN, *content(results, drawn), END])
+    block = "\n\n".join([BEGIN, *content(results), END])
     text = path.read_text(encoding="utf-8")
     path.write_text(re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: block, text, flags=re.DOTALL), encoding="utf-8")
+    return 0
 
 
-def content(results, drawn: dict) -> list[str]:
-    """The parts of the generated block."""
-    run = results.run()
-    pictures = [f"![{drawn[name].alt}](docs/figures/{name}.png)\n\n*{drawn[name].title}. {drawn[name].caption}*" for name in FIGURES]
-    command = f"`{run['command']}`. {standing.provenance(results)}"
-    found = "\n".join(f"- {sentence}" for sentence in summary.summary(results))
-    techniques = frames.markdown(compression.techniques(results)[COLUMNS])
-    folded = f"<details>\n<summary>Every technique of this run</summary>\n\n{techniques}\n\n</details>"
-    adaptive = frames.markdown(adaptive_verdicts.verdicts(results))
-    return [command, found, *pictures, frames.markdown(winners.table(results)), adaptive, folded]
+def content(results: Results) -> list[str]:
+    """The parts of the generated block: what the numbers stand on, a row a model, one picture (none of a rehearsal)."""
+    rows = [_row(one) for one in winners(results) if one.goal == "latency"]
+    drawn = [figure for figure in drawing.drawn_in(results.folder / "figures") if figure.name == PICTURE]
+    pictures = [
+        f"[![{figure.alt}](docs/example/{PICTURE}.svg)](docs/example/report.md)\n\n*{figure.title}. {figure.caption}*" for figure in drawn
+    ]
+    command = f"`{results.run()['command']}`. {grounds(results).words}"
+    return [command, frames.markdown(pd.DataFrame(rows)), *pictures]
+
+
+def _row(one: Winner) -> dict:
+    if one.variant is None:
+        return {"model": one.model, "deploy": f"none: {one.reason}", "median": "", "over the baseline": "", "lost": "", "equally fast": ""}
+    table = one.variant.results.table()
+    values = table[table.trial_id == one.variant.trial.id].set_index("metric")
+    return {
+        "model": one.model,
+        "deploy": one.variant.trial.label,
+        "median": f"{frames.typical_ms(values)} ms",
+        "over the baseline": one.words,
+        "lost": lost(one.variant).words,
+        "equally fast": len(one.ties),
+    }
+
+
+def _write_example(results: Results) -> None:
+    folder = params.root() / "docs" / "example"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    made = results.folder / "report"
+    for path in [made / "report.md", *made.glob("*.svg")]:
+        shutil.copy(path, folder / path.name)
+    page = (made / "index.html").read_text(encoding="utf-8")
+    (folder / "index.html").write_text(_EMBEDDED.sub(lambda match: _in_fewer_colours(match[1]), page), encoding="utf-8")
+
+
+def _in_fewer_colours(png: str) -> str:
+    """The same picture with 64 colours: a third of its bytes."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(base64.b64decode(png))).convert("RGB").quantize(64).save(buffer, "PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -31,7 +31,7 @@ def main() -> None:
     print("\nOptions, after a verb (make plan MODEL=my.onnx EFFORT=smoke); `python -m studylib <verb> --help` lists those of one verb:")
     for variable, helps in options().items():
         text = " | ".join(helps) + (f": {', '.join(sets)}" if variable == "HW" else "")
-        print(textwrap.fill(text, 110, initial_indent=f"  {variable + '=':<13}", subsequent_indent=" " * 15))
+        print(textwrap.fill(text, 110, initial_indent=f"  {variable + '=':<13}", subsequent_indent=" " * 15, break_on_hyphens=False))
     print("They are taken from the command line, not from the environment. A list has commas; yes or no is 1 or 0.")
 
 

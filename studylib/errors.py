@@ -69,6 +69,7 @@ def lookup(table: dict, kind: str, name: str):
 
 # What the libraries say, and what is meant: the first that fits is told. Groups of the pattern stand for {1}, {2} …, {0} for the line.
 _KNOWN = (
+    (r"bad_alloc|OOM when allocating|[Ff]ailed to allocate memory|Cannot allocate memory|Unable to allocate", "out of memory: {0}"),
     (
         r"Unsupported model IR version: (\d+), max supported IR version: (\d+)",
         "the file is of ONNX IR version {1}, and this runtime reads up to {2}; save it with an older onnx, or with a lower ir_version",
@@ -113,7 +114,6 @@ _KNOWN = (
         "use the runtime of its maker, or convert the model with built-in operators only",
     ),
     (r"Node number (\d+) \((\w+)\) failed to (?:prepare|invoke)", "LiteRT stopped at its node {1} ({2}): {0}"),
-    (r"bad_alloc|OOM when allocating|[Ff]ailed to allocate memory|Cannot allocate memory|Unable to allocate", "out of memory: {0}"),
     (r"No module named '([\w.]+)'", "the package {1} is not installed; install it, or leave out what needs it"),
 )
 # Places in the libraries' own sources, and their names of error classes: nobody who brings a model can use these.

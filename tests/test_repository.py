@@ -38,7 +38,8 @@ def test_the_documents_are_there():
 
 
 def test_every_make_target_and_variable_of_the_readme_exists():
-    makefile, readme = (ROOT / "Makefile").read_text(), (ROOT / "README.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    readme = "".join((ROOT / name).read_text() for name in ("README.md", "docs/commands.md", "docs/own-model.md", "docs/hardware.md"))
     targets = set(re.findall(r"[`\n(]make ([a-z]+)", readme))
     assert targets
     assert targets <= set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
@@ -49,9 +50,30 @@ def test_every_make_target_and_variable_of_the_readme_exists():
 
 
 def test_every_link_of_the_documents_leads_somewhere():
-    for document in ROOT.glob("*.md"):
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "example").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
-            assert (ROOT / target).exists(), f"{document.name} links to {target}"
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_the_readme_can_be_read_in_two_minutes():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 200
+    assert len(text.encode()) <= 12_000
+    block = text.split("<!-- generated: begin")[1].split("<!-- generated: end")[0]
+    assert len(re.sub(r"!\[[^]]*\]\([^)]*\)|[|\-]+", " ", block).split()) <= 200
+
+
+def test_the_example_is_small():
+    files = list((ROOT / "docs" / "example").rglob("*"))
+    assert {"index.html", "report.md"} <= {path.name for path in files}
+    assert sum(path.stat().st_size for path in files) <= 1_000_000
+
+
+def test_the_glossary_is_in_the_order_of_the_alphabet():
+    rows = [line for line in (ROOT / "GLOSSARY.md").read_text().splitlines() if line.startswith("| ")][2:]
+    words = [re.sub(r"[`*]", "", row.split("|")[1]).strip().lower() for row in rows]
+    assert len(words) > 50
+    assert words == sorted(words)
 
 
 def test_the_readme_lists_every_hardware_set():
@@ -59,9 +81,11 @@ def test_the_readme_lists_every_hardware_set():
     assert [name for name in studylib.params.hardware_sets() if f"`{name}`" not in readme] == []
 
 
-def test_the_readme_lists_every_recipe_and_where_it_exists():
+def test_the_techniques_list_every_recipe_and_where_it_exists():
     """What trains may be quantized as well, and that is said once instead of listed."""
-    rows = re.findall(r"^\| ((?:`[a-z0-9_]+`(?:, )?)+) \| [^|]+ \| (●?) ?\| (●?) ?\|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| ((?:`[a-z0-9_]+`(?:, )?)+) \| [^|]+ \| (●?) ?\| (●?) ?\|$", (ROOT / "docs" / "techniques.md").read_text(), re.MULTILINE
+    )
     listed = {name: (lite, onnx) for names_, lite, onnx in rows for name in re.findall(r"`([a-z0-9_]+)`", names_)}
     trained_and_quantized = {f"{base}_static_wi8_ai8" for base in RETRAINED}
     assert set(listed) == set(names()) - trained_and_quantized - {"fp32"}

@@ -11,6 +11,7 @@ import ast
 import functools
 import hashlib
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 MARK = "DECIDES_NOTHING"
 DECIDES_NOTHING = "which code decides"
 _PACKAGE = "studylib"
+_MODULE = re.compile(rf"{_PACKAGE}(\.\w+)+")
 
 
 def code_digest(*roots: type | Callable | str) -> str:
@@ -194,7 +196,10 @@ def _copied(node: ast.AST) -> ast.AST:
 
 
 class _Stripped(ast.NodeTransformer):
-    """Without docstrings, import lines and annotations of functions."""
+    """Without docstrings, import lines, annotations of functions, and the places of our modules in texts (``-m studylib.…``)."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        return ast.Constant(_PACKAGE) if isinstance(node.value, str) and _MODULE.fullmatch(node.value) else node
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         body = getattr(node, "body", None)

@@ -32,7 +32,9 @@ def parser(description: str, verbs: dict[str, Callable]) -> argparse.ArgumentPar
         verb = each.add_parser(name, help=run.__doc__, description=run.__doc__)
         verb.set_defaults(run=run)
         for typed_as in taken(name):
-            how = {"action": "store_const", "const": True} if typed_as.is_switch else {"metavar": typed_as.shown or typed_as.variable}
+            # A switch can be said no to as well (``--no-search``), where a hardware set says yes.
+            switch = {"action": argparse.BooleanOptionalAction}
+            how = switch if typed_as.is_switch else {"metavar": typed_as.shown or typed_as.variable}
             verb.add_argument(typed_as.flag, help=typed_as.help, default=typed_as.default, **how)
     return found
 
@@ -69,7 +71,7 @@ def typed(verb: str, environment: MutableMapping[str, str]) -> tuple[list[str], 
             notes.append(f"{one.variable} of the environment is not taken; type it: `make {verb} {one.variable}=…`")
         value = given.get(one.variable, "")
         if one.is_switch:
-            words += [one.flag] if value.strip() and yes_or_no(value, one.variable) else []
+            words += [one.flag if yes_or_no(value, one.variable) else f"--no-{one.flag.removeprefix('--')}"] if value.strip() else []
         else:
             words += [f"{one.flag}={value}"] if value.strip() else []
     for name in given:
@@ -101,10 +103,10 @@ def choice(given: argparse.Namespace) -> dict:
     """What was typed of a study's options, by their names, as `studylib.open_study` takes it. Raises `InputError`."""
     chosen = {}
     for name, typed_as in options().items():
-        text = getattr(given, typed_as.flag.removeprefix("--"), None)
+        text = getattr(given, typed_as.name, None)
         if text is None:
             continue
-        value = text if text is True else typed_as.reads(text, typed_as.variable)
+        value = text if isinstance(text, bool) else typed_as.reads(text, typed_as.variable)
         if typed_as.adds:
             value = tuple(dict.fromkeys((*getattr(resolve(given.hw, given.effort).choice, name), *(value or ()))))
         chosen[name] = value

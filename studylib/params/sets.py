@@ -1,12 +1,12 @@
 """Hardware sets (``params/*.yaml``), and the resolved, checked parameters of one study. Creating a parameter object does nothing else."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_type_hints
 
-from pydantic import Field, StrictInt, StrictStr
+from pydantic import Field, StrictInt, StrictStr, create_model
 
 from studylib.errors import InputError, ParameterError, lookup
-from studylib.params.choice import BatchSizes, Choice, Models, Name, Names, Scenarios, Text, options
+from studylib.params.choice import Choice, Name, Text, options
 from studylib.params.efforts import EFFORTS, Effort
 from studylib.params.paths import root
 from studylib.params.yaml_files import Section, read_yaml, validated
@@ -36,13 +36,12 @@ class HardwareProfile(Section):
     reached_by: Literal["adb"] | None = None
 
 
-class _Override(Section):
-    models: Models | None = None
-    recipes: Names | None = None
-    runtimes: Names | None = None
-    batch_sizes: BatchSizes | None = None
-    sweeps: Annotated[tuple[Name, ...], Field(max_length=64)] | None = None
-    scenarios: Scenarios | None = None
+# What an effort may say otherwise than the rest of its file: any option, all of them absent.
+_Override = create_model(
+    "_Override",
+    __base__=Section,
+    **{name: (kind | None, None) for name, kind in get_type_hints(Choice, include_extras=True).items() if name in options()},
+)
 
 
 class _Efforts(Section):

@@ -118,7 +118,12 @@ class Typed:
     @property
     def flag(self) -> str:
         """``LATENCY_MS`` is ``--latency-ms``."""
-        return f"--{self.variable.lower().replace('_', '-')}"
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def name(self) -> str:
+        """What argparse keeps it under: ``LATENCY_MS`` is ``latency_ms``."""
+        return self.variable.lower()
 
     @property
     def is_switch(self) -> bool:

@@ -100,7 +100,7 @@ class Recipe(ABC):
 
     @property
     def _made_by(self) -> str:
-        return f"{self.name}: {self.source_format} to {self.target}.{type(self).__name__}"
+        return f"{self.source_format} to {self.target}.{type(self).__name__}"
 
 
 def composed(before: str, name: str) -> str:

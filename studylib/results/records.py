@@ -32,6 +32,10 @@ def is_plain(recipe: str) -> bool:
     return recipe == PLAIN or recipe.startswith(_AS_IT_CAME)
 
 
+# Fields of a trial that its name leaves out. What the source is follows from the artifact.
+UNNAMED = ("reason", "source", "recorded_as")
+
+
 @dataclass(frozen=True)
 class Trial:
     """One thing to measure. ``reason`` says from the start why it is skipped; ``control`` marks the A/A twin.
@@ -61,11 +65,14 @@ class Trial:
     reason: str | None = None
     driver: str = "loop"
     source: str = ""
+    recorded_as: str = field(default="", init=False, compare=False, repr=False)
 
     @cached_property
     def id(self) -> str:
-        # What the source is follows from the artifact; trials recorded before it was told keep their names.
-        facts = {key: value for key, value in asdict(self).items() if key not in ("reason", "source")}
+        """The name of its raw records: a hash of its fields, or that of the version that recorded it (`studylib.results.forms`)."""
+        if self.recorded_as:
+            return self.recorded_as
+        facts = {key: value for key, value in asdict(self).items() if key not in UNNAMED}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property

@@ -4,19 +4,19 @@ Raw files are only ever added. ``raw/<trial>/c0002-r003-a0.json`` is campaign 2 
 repetition 3, attempt 0. Every later number is computed from these files.
 """
 
-import hashlib
+import html
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 
 from studylib import stats
 from studylib.artifacts.store import write_bytes, write_text
 from studylib.errors import InputError
-from studylib.machine.clock import is_tried_again, now
 from studylib.results import doubles, long_table, roof, whose
+from studylib.results.forms import FORM, conversion_to_json, require_known, trial_from_json, trial_to_json
 from studylib.results.peaks import Peaks
-from studylib.results.records import Conversion, Measurement, Trial, read_evaluation, read_measurement, read_sealed, write_sealed
+from studylib.results.raw_records import RawRecords
+from studylib.results.records import Conversion, Trial
 
 DECIDES_NOTHING = "where results lie"
 
@@ -26,100 +26,24 @@ _RUN_KEYS = {
 }  # fmt: skip
 
 
-class Results:
+class Results(RawRecords):
     """Everything measured on one hardware set, in ``outputs/<HW>/``."""
 
     def __init__(self, folder: Path):
-        self.folder = Path(folder)
-        self.raw = self.folder / "raw"
-        self._cache: dict[Path, tuple] = {}
+        super().__init__(folder)
         self._table: tuple | None = None
         self._plan: tuple | None = None
 
-    # --- raw records -------------------------------------------------------------------------------------------------
+    def __repr__(self) -> str:
+        """How many trials have numbers, in one line."""
+        try:
+            states = [self.status(trial)[0] for trial in self.plan()]
+        except InputError as error:
+            return f"<Results in {self.folder}: {error}>"
+        return f"<Results {self.folder.name}: {states.count('ok')} of {len(states)} trials timed; in {self.folder}>"
 
-    def record(self, measurement: Measurement) -> None:
-        """Add one repetition. The file appears whole or not at all."""
-        write_sealed(self.raw / measurement.trial_id / measurement.file_name, asdict(measurement))
-
-    def attempts(self, trial_id: str) -> list[Measurement]:
-        """All attempts of the trial's newest campaign, in order of repetition and attempt."""
-        found = [self._cached(path, read_measurement) for path in sorted((self.raw / trial_id).glob("c*-r*-a*.json"))]
-        attempts = [attempt for attempt in found if attempt]
-        newest = max((attempt.campaign for attempt in attempts), default=0)
-        return [attempt for attempt in attempts if attempt.campaign == newest]
-
-    def measurements(self, trial_id: str) -> list[Measurement]:
-        """The valid repetitions of the trial's newest campaign, one for each repetition."""
-        return [attempt for attempt in self.attempts(trial_id) if attempt.status == "ok"]
-
-    def newest_campaign(self) -> int:
-        """The highest campaign number that any trial has; 0 before the first."""
-        return max((int(path.name[1:5]) for path in self.raw.glob("*/c[0-9][0-9][0-9][0-9]-r*.json")), default=0)
-
-    def record_evaluation(self, evaluation_id: str, evaluation: dict) -> None:
-        """Keep the quality measures of one artifact in one runtime on this host."""
-        write_sealed(self.raw / evaluation_id / "evaluation.json", _dated(evaluation))
-
-    def evaluation(self, evaluation_id: str) -> dict | None:
-        path = self.raw / evaluation_id / "evaluation.json"
-        return self._cached(path, read_evaluation) if path.exists() else None
-
-    def is_evaluated(self, trial: Trial) -> bool:
-        """Whether a trial's evaluation is known, other than by a failure of an earlier run that may have passed."""
-        found = self.evaluation(trial.evaluation_id)
-        return found is not None and not is_tried_again(found["reason"], found.get("failed_at", ""))
-
-    def record_check(self, trial: Trial, finding: dict) -> None:
-        """Keep whether queries of one size are answered as their samples are one by one, under a trial's conditions."""
-        write_sealed(self._check_path(trial, finding["batch_size"]), _dated(finding))
-
-    def checks(self, trial: Trial) -> dict[int, dict | None]:
-        """What was found of each size of query that ``trial`` is timed with (`studylib.quality.batch_check`); None: nobody looked yet."""
-        paths = {size: self._check_path(trial, size) for size in trial.batches}
-        return {size: self._cached(path, read_sealed) if path.exists() else None for size, path in paths.items()}
-
-    def why_unlike(self, trial: Trial) -> str:
-        """Why a trial must not be timed: its batches are not answered as their samples are; empty where that is not known to be so."""
-        return next((found["reason"] for found in self.checks(trial).values() if found and found["status"] != "ok"), "")
-
-    def _check_path(self, trial: Trial, size: int) -> Path:
-        # Threads, provider and what else decides the answers are in the id of the evaluation.
-        options = f"-{hashlib.sha256(trial.options.encode()).hexdigest()[:8]}" if trial.options else ""
-        return self.raw / trial.evaluation_id / f"batch-{size:04d}{options}.json"
-
-    def record_rate(self, trial_id: str, campaign: int, found: dict) -> None:
-        """Keep what the search for a trial's rate found."""
-        write_sealed(self.raw / trial_id / f"rate-c{campaign:04d}.json", found)
-
-    def rate(self, trial_id: str, campaign: int) -> dict | None:
-        path = self.raw / trial_id / f"rate-c{campaign:04d}.json"
-        return self._cached(path, read_sealed) if path.exists() else None
-
-    def forget_failures(self) -> None:
-        """Remove evaluations that failed or are invalid, and looks that failed, so that they are tried again; the others stay."""
-        for path in [*self.raw.glob("*/evaluation.json"), *self.raw.glob("*/batch-*.json"), *self.raw.glob("*/look-*.json")]:
-            found = self._cached(path, read_sealed) or {}
-            if found.get("status") in ("failed", "invalid") or (path.name.startswith("look") and "reason" in found):
-                path.unlink()
-
-    def record_look(self, trial_id: str, look: dict, number: int = 0) -> None:
-        """Keep what a short look at a trial found: ``samples_per_s``, ``n`` and the ``seconds`` it took, or the ``reason`` why it failed.
-
-        ``number``: 0 for the first look of a sweep, from 1 on those of a search.
-        """
-        write_sealed(self.raw / trial_id / f"look-{number}.json", _dated(look))
-
-    def looks(self, trial_id: str) -> list[dict]:
-        """Every look at a trial."""
-        return [self._cached(path, read_sealed) or {} for path in sorted((self.raw / trial_id).glob("look-*.json"))]
-
-    def look(self, trial_id: str, number: int = 0) -> dict | None:
-        path = self.raw / trial_id / f"look-{number}.json"
-        found = self._cached(path, read_sealed) if path.exists() else None
-        return None if found and is_tried_again(found.get("reason", ""), found.get("failed_at", "")) else found
-
-    # --- the study ---------------------------------------------------------------------------------------------------
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self)[1:-1])}</p>"
 
     def save_plan(
         self,
@@ -131,11 +55,11 @@ class Results:
     ) -> None:
         """Write ``plan.json``, ``run.json``, ``artifacts.json``, ``conversions.json``, and what ``described`` artifacts:
         ``inside.json``, ``search.json``."""
-        write_text(self.folder / "plan.json", json.dumps([asdict(trial) for trial in trials], indent=1))
-        write_text(self.folder / "conversions.json", json.dumps([asdict(conversion) for conversion in conversions], indent=1))
+        write_text(self.folder / "plan.json", json.dumps([trial_to_json(trial) for trial in trials], indent=1))
+        write_text(self.folder / "conversions.json", json.dumps([conversion_to_json(conversion) for conversion in conversions], indent=1))
         for kind in ("inside", "search"):
             write_text(self.folder / f"{kind}.json", json.dumps((described or {}).get(kind, {}), indent=1))
-        write_text(self.folder / "run.json", json.dumps(run, indent=1))
+        write_text(self.folder / "run.json", json.dumps(run | {"form": FORM}, indent=1))
         write_text(self.folder / "artifacts.json", json.dumps(artifacts, indent=1))
 
     def plan(self) -> list[Trial]:
@@ -144,11 +68,12 @@ class Results:
         try:
             # The same trials as long as the file is the same: each computes its hash once, and every comparison asks for all of them.
             if self._plan is None or self._plan[0] is not content:
-                self._plan = content, [Trial(**facts) for facts in content]
+                self._plan = content, [trial_from_json(facts) for facts in content]
             return list(self._plan[1])
-        except TypeError:
+        except (TypeError, AttributeError) as error:
             path, again = self.folder / "plan.json", whose.again(self.folder)
-            raise InputError(f"{path} was written by another version of studylib. {again}") from None
+            words = f"was written by another version of studylib, and cannot be carried over ({error})"
+            raise InputError(f"{path} {words}. {again}") from None
 
     def distinct(self) -> list[Trial]:
         """The trials of the latest study, each file with its settings once (see `doubles`)."""
@@ -169,6 +94,7 @@ class Results:
     def run(self) -> dict:
         """Resolved parameters, host facts, versions and times of the latest study."""
         run = self._read("run.json", dict)
+        require_known(run, str(self.folder / "run.json"))
         missing = [key for key in _RUN_KEYS if not isinstance(run.get(key), _RUN_KEYS[key])]
         if missing:
             raise self._unreadable("run.json", f"it has no usable '{missing[0]}'")
@@ -185,7 +111,8 @@ class Results:
         """The matrix of formats of the latest study, cell by cell; empty for results of a version that had none."""
         try:
             cells = self._read("conversions.json", list) if (self.folder / "conversions.json").exists() else []
-            return [Conversion(**cell | {"keys": tuple(cell["keys"]), "trial": cell["trial"] and Trial(**cell["trial"])}) for cell in cells]
+            trials = [cell["trial"] and trial_from_json(cell["trial"]) for cell in cells]
+            return [Conversion(**cell | {"keys": tuple(cell["keys"]), "trial": trial}) for cell, trial in zip(cells, trials, strict=True)]
         except (TypeError, KeyError) as error:
             raise self._unreadable("conversions.json", error) from None
 
@@ -305,16 +232,3 @@ class Results:
 
     def _unreadable(self, name: str, why) -> InputError:
         return InputError(f"{self.folder / name} cannot be read ({why}). {whose.again(self.folder)}")
-
-    def _cached(self, path: Path, read):
-        """``read(path)``, again only when the file has changed."""
-        facts = path.lstat()
-        stamp = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
-        if self._cache.get(path, (None,))[0] != stamp:
-            self._cache[path] = stamp, read(path)
-        return self._cache[path][1]
-
-
-def _dated(record: dict) -> dict:
-    """A record that failed with the time when it did."""
-    return record | ({"failed_at": now()} if record.get("reason") else {})

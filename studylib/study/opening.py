@@ -1,5 +1,6 @@
 """Open a study: parameters read and checked, models named, the plan made."""
 
+import inspect
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,14 +29,18 @@ ON_PHONE, NO_PHONE = "STUDYLIB_ON_PHONE", "none"
 def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str], None] = print, **choice) -> Study:
     """A study of ``params/<hardware_set>.yaml`` on this host or on the phone that it reaches, its parameters checked.
 
-    Runs nothing, writes nothing.
+    Runs nothing, writes nothing. ``choice``: options in place of the hardware set's, by the names that `studylib.options` lists.
 
-    ``choice``: fields of `studylib.params.Choice` in place of the hardware set's; `studylib.options()` lists them.
+    >>> import studylib as sl
+    >>> study = sl.open_study("cpu", "smoke")                                                    # doctest: +SKIP
+    >>> study = sl.open_study("cpu", models=["my model.onnx"], data="samples.npz")               # doctest: +SKIP
+    >>> study = sl.open_study("cpu", "full", recipes=["all"], runtimes=["litert"], search=True)  # doctest: +SKIP
     """
     if os.environ.get("STUDYLIB_HEADLESS"):
         die_with_parent()  # otherwise a kernel whose study was killed would go on measuring beside the next one
-    if choice.get("models"):
-        choice["models"] = tuple(located(name) for name in choice["models"])
+    if isinstance(choice.get("models"), list | tuple):
+        choice["models"] = tuple(located(name) if isinstance(name, str) else name for name in choice["models"])
+    choice |= {name: place(choice[name]) for name in ("data", "assignment") if isinstance(choice.get(name), str)}
     resolved = params.resolve(hardware_set, effort, **choice)
     providers = {name: runtime.providers for name, runtime in RUNTIMES.items()}
     own = [location for location in resolved.choice.models if location not in MODELS and is_own(location)]
@@ -46,6 +51,20 @@ def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str
     host, phone = where(resolved.hardware)
     plan = Plan(resolved, host, chosen_models(resolved.choice, own), phone=phone)
     return Study(plan, params.outputs_root() / resolved.hardware.name, write)
+
+
+def _with_options(function: Callable) -> inspect.Signature:
+    """The signature of ``function`` with each option of a study as a keyword, so that a prompt completes them."""
+    own = [one for one in inspect.signature(function).parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    fields = params.Choice.model_fields
+    more = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=fields[name].annotation)
+        for name in params.options()
+    ]
+    return inspect.Signature([*own, *more], return_annotation=Study)
+
+
+open_study.__signature__ = _with_options(open_study)
 
 
 def located(name: str) -> str:

@@ -29,7 +29,7 @@ from studylib.runtimes import RUNTIMES, Runtime, settings, split_name
 from studylib.scenarios import SCENARIOS, USUAL_SCENARIOS, planned, scenario_for
 from studylib.scenarios.loadgen import version as loadgen_version
 from studylib.study import sweeps
-from studylib.study.exclusions import why_already, why_no_stream, why_not_here
+from studylib.study.refusals import why_already, why_no_stream, why_not_here
 from studylib.study.sweeps import USUAL, Point
 
 # Code whose change makes a measurement another one, beside that of its runtime and scenario.
@@ -37,20 +37,28 @@ _MEASURING = (worker.evaluate, worker.check, worker.find_rate, worker.measure, B
 # The same of what is measured on a phone: what runs there, and the jobs here that make its queries and read its answers.
 _ON_PHONE = (PhoneExecutor, worker.pack, worker.judge, worker.judge_batch)
 # What opens each format when a conversion is checked.
-OPENERS = {
-    "saved_model": "tensorflow",
-    "serving": "tensorflow",
-    "tflite": "litert",
-    "onnx": "onnxruntime",
-    "openvino": "openvino",
-    "coreml": "coreml",
-}
+OPENERS = {"saved_model": "tensorflow", "serving": "tensorflow", "tflite": "litert", "onnx": "onnxruntime"}
+OPENERS |= {name: name for name in ("openvino", "coreml")}
 # Providers that compute in float32 whatever the graph.
 _SURE = ("cpu", "cuda")
 # Formats that models are deployed in: the columns of the matrix.
 TARGETS = tuple(RECIPES["fp32"])
 # Formats that something else can be made of.
 _STARTING_POINTS = ("saved_model", "onnx", "tflite")
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What a trial is asked for; the rest of it follows."""
+
+    model: str
+    runtime: str
+    provider: str
+    recipe: str
+    format: str
+    batch_size: int = 1
+    sweep: str = ""
+    point: Point = USUAL
 
 
 @dataclass(frozen=True)
@@ -166,7 +174,8 @@ class Plan:
             or why_no_stream(scenario, self.models[model])
         )
         keys = [] if reason else self._keys(model, [(recipe, runtime.format)])
-        trial = self._trial(model, name, provider, recipe, runtime.format, keys, batch_size, reason, sweep, point)
+        wanted = _Wanted(model, name, provider, recipe, runtime.format, batch_size, sweep, point)
+        trial = self._trial(wanted, keys, reason)
         return replace(trial, **self._driven(trial.conditions, scenario or scenario_for(batch_size)))
 
     def _why_not(self, runtime: str, provider: str, scenario: str = "single_stream", point: Point = USUAL) -> str | None:
@@ -185,32 +194,32 @@ class Plan:
     def _version(self, runtime: str) -> str:
         return self.phone.version if self.phone and runtime == RUNTIME else RUNTIMES[runtime].version
 
-    def _trial(
-        self, model, runtime, provider, recipe, format, keys, batch_size=1, reason=None, sweep: str = "", point: Point = USUAL
-    ) -> Trial:
-        version = "" if reason else self._version(runtime)
+    def _trial(self, wanted: "_Wanted", keys: list[str], reason: str | None = None) -> Trial:
+        """The trial of what is ``wanted``, made of the last of the ``keys``; or skipped, with the ``reason``."""
+        model, runtime, settled = wanted.model, RUNTIMES[wanted.runtime], wanted.point.settings
+        version = "" if reason else self._version(wanted.runtime)
         artifact = keys[-1] if keys else ""
-        answering = {name: value for name, value in point.settings.items() if name in RUNTIMES[runtime].answering}
-        threads = point.threads or self.threads  # other threads are held against the source for themselves
-        conditions = self._conditions(runtime)
-        facts = (artifact, self.origins[model].reference, runtime, version, provider, threads, conditions)
+        answering = {name: value for name, value in settled.items() if name in runtime.answering}
+        threads = wanted.point.threads or self.threads  # other threads are held against the source for themselves
+        conditions = self._conditions(wanted.runtime)
+        facts = (artifact, self.origins[model].reference, wanted.runtime, version, wanted.provider, threads, conditions)
         facts += (settings.text(answering),) if answering else ()
         return Trial(
             model=model,
             weights=self.models[model].weights,
-            recipe=recipe,
-            format=format,
-            runtime=runtime,
+            recipe=wanted.recipe,
+            format=wanted.format,
+            runtime=wanted.runtime,
             runtime_version=version,
-            provider=provider,
+            provider=wanted.provider,
             threads=threads,
-            scenario=scenario_for(batch_size),
-            batch_size=batch_size,
+            scenario=scenario_for(wanted.batch_size),
+            batch_size=wanted.batch_size,
             artifact_key=artifact,
             evaluation_id="" if reason else "evaluation-" + digest(facts)[:16],
             conditions=conditions,
-            options=settings.text(point.settings),
-            sweep=sweep,
+            options=settings.text(settled),
+            sweep=wanted.sweep,
             reason=reason,
             source="" if self.models[model].precision == FLOAT32 else self.models[model].precision,
         )
@@ -235,7 +244,7 @@ class Plan:
         opener = RUNTIMES.get(OPENERS.get(target, ""))
         if opener is None or self._why_not_opened(opener):
             return Conversion(model, source, target, own)
-        trial = self._trial(model, opener.name, "cpu", "fp32", target, keys)
+        trial = self._trial(_Wanted(model, opener.name, "cpu", "fp32", target), keys)
         return Conversion(model, source, target, own, trial)
 
     def _why_not_opened(self, opener: Runtime) -> str | None:

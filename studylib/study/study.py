@@ -1,6 +1,7 @@
 """Plan a study, run its steps, keep its results. Every step may be called again: what is done is not repeated."""
 
 import contextlib
+import html
 import os
 import platform
 from collections.abc import Callable
@@ -34,13 +35,23 @@ _UNSEEN = Advice(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
     """One hardware set, one effort, on this host. Make one with `studylib.open_study`."""
 
     plan: Plan
     folder: Path
     write: Callable[[str], None] = print
+
+    def __repr__(self) -> str:
+        """What it is in one line, without looking at any result."""
+        skipped = sum(bool(trial.reason) for trial in self.trials)
+        kind = "native" if self.native else f"rehearsal of {self.params.hardware.title}"
+        count = f"{len(self.trials)} trials of {', '.join(self.plan.models)}, {skipped} skipped"
+        return f"<Study {self.params.hardware.name}, effort {self.params.effort}: {count}; {kind}; in {self.folder}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self)[1:-1])}</p>"
 
     # --- what is to be done ------------------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 A reason is given only where its evidence was found; where none was, the table says that the files do not tell.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -291,11 +290,11 @@ def _compared(other: Variant, case: Case) -> str:
     return f"SQNR is {other.evaluation['sqnr']:.1f} dB instead of {case.variant.evaluation['sqnr']:.1f}"
 
 
-Rule = Callable[[Case], str]
-SLOWER: tuple[Rule, ...] = (
+# Functions of a case that give the reason in words, or nothing.
+SLOWER = (
     _conv_integer, _dynamic, _left_in_float, _float16, _converts_on_the_gpu, _no_int8_products, _weights_expanded, _wide_activations,
     _layout, _converted_outside, _overhead,
 )  # fmt: skip
-NO_FASTER: tuple[Rule, ...] = (_zeros,)
-REFUSED: tuple[Rule, ...] = (_saturation, _scales, _activations, _weights)
-WORSE: tuple[Rule, ...] = (*REFUSED, _taught)
+NO_FASTER = (_zeros,)
+REFUSED = (_saturation, _scales, _activations, _weights)
+WORSE = (*REFUSED, _taught)

@@ -109,6 +109,14 @@ def test_what_does_not_decide_leaves_the_key(copy, edit):
     assert before.digest(*MEASURING) == after.digest(*MEASURING)
 
 
+def test_a_module_that_is_run_by_its_name_may_move_too(copy):
+    """``-m studylib.measure.worker`` stands in a text of the executor, and says where and not what."""
+    executor = ("studylib.executors.local", "LocalExecutor")
+    before, after = copy(), copy(_moved("measure.worker", "attic.worked"))
+    assert "studylib.attic.worked" in (after.folder / "executors" / "local.py").read_text()
+    assert before.digest(executor) == after.digest(executor)
+
+
 def test_an_edit_of_a_runtime_makes_its_own_measurements_old_and_no_others(copy):
     edit = _replaced("runtimes/openvino.py", "class OpenVino(Runtime):", "class OpenVino(Runtime):\n    added_here = 1")
     before, after = copy(), copy(edit)

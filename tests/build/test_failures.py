@@ -149,7 +149,7 @@ def test_a_look_and_a_check_that_crashed_are_tried_again_in_a_new_run(tmp_path):
 
 def test_a_repetition_that_crashed_is_tried_again_in_a_new_run_and_counts(tmp_path):
     from conftest import origin
-    from test_measure import SETTINGS, FakeExecutor
+    from measure.test_measure import SETTINGS, FakeExecutor
 
     from studylib.machine.disturbance_limits import Limits
     from studylib.measure.rounds import Bench

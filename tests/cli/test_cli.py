@@ -42,7 +42,7 @@ def _content(folder):
         (["--batch", "0"], ["batch_sizes.0 is 0", "greater than or equal to 1"]),
         (["--scenario", "sever"], ["Unknown scenario 'sever'", "Did you mean 'server'?"]),
         (["--driver", "hand"], ["driver is 'hand'"]),
-        (["--qps", "many"], ["QPS is 'many'; it must be queries per second"]),
+        (["--qps", "many"], ["QPS is 'many'; it must be a number, 100 or 0.5 for example"]),
         (["--bound", "0"], ["latency_bound_ms is 0.0", "greater than 0"]),
         (["--seed", "x"], ["SEED is 'x'"]),
         (["--seed", "-1"], ["seed is -1"]),

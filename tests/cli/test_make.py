@@ -186,7 +186,8 @@ def test_trust_is_yes_or_no(make, tmp_path):
 def test_a_switch_means_what_it_says(name):
     for value in ("1", "Yes", "ON", "true ", "0", "off", "False", "no", ""):
         options, _ = arguments.typed("study", {arguments.TYPED: name, name: value})
-        assert options == ([f"--{name.lower()}"] if value in ("1", "Yes", "ON", "true ") else []), value
+        said = {"": []}.get(value, [f"--{'' if value in ('1', 'Yes', 'ON', 'true ') else 'no-'}{name.lower()}"])
+        assert options == said, value
     for value in ("maybe", "2", "yes please", "nope", "y"):
         with pytest.raises(InputError, match=f"{name} is '{value}'; it must be yes"):
             arguments.typed("study", {arguments.TYPED: name, name: value})

@@ -14,12 +14,13 @@ from conftest import ROOT
 
 from studylib import params
 from studylib.cli import arguments
+from studylib.errors import InputError, ParameterError
 from studylib.params.typed import Typed
 from studylib.study.sweeps import SWEEPS
 
 _BEFORE = "    # Share of the busy"
-_DECLARATION = f"""    warmth: Annotated[
-        StrictInt, Field(ge=0), Typed("WARMTH", "how warm it should be (default: 3)", whole_number, "3")
+_DECLARATION = f"""    inner_warmth: Annotated[
+        StrictInt, Field(ge=0), Typed("INNER_WARMTH", "how warm it should be (default: 3)", whole_number, "3")
     ] = 3
 {_BEFORE}"""
 _HEARD = """
@@ -31,7 +32,7 @@ words, notes = arguments.typed("plan", os.environ)
 given = arguments.parser("", cli.VERBS).parse_args([*sys.argv[1:], *words])
 study = open_study(given.hw, given.effort, write=lambda line: None, **arguments.choice(given))
 run = json.loads(study.params.model_dump_json())
-print(json.dumps({"notes": notes, "run.json": run["choice"]["warmth"], "command": study.params.command(),
+print(json.dumps({"notes": notes, "run.json": run["choice"]["inner_warmth"], "command": study.params.command(),
                   "notebooks": Runner(study)._parameters}))
 """
 
@@ -63,20 +64,20 @@ def test_adding_an_option_is_one_edit(tmp_path):
         done = subprocess.run(command, capture_output=True, text=True, env=clean | more, cwd=tmp_path, timeout=120, check=True)
         return json.loads(done.stdout.splitlines()[-1])
 
-    typed = heard("plan", "--effort", "smoke", STUDYLIB_TYPED="WARMTH", WARMTH="7")  # as make hands it over
-    spoken = heard("plan", "--effort", "smoke", "--warmth", "7")
+    typed = heard("plan", "--effort", "smoke", STUDYLIB_TYPED="INNER_WARMTH", INNER_WARMTH="7")  # as make hands it over
+    spoken = heard("plan", "--effort", "smoke", "--inner-warmth", "7")
     assert (
         typed
         == spoken
         == {
             "notes": [],
             "run.json": 7,
-            "command": "make study HW=cpu EFFORT=smoke WARMTH=7",
-            "notebooks": {"hardware": "cpu", "effort": "smoke", "choice": {"warmth": 7}},
+            "command": "make study HW=cpu EFFORT=smoke INNER_WARMTH=7",
+            "notebooks": {"hardware": "cpu", "effort": "smoke", "choice": {"inner_warmth": 7}},
         }
     )
     shown = subprocess.run([sys.executable, tmp_path / "requirements" / "options.py"], capture_output=True, text=True, check=True).stdout
-    assert re.search(r"^  WARMTH= +how warm it should be", shown, re.MULTILINE)
+    assert re.search(r"^  INNER_WARMTH= *how warm it should be", shown, re.MULTILINE)
 
 
 def _drawn(rng: random.Random) -> dict:
@@ -132,8 +133,64 @@ def test_the_reproducing_command_gives_the_same_parameters(seed):
     ],
 )
 def test_what_cannot_be_read_is_told_with_what_is_allowed(name, text, said):
-    from studylib.errors import InputError
-
     option = params.options()[name]
     with pytest.raises(InputError, match=re.escape(said)):
         option.reads(text, option.variable)
+
+
+def test_a_prompt_completes_every_option():
+    import inspect
+
+    import studylib as sl
+
+    signature = inspect.signature(sl.open_study)
+    assert list(signature.parameters) == ["hardware_set", "effort", "write", *params.options()]
+    assert sl.open_study.__doc__.count("sl.open_study(") >= 3
+
+
+def test_a_study_and_its_results_show_themselves_in_one_line(tmp_path, monkeypatch):
+    import studylib as sl
+
+    monkeypatch.setenv("STUDYLIB_OUTPUTS", str(tmp_path))
+    study = sl.open_study("cpu", "smoke", recipes=["fp32"], runtimes=["litert"], sweeps=[])
+    assert re.fullmatch(r"<Study cpu, effort smoke: 2 trials of mnist_cnn, 0 skipped; .*; in .*cpu>", repr(study))
+    assert study._repr_html_().startswith("<p>Study cpu")
+    assert re.fullmatch(r"<Results in .*cpu: .*>", repr(study.results))
+    with pytest.raises(ParameterError, match=r"unknown key 'recipe'\. Known: .*Did you mean 'recipes'"):
+        sl.open_study("cpu", "smoke", recipe=["fp32"])
+
+
+def test_a_switch_that_a_hardware_set_turns_on_can_be_turned_off(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "params", tmp_path / "params")
+    path = tmp_path / "params" / "cpu.yaml"
+    path.write_text(path.read_text().replace("  batch_sizes: [1, 8]\n", "  batch_sizes: [1, 8]\n  search: true\n", 1))
+    monkeypatch.setenv("STUDYLIB_ROOT", str(tmp_path))
+    assert params.resolve("cpu", "smoke").choice.search
+    off = params.resolve("cpu", "smoke", search=False)
+    assert off.command() == "make study HW=cpu EFFORT=smoke SEARCH=0"
+    words, _ = arguments.typed("study", {arguments.TYPED: "SEARCH", "SEARCH": "0"})
+    given = arguments.parser("", {"study": print}).parse_args(["study", "--effort", "smoke", *words])
+    assert params.resolve("cpu", "smoke", **arguments.choice(given)) == off
+
+
+def test_an_effort_may_say_any_option(tmp_path, monkeypatch):
+    shutil.copytree(ROOT / "params", tmp_path / "params")
+    path = tmp_path / "params" / "cpu.yaml"
+    path.write_text(path.read_text().replace("    sweeps: [xnnpack]\n", "    sweeps: [xnnpack]\n    driver: loop\n", 1))
+    monkeypatch.setenv("STUDYLIB_ROOT", str(tmp_path))
+    assert [params.resolve("cpu", effort).choice.driver for effort in ("smoke", "quick")] == ["loop", "auto"]
+
+
+def test_what_is_given_at_a_prompt_is_found_from_elsewhere(tmp_path, monkeypatch):
+    import studylib as sl
+
+    monkeypatch.setenv("STUDYLIB_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(InputError) as caught:
+        sl.open_study("cpu", "smoke", models=["mnist_cnn"], data="there is none.npz")
+    assert "DATA belongs to one MODEL that is a file" in str(caught.value)
+    study = sl.open_study("cpu", "smoke", recipes=["fp32"], models=["handmade"], runtimes=["onnxruntime"], sweeps=[], assignment="a.json")
+    assert study.params.choice.assignment == str(tmp_path / "a.json")
+    with pytest.raises(ParameterError, match=r"models is 'mnist_cnn'; it should be a valid tuple"):
+        sl.open_study("cpu", "smoke", models="mnist_cnn")

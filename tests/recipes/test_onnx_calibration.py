@@ -89,8 +89,8 @@ _MEASURED = """
 import resource, sys
 from pathlib import Path
 import numpy as np
-from studylib.recipes.onnx_calibration import ranges
-from studylib.zoo import Samples
+from studylib.recipes.quantize.onnx_calibration import ranges
+from studylib.models.zoo import Samples
 # A view of one sample: whatever memory grows is the calibration's.
 values = np.broadcast_to(np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32), (int(sys.argv[2]), 3, 8, 8))
 ranges(Path(sys.argv[1]), Samples({"x": values}, None), sys.argv[3])

@@ -113,7 +113,7 @@ def _shown_by_advise(results, capsys, monkeypatch) -> str:
 def _shown_by_the_notebook(results, monkeypatch):
     """What the first cell of notebook 09 that computes shows, run as it is committed."""
     monkeypatch.setenv("STUDYLIB_OUTPUTS", str(results.folder.parent))
-    cells = [cell for cell in nbformat.read(ROOT / "notebooks" / "09-summary.ipynb", 4).cells if cell.cell_type == "code"]
+    cells = [cell for cell in nbformat.read(ROOT / "notebooks" / "09-findings.ipynb", 4).cells if cell.cell_type == "code"]
     *setting, shown = cells[1].source.splitlines()
     names = {"hardware": "cpu"}
     exec("\n".join(setting), names)

@@ -1,11 +1,14 @@
+import hashlib
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from conftest import measurement, run_facts, trial
 
 from studylib.errors import InputError
 from studylib.results.long_table import COLUMNS
+from studylib.results.records import read_sealed, write_sealed
 from studylib.results.results import Results
 
 
@@ -121,8 +124,55 @@ def test_dependent_samples_carry_no_interval(recorded):
 
 def test_a_plan_of_another_version_says_what_to_do(tmp_path):
     (tmp_path / "plan.json").write_text('[{"modle": "x"}]')
-    with pytest.raises(InputError, match="was written by another version of studylib"):
+    with pytest.raises(
+        InputError, match=r"was written by another version of studylib, and cannot be carried over \(unknown: modle; missing: artifact_key"
+    ):
         Results(tmp_path).plan()
+
+
+def test_results_of_an_earlier_version_are_read(recorded):
+    """As they lay before forms were numbered: trials without later fields, their records under the names of that time."""
+    results = recorded()
+    before, content = results.plan(), json.loads((results.folder / "plan.json").read_text())
+    later = ("driver", "source", "id")
+    old = [{name: value for name, value in facts.items() if name not in later} for facts in content]
+    names = []
+    for facts, one in zip(old, before, strict=True):
+        named = {name: value for name, value in facts.items() if name != "reason"}
+        names.append(hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16])
+        if (results.raw / one.id).exists():
+            (results.raw / one.id).rename(results.raw / names[-1])
+            for record in (results.raw / names[-1]).glob("c*.json"):
+                write_sealed(record, read_sealed(record) | {"trial_id": names[-1]})
+    (results.folder / "plan.json").write_text(json.dumps(old))
+    run = json.loads((results.folder / "run.json").read_text())
+    (results.folder / "run.json").write_text(json.dumps({name: value for name, value in run.items() if name != "form"}))
+    again = Results(results.folder)
+    assert again.plan() == before
+    assert [trial.id for trial in again.plan()] == names
+    counts = [len(again.measurements(trial.id)) for trial in again.plan()]
+    assert counts == [len(results.measurements(name)) for name in names]
+    assert max(counts) > 0
+    again.save_plan(again.plan(), run, [])  # kept in today's form, the records stay where they are
+    assert [trial.id for trial in Results(results.folder).plan()] == names
+    assert replace(again.plan()[0], threads=7).id not in names
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", "/tmp", "0" * 15, 7, "0" * 16 + "\n"])
+def test_a_name_in_a_plan_is_no_path(recorded, name):
+    results = recorded()
+    content = json.loads((results.folder / "plan.json").read_text())
+    (results.folder / "plan.json").write_text(json.dumps([content[0] | {"id": name}, *content[1:]]))
+    with pytest.raises(InputError, match="must be 16 hexadecimal digits"):
+        Results(results.folder).plan()
+
+
+def test_results_of_a_later_version_are_refused_in_words(recorded):
+    results = recorded()
+    run = json.loads((results.folder / "run.json").read_text())
+    (results.folder / "run.json").write_text(json.dumps(run | {"form": 99}))
+    with pytest.raises(InputError, match=r"was written by a newer studylib \(form 99; this one reads up to 1\)"):
+        Results(results.folder).run()
 
 
 def test_reading_where_nothing_ran_says_what_to_do(tmp_path):

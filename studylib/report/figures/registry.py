@@ -4,6 +4,7 @@ import json
 
 from studylib.artifacts.store import write_text
 from studylib.report.figures import drawing
+from studylib.report.figures.budget import within_budget
 from studylib.report.figures.drawing import show as show
 from studylib.report.figures.formats import contents, matrix
 from studylib.report.figures.precisions import precisions
@@ -20,7 +21,20 @@ _VERDICT_COLOURS = {"faster": "#0173b2", "slower": "#d55e00", "cannot tell": "#7
 
 def draw_all(results: Results) -> list[drawing.Drawn]:
     """Draw and save every figure for which there are numbers; returns what was saved, in reading order."""
-    every = (trade_off, speed_ups, roofline, distributions, scenarios, sizes, sensitivities, precisions, batches, matrix, contents)
+    every = (
+        within_budget,
+        trade_off,
+        speed_ups,
+        roofline,
+        distributions,
+        scenarios,
+        sizes,
+        sensitivities,
+        precisions,
+        batches,
+        matrix,
+        contents,
+    )
     drawn = [made for draw in every if (made := drawing.save(results, *draw(results)))]
     drawing.remove_others(results.folder / "figures", drawn)
     write_text(results.folder / "figures" / "figures.json", json.dumps([made.__dict__ for made in drawn], indent=1))

@@ -18,7 +18,7 @@ RIGHT = {
 }
 CODE = """
 import json, sys
-from studylib.zoo import MODELS
+from studylib.models.zoo import MODELS
 model = MODELS["efficientnet_lite0"]
 network = model.build(seed=0)
 names = model.class_names()

@@ -1,4 +1,4 @@
-"""Why a recipe or a scenario is not for a model, whatever the host."""
+"""Why a model and a recipe do not go together, in words, known before anything runs."""
 
 from studylib.formats.inside.precision import HALVES, WHOLE
 from studylib.models.zoo import Model

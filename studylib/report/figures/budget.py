@@ -1,0 +1,66 @@
+"""The variants that keep the accuracy budget, by their latency: the picture that a choice is made from."""
+
+import numpy as np
+
+from studylib.params import RANDOM_SQNR_DB
+from studylib.report.figures import drawing
+from studylib.results.results import Results
+from studylib.verdicts.contenders import at_smallest_batch, baseline, contenders
+from studylib.verdicts.losses import budget_of, lost
+from studylib.verdicts.variants import Variant
+from studylib.wording import digits
+
+# Marks of one model at most: past them a list says more, and the report has it.
+_MOST = 12
+
+
+def within_budget(results: Results):
+    """Median latency, with its interval, of every variant that keeps the budget, and of the baseline; nothing of a rehearsal."""
+    title, most, table = "What keeps the accuracy budget, by median latency", budget_of(results), results.table()
+    medians = table[table.metric == "latency_p50"].set_index("trial_id")
+    timed = [variant for variant in at_smallest_batch(contenders(results)) if variant.trial.id in medians.index]
+    timed.sort(key=lambda variant: medians.value[variant.trial.id])
+    models = dict.fromkeys(variant.trial.model for variant in timed)
+    panels = {model: _kept([one for one in timed if one.trial.model == model], most) for model in models}
+    panels = {model: found for model, found in panels.items() if found}
+    if not panels or not results.run()["native"]:
+        return None, "within-budget", title, "", ""
+    shown = {model: found if len(found) <= _MOST else [*found[: _MOST - 1], found[-1]] for model, found in panels.items()}
+    colours = drawing.colours([variant.trial.runtime for found in shown.values() for variant in found])
+    with drawing.styled():
+        figure, axes_list = drawing.stacked([len(found) for found in shown.values()])
+        for axes, (model, found) in zip(axes_list, shown.items(), strict=True):
+            for position, variant in enumerate(reversed(found)):
+                _mark(axes, position, medians.loc[variant.trial.id], colours[variant.trial.runtime])
+            axes.set_yticks(range(len(found)), [variant.trial.label for variant in reversed(found)], fontsize=8)
+            left_out = len(panels[model]) - len(found)
+            axes.set(xscale="log", title=f"{model}{f', {left_out} between left out' if left_out else ''}", ylim=(-0.6, len(found) - 0.4))
+            drawing.plain_log_ticks(axes)
+            axes.grid(axis="y", visible=False)
+            low, high = axes.get_xlim()
+            axes.set_xlim(low, high * (high / low) ** 0.15)
+        axes_list[-1].set_xlabel("median latency of one query, ms (log)")
+    caption = (
+        f"Each mark is a median with its 95 % interval (bootstrap over repetitions). Within the budget: at most {100 * most:g} % of the "
+        f"answers lost, by the unfavourable end of the interval; with random weights, at least {RANDOM_SQNR_DB:g} dB. The baseline is "
+        "drawn whatever it keeps. Which of two is faster, the verdicts say: marks nearer to each other than the noise floor are alike."
+    )
+    alt = "Interval plot. " + " ".join(
+        f"{model}: the lowest median is that of {found[0].trial.label}, {digits(medians.value[found[0].trial.id] / 1e6)} ms."
+        for model, found in shown.items()
+    )
+    return figure, "within-budget", title, caption, alt
+
+
+def _kept(timed: list[Variant], most: float) -> list[Variant]:
+    """Of one model's variants those that keep the budget, and the baseline."""
+    start = baseline(timed)
+    return [variant for variant in timed if variant is start or lost(variant).within(most)]
+
+
+def _mark(axes, position: int, row, colour) -> None:
+    end = row.value if np.isnan(row.ci_high) else row.ci_high  # an interval needs several repetitions
+    if not np.isnan(row.ci_low):
+        axes.plot([row.ci_low / 1e6, end / 1e6], [position, position], color=colour, linewidth=3, solid_capstyle="butt")
+    axes.plot(row.value / 1e6, position, "o", color=colour, markersize=5)
+    axes.annotate(digits(row.value / 1e6), (end / 1e6, position), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7)
