@@ -48,7 +48,7 @@ lint: install  ## ruff and the notebook rules
 	@"$$STUDYLIB_VENV/bin/ruff" format --check .
 
 fuzz: install  ## generated models converted, evaluated, asked in batches, and held against their frameworks; COUNT=500 FROM=1 (seeds)
-	@$(PYTHON_IN) tests/fuzz --count "$${COUNT:-500}" --seed "$${FROM:-1}" --processes "$$JOBS"
+	@$(PYTHON_IN) -m tests.fuzz --count "$${COUNT:-500}" --seed "$${FROM:-1}" --processes "$$JOBS"
 
 readme: install  ## docs/example, and where the run was fit the front page, from the results of `make study HW=cpu`
 	@$(PYTHON_IN) docs/update_readme.py

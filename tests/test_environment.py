@@ -9,9 +9,9 @@ import tomllib
 
 import pytest
 import yaml
-from conftest import ROOT
 
 from studylib.artifacts.store import package_version
+from tests import ROOT
 
 LOCK = (ROOT / "requirements" / "lock.txt").read_text()
 NVIDIA = (ROOT / "requirements" / "nvidia.txt").read_text()

@@ -11,7 +11,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+
+from tests import ROOT
 
 _SCRIPT = "#!python\nimport sys, studylib\nprint(sys.prefix)\nprint(studylib.__file__)\n"
 # What made every installation with uv fail: uv reads this where it runs, and refuses it beside hashes.

@@ -4,7 +4,8 @@ import ast
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+
+from tests import ROOT
 
 # One row a line, the ground first; a later row may import from every earlier one.
 ROWS = (

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from conftest import ROOT
+from tests import ROOT
 
 FRAMEWORKS = {"tensorflow", "keras", "tf_keras", "onnx", "onnxruntime", "ai_edge_litert", "torch"}
 HEAVY = sorted(FRAMEWORKS | {"pandas", "matplotlib", "scipy", "numpy", "pydantic", "papermill"})

@@ -3,11 +3,10 @@
 import re
 import subprocess
 
-from conftest import ROOT
-
 import studylib.params
 from studylib.cli import arguments
 from studylib.recipes import RETRAINED, chain, names
+from tests import ROOT
 
 
 def _tracked():

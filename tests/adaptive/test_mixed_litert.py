@@ -2,11 +2,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from small_models import images, write_tflite
 
 from studylib import stats
 from studylib.adaptive import FORMATS
 from studylib.errors import InputError, RefusedError
+from tests.adaptive.small_models import images, write_tflite
 
 DYNAMIC, STATIC = "dynamic_wi8_afp32", "static_wi8_ai8"
 SURGEON = FORMATS["tflite"]

@@ -3,11 +3,11 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
-from small_models import CLASSES, samples, small_onnx, write_onnx
 
 from studylib import stats
 from studylib.adaptive import FORMATS
 from studylib.errors import InputError, RefusedError
+from tests.adaptive.small_models import CLASSES, samples, small_onnx, write_onnx
 
 DYNAMIC, STATIC = "dynamic_wi8_afp32", "static_wi8_ai8"
 SURGEON = FORMATS["onnx"]

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_models import samples, small_onnx, write_onnx
 
 from studylib.adaptive import FORMATS, Budget, search, sensitivity
 from studylib.adaptive.profits import noise_power
 from studylib.errors import RefusedError, UnknownNameError
 from studylib.models.zoo import Samples
 from studylib.quality.answers import stacked
+from tests.adaptive.small_models import samples, small_onnx, write_onnx
 
 STATIC = "static_wi8_ai8"
 
@@ -116,7 +116,7 @@ _KILLED = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_search import *
+from tests.adaptive.test_search import *
 model = Path(sys.argv[2])
 inputs = samples(24, 2)
 searched(model, Samples(inputs.inputs, reference(model, inputs)["scores"][:, 0].argmax(1)), Path(sys.argv[3]), limit_s=60)

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from conftest import measurement
 
 from studylib.bench import halving_cost
+from tests.recorded_results import measurement
 
 ANSWERS = {"evaluation": {"n": 1000, "agreeing": [True] * 1000, "correct": [True] * 1000}}
 FP32, FAST, NEAR = ((ns, {"Conv": 3}, 100, sqnr, ANSWERS) for ns, sqnr in ((1_000_000, 90.0), (300_000, 40.0), (310_000, 40.0)))

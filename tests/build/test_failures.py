@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import cli, trial
 
 from studylib.errors import ArtifactError
 from studylib.machine import clock
 from studylib.results.results import Results
 from studylib.study.opening import open_study
+from tests.command_line import cli
+from tests.recorded_results import trial
 
 WRONG = "DATA for 'x' has the shape [20, 5]; the model takes [20, 4], the sample first"
 
@@ -148,11 +149,10 @@ def test_a_look_and_a_check_that_crashed_are_tried_again_in_a_new_run(tmp_path):
 
 
 def test_a_repetition_that_crashed_is_tried_again_in_a_new_run_and_counts(tmp_path):
-    from conftest import origin
-    from measure.test_measure import SETTINGS, FakeExecutor
-
     from studylib.machine.disturbance_limits import Limits
     from studylib.measure.rounds import Bench
+    from tests.measure.test_measure import SETTINGS, FakeExecutor
+    from tests.scripted_jobs import origin
 
     facts = {
         "results": Results(tmp_path), "origins": {"mnist_cnn": origin()}, "settings": replace(SETTINGS),

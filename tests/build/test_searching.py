@@ -2,13 +2,13 @@ import json
 
 import numpy as np
 import pytest
-from conftest import cli
 
 from studylib.adaptive import Assignment
 from studylib.build.searched import apart
 from studylib.errors import RefusedError
 from studylib.models.zoo import Samples
 from studylib.results.results import Results
+from tests.command_line import cli
 
 SAMPLES = Samples({"x": np.arange(120, dtype=np.float32).reshape(60, 2)}, np.arange(60))
 

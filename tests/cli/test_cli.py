@@ -9,9 +9,11 @@ import sys
 from dataclasses import replace
 
 import pytest
-from conftest import ROOT, cli, run_facts
 
 from studylib.cli.console import Console
+from tests import ROOT
+from tests.command_line import cli
+from tests.recorded_results import run_facts
 
 
 def _refused(done, *words):

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, plan_lines
 
 from studylib import params
 from studylib.cli import arguments
 from studylib.errors import InputError
+from tests import ROOT
+from tests.command_line import plan_lines
 
 _SWITCHES = ("TRUST", "SEARCH", "STRICT", "FORCE")
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import psutil
 import pytest
-from litert_models import saved, signed
-from stand_in_phone import attach
 
 from studylib.build.executor import CANCELLED, Executor
 from studylib.build.jobs import Job, MeasureJob
@@ -20,6 +18,8 @@ from studylib.executors import LocalExecutor, PhoneExecutor, find_phone
 from studylib.machine.clock import is_tried_again
 from studylib.models.zoo import Samples
 from studylib.scenarios import Budget, Load
+from tests.executors.stand_in_phone import attach
+from tests.litert_models import saved, signed
 
 LOAD = Load("single_stream", 1, Budget(20, 0, 5))
 # By event: how the words of its failure begin, and what else they say.

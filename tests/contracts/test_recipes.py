@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-from conftest import only, reference_of, samples_of
 
 from studylib.artifacts import arrays
 from studylib.build.making import make
@@ -16,6 +15,8 @@ from studylib.quality import metrics
 from studylib.recipes import RECIPES, RETRAINED, chain, names, why_no_chain
 from studylib.runtimes import RUNTIMES, Options
 from studylib.study.plan import OPENERS
+from tests.outputs import only
+from tests.parts_of_a_study import reference_of, samples_of
 
 ELEMENTARY = [recipe for targets in RECIPES.values() for recipes in targets.values() for recipe in recipes]
 EVERY = [*ELEMENTARY, *RETRAINED.values()]

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import artifact_of, only, reference_of, samples_of
 
 from studylib.machine import hardware
 from studylib.runtimes import RUNTIMES, Options, split_name
+from tests.outputs import only
+from tests.parts_of_a_study import artifact_of, reference_of, samples_of
 
 REAL = [name for name in RUNTIMES if name != "replay"]
 # What every installation holds; the others need a machine or packages that most do not have.

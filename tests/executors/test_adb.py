@@ -4,11 +4,11 @@ import os
 import time
 
 import pytest
-from stand_in_phone import SERIAL, attach
 
 from studylib.errors import TrialError
 from studylib.executors.phone import adb
 from studylib.executors.phone.adb import attached
+from tests.executors.stand_in_phone import SERIAL, attach
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import sys
 import time
 
 import pytest
-from conftest import scripted
 
 from studylib.build.driving import make_artifacts
 from studylib.build.jobs import MeasureJob, Target
@@ -14,6 +13,7 @@ from studylib.errors import TrialError
 from studylib.executors import LocalExecutor
 from studylib.executors.local import end, environment, follow
 from studylib.scenarios import Budget, Load
+from tests.scripted_jobs import scripted
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stand_in_phone import THERMAL, attach
 
 from studylib.artifacts import arrays
 from studylib.build.jobs import CheckJob, EvaluateJob, LocateJob, MeasureJob
@@ -22,6 +21,7 @@ from studylib.quality.criteria import Criteria
 from studylib.results.records import Measurement
 from studylib.results.results import Results
 from studylib.scenarios import Budget, Load
+from tests.executors.stand_in_phone import THERMAL, attach
 
 SAMPLES = 5
 
@@ -264,12 +264,11 @@ def test_other_jobs_stay_on_this_computer(executor, phone, measure, recording, s
 
 def test_what_was_measured_becomes_rows_and_tables_without_percentiles(executor, phone, measure, evaluate, tmp_path):
     """From the executor's result through the record on disk to the tables: means labelled so, nothing invented."""
-    from conftest import run_facts, trial
-
     from studylib.report import machines, report, summary
     from studylib.report.figures import registry
     from studylib.report.tables import frames
     from studylib.verdicts import advice, compare, winners
+    from tests.recorded_results import run_facts, trial
 
     results = Results(tmp_path / "outputs" / "android")
     facts = {"runtime": "litert", "format": "tflite", "threads": 4, "artifact_key": "a" * 64}

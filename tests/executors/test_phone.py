@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from stand_in_phone import SERIAL, THERMAL, attach, executable
 
 from studylib import params
 from studylib.errors import InputError, NotOnThisHostError
@@ -12,6 +11,7 @@ from studylib.executors import LocalExecutor, PhoneExecutor, find_phone
 from studylib.executors.phone.phone import disturbances
 from studylib.machine import hardware
 from studylib.study.opening import open_study
+from tests.executors.stand_in_phone import SERIAL, THERMAL, attach, executable
 
 ANDROID = params.resolve("android").hardware
 

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from conftest import path_of
 
 from studylib.errors import ArtifactError, UnknownNameError
 from studylib.formats import inside
 from studylib.formats.inside import counting, islands
+from tests.outputs import path_of
 
 # Conv 3x3x3 to 8 at 12x12, depthwise 3x3, pointwise 8 to 4, transposed 2x2 with stride 2 from 4 to 2, dense 24*24*2 to 5.
 MACS = 12 * 12 * 8 * 27 + 12 * 12 * 8 * 9 + 12 * 12 * 4 * 8 + 12 * 12 * 4 * (2 * 2 * 2) + 24 * 24 * 2 * 5

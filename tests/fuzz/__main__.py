@@ -1,4 +1,4 @@
-"""``python tests/fuzz [--count 500] [--seed 1] [--processes 2] [--only onnx]``: generated models through convert, evaluate, batch check.
+"""``python -m tests.fuzz [--count 500] [--seed 1] [--processes 2] [--only onnx]``: generated models through convert, evaluate, batch check.
 
 Prints a line for each model that is judged wrongly and the counts at the end; ends with 1 when there is any. ``--seed N --count 1``
 shows one model again. Seeds follow each other, so that every finding can be drawn again.
@@ -10,10 +10,6 @@ import os
 import sys
 import time
 from collections import Counter
-from pathlib import Path
-
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
 
 
 def main() -> int:
@@ -25,7 +21,7 @@ def main() -> int:
     asked.add_argument("--reasons", action="store_true", help="print every reason of rows that are not ok")
     options = asked.parse_args()
     multiprocessing.set_start_method("spawn")
-    from fuzzing import Helper
+    from tests.fuzz.fuzzing import Helper
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     waiting = list(range(options.seed, options.seed + options.count))[::-1]

@@ -9,8 +9,9 @@ import time
 import traceback
 from pathlib import Path
 
-import judging
 import numpy as np
+
+from tests.fuzz import judging
 
 # Of one model in this process; of one whose jobs have processes of their own, where a hang is waited for.
 _TIMEOUT_S, _ISOLATED_S = 300.0, 1200.0
@@ -23,7 +24,7 @@ def draw(seed: int, folder: Path, only: str = ""):
     rng = np.random.default_rng(seed)
     name = str(rng.choice(_GENERATORS, p=_SHARES))
     name = next((one for one in _GENERATORS if one.endswith(only)), name) if only else name
-    return importlib.import_module(name).draw(rng, folder)
+    return importlib.import_module(f"tests.fuzz.{name}").draw(rng, folder)
 
 
 def one(seed: int, only: str = "", isolated: bool = False):

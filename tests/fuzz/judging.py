@@ -14,15 +14,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import independent
 import numpy as np
-from drawn import Drawn
 
 from studylib.artifacts.store import Store
 from studylib.build.executor import Executor, OnLine
 from studylib.build.jobs import Job
 from studylib.build.site import Site
 from studylib.errors import TrialError
+from tests.fuzz import independent
+from tests.fuzz.drawn import Drawn
 
 RECIPES = ("fp32", "fp16", "dynamic_wi8_afp32", "static_wi8_ai8", "weight_only_wi8_afp32")
 BATCHES = (1, 4)

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import numpy as np
-from drawn import Drawn, chance, one_of
+
+from tests.fuzz.drawn import Drawn, chance, one_of
 
 _ACTIVATIONS = ("relu", "sigmoid", "tanh", "swish", "gelu", "elu", "softplus", "hard_sigmoid", "leaky_relu", "relu6", "linear", "selu")
 _FORMS = (".keras", ".keras", ".h5", "export", "saved_model")

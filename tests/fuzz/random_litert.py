@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import random_keras
-from drawn import Drawn, chance, one_of
+
+from tests.fuzz import random_keras
+from tests.fuzz.drawn import Drawn, chance, one_of
 
 _KINDS = ("float32", "float16", "dynamic", "int8, float ends", "int8", "uint8")
 

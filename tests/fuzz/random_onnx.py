@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from drawn import Drawn, chance, one_of
 from onnx import TensorProto, helper, numpy_helper
+
+from tests.fuzz.drawn import Drawn, chance, one_of
 
 _OPSETS = (7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23)
 _TYPES = ("float32",) * 12 + ("float16", "float64", "int64", "int32", "uint8", "bool")

@@ -5,21 +5,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-import independent
-import judging
 import numpy as np
 import onnx
 import pytest
-from drawn import Drawn
 from onnx import TensorProto, helper, numpy_helper
 
-HERE = Path(__file__).parent
+from tests import ROOT
+from tests.fuzz import independent, judging
+from tests.fuzz.drawn import Drawn
+
 _CLOSING = re.compile(r"(\d+) models in .* (\d+) ok rows and (\d+) batches; 0 crashes, 0 models with something wrong")
 
 
 @pytest.mark.slow
 def test_drawn_models_go_in_or_are_refused_in_words_and_no_ok_is_false():
-    done = subprocess.run([sys.executable, HERE, "--count", "12", "--processes", "1"], capture_output=True, text=True, timeout=1200)
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz", "--count", "12", "--processes", "1"], capture_output=True, text=True, timeout=1200, cwd=ROOT
+    )
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     models, confirmed, batches = map(int, _CLOSING.search(done.stdout).groups())
     assert models == 12

@@ -4,9 +4,9 @@ import mmap
 import time
 
 import pytest
-from conftest import plant
 
 from studylib.machine import counters
+from tests.machine.planted import plant
 
 CPU = "sys/devices/system/cpu/cpu{}"
 GROUP = "sys/fs/cgroup/job"

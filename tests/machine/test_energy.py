@@ -1,7 +1,7 @@
 import pytest
-from conftest import plant
 
 from studylib.machine import energy
+from tests.machine.planted import plant
 
 RAPL = "sys/class/powercap/intel-rapl:{}"
 

@@ -1,10 +1,10 @@
 """Each advice from a planted machine that deserves it, and none from one that does not."""
 
 import pytest
-from conftest import plant
 
 from studylib.machine.fitness import fitness
 from studylib.machine.hardware import probe
+from tests.machine.planted import plant
 
 CPU = "sys/devices/system/cpu"
 GOOD = {

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import origin, plant, scripted, trial
 
 from studylib.build.jobs import MeasureJob
 from studylib.errors import TrialError
@@ -17,6 +16,9 @@ from studylib.measure.within_memory import run_within
 from studylib.params import Effort
 from studylib.results.results import Results
 from studylib.scenarios import Budget, Load
+from tests.machine.planted import plant
+from tests.recorded_results import trial
+from tests.scripted_jobs import origin, scripted
 
 MB = 10**6
 ROOMY = 500 * MB

@@ -1,7 +1,7 @@
 import pytest
-from conftest import plant
 
 from studylib.machine import sysfs
+from tests.machine.planted import plant
 
 
 def test_what_cannot_be_read_is_absent(tmp_path):

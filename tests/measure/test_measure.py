@@ -2,7 +2,6 @@ import json
 from dataclasses import replace
 
 import pytest
-from conftest import origin, scripted, trial
 
 from studylib.build.driving import make_artifacts
 from studylib.build.executor import Executor
@@ -15,6 +14,8 @@ from studylib.measure import worker
 from studylib.measure.rounds import Bench, rounds
 from studylib.params import EFFORTS
 from studylib.results.results import Results
+from tests.recorded_results import trial
+from tests.scripted_jobs import origin, scripted
 
 SETTINGS = replace(EFFORTS["smoke"], repetitions=3, min_values=20, min_duration_s=0, warmup_s=0, timeout_s=4.0)
 

@@ -5,7 +5,6 @@ import logging
 
 import numpy as np
 import pytest
-from conftest import scripted
 
 from studylib.artifacts.store import Store
 from studylib.build.executor import Executor
@@ -16,6 +15,7 @@ from studylib.machine.hardware import granted_threads
 from studylib.measure import peaks
 from studylib.measure.peaks import bandwidth, measuring, products
 from studylib.results.peaks import Peaks
+from tests.scripted_jobs import scripted
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
 
 from studylib import params
 from studylib.cli import arguments
 from studylib.errors import InputError, ParameterError
 from studylib.params.typed import Typed
 from studylib.study.sweeps import SWEEPS
+from tests import ROOT
 
 _BEFORE = "    # Share of the busy"
 _DECLARATION = f"""    inner_warmth: Annotated[

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import scripted, trial
 
 from studylib.models.zoo import Samples
 from studylib.quality import batch_check
 from studylib.results.records import Trial
 from studylib.study.opening import open_study
+from tests.recorded_results import trial
+from tests.scripted_jobs import scripted
 
 RNG = np.random.default_rng(5)
 WEIGHTS = RNG.standard_normal((6, 5)).astype(np.float32)

@@ -4,10 +4,10 @@ from itertools import product
 
 import numpy as np
 import pytest
-from conftest import path_of
 
 from studylib.errors import ArtifactError, UnknownNameError
 from studylib.quality.divergence import first_divergence
+from tests.outputs import path_of
 
 LIMIT_DB = 60
 WEIGHTED = ("stem", "depthwise", "pointwise", "side", "probabilities")

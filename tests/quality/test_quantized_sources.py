@@ -1,6 +1,5 @@
 """Models that were quantized before they came: named as what they are, held against themselves in whole numbers, quantized no more."""
 
-import litert_models
 import numpy as np
 import pytest
 
@@ -13,6 +12,7 @@ from studylib.recipes import RECIPES
 from studylib.report.tables import formats, frames
 from studylib.results.records import Trial
 from studylib.study.opening import open_study
+from tests import litert_models
 
 RECIPES_ASKED = ("fp32", "fp16", "dynamic_wi8_afp32", "static_wi8_ai8")
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from recipes.onnx_models import convolutional, save
 
 from studylib.errors import RefusedError
 from studylib.models.zoo import Samples
 from studylib.recipes.quantize import onnx
 from studylib.recipes.quantize.calibration_check import check, onnx_inputs
+from tests.recipes.onnx_models import convolutional, save
 
 WANTED = {"image": [None, 4, 4], "mask": [None, 2]}
 

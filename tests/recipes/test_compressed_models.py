@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from conftest import cli
 
 from studylib.results.results import Results
+from tests.command_line import cli
 
 NOTHING = re.compile("no operator of .* that integers can be used for|has no operator that can be quantized")
 

@@ -6,7 +6,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from recipes import keras_models
 
 from studylib.artifacts.store import Store
 from studylib.build.sources import Sources, open_source
@@ -19,6 +18,7 @@ from studylib.models.own import OwnModel
 from studylib.recipes.convert.to_litert import ToLiteRT
 from studylib.recipes.convert.to_onnx import ToOnnx
 from studylib.recipes.convert.to_saved_model import ToSavedModel
+from tests.recipes import keras_models
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

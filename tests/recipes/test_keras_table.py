@@ -6,7 +6,6 @@ import logging
 
 import numpy as np
 import pytest
-from recipes import keras_models
 
 from studylib import stats
 from studylib.artifacts import arrays
@@ -18,6 +17,7 @@ from studylib.models.zoo import Samples
 from studylib.quality.answers import stacked
 from studylib.recipes import chain
 from studylib.runtimes import RUNTIMES, Options
+from tests.recipes import keras_models
 
 TARGETS = {"saved_model": "tensorflow", "tflite": "litert", "onnx": "onnxruntime", "openvino": "openvino"}
 FORMS = ("keras", "h5", "export", "save")

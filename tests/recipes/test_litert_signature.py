@@ -1,12 +1,12 @@
 """Files of other makers, written once more: what is taken, that it answers as before, and what cannot be written again."""
 
-import litert_models
 import numpy as np
 import pytest
 
 from studylib.errors import ArtifactError
 from studylib.formats.litert_names import ask, ends, plain_names, signature
 from studylib.formats.litert_signature import signed, words
+from tests import litert_models
 
 
 def opened(content: bytes):

@@ -4,10 +4,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from recipes.onnx_models import answers, convolutional, operators, samples, save, sqnr_db, types
 
 from studylib.models.zoo import Samples
 from studylib.recipes.quantize.onnx import DynamicRange, Float16, Static
+from tests.recipes.onnx_models import answers, convolutional, operators, samples, save, sqnr_db, types
 
 
 @pytest.fixture

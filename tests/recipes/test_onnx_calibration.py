@@ -7,13 +7,13 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from conftest import ROOT
-from recipes.onnx_models import answers, convolutional, operators, samples, save, sqnr_db, types
 
 from studylib.errors import InputError, RefusedError
 from studylib.models.zoo import Samples
 from studylib.recipes.quantize import onnx_calibration
 from studylib.recipes.quantize.onnx_calibration import prepared, quantize_qdq, quantize_qoperator, ranges
+from tests import ROOT
+from tests.recipes.onnx_models import answers, convolutional, operators, samples, save, sqnr_db, types
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from recipes.onnx_models import answers, operators, save
 
 from studylib.errors import RefusedError
 from studylib.models.zoo import Samples
 from studylib.recipes.quantize.onnx import DynamicRange, Float16, Static
 from studylib.recipes.quantize.onnx_weights import WeightOnly4, WeightOnly8
+from tests.recipes.onnx_models import answers, operators, save
 
 RNG = np.random.default_rng(5)
 IMAGE, ROW, WAVE, VOLUME = (3, 8, 8), (16,), (4, 24), (2, 6, 6, 6)

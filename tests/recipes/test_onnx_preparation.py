@@ -4,7 +4,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
-from recipes.onnx_models import answers, convolutional, operators, samples, save
 
 from studylib import stats
 from studylib.errors import RefusedError
@@ -12,6 +11,7 @@ from studylib.formats import onnx_versions
 from studylib.models.zoo import Samples
 from studylib.recipes.quantize.onnx import Static
 from studylib.recipes.quantize.onnx_preparation import preparation_note, prepared
+from tests.recipes.onnx_models import answers, convolutional, operators, samples, save
 
 
 def test_it_answers_the_same_and_names_every_node(tmp_path):

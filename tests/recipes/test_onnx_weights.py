@@ -4,12 +4,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from recipes.onnx_models import answers, convolutional, operators, save, sqnr_db, types
 
 from studylib.errors import RefusedError
 from studylib.formats import onnx_versions
 from studylib.models.zoo import Samples
 from studylib.recipes.quantize.onnx_weights import WeightOnly4, WeightOnly8
+from tests.recipes.onnx_models import answers, convolutional, operators, save, sqnr_db, types
 
 
 @pytest.fixture

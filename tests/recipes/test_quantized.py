@@ -1,12 +1,12 @@
 """What is quantized already, and what has nothing to quantize, is refused with what was found."""
 
 import pytest
-from recipes.onnx_models import convolutional, samples, save, without_weights
 
 from studylib.errors import RefusedError
 from studylib.formats import quantized
 from studylib.recipes import RECIPES
 from studylib.recipes.quantize import onnx
+from tests.recipes.onnx_models import convolutional, samples, save, without_weights
 
 EVERY = [recipe for targets in RECIPES.values() for recipe in targets.get("onnx", ()) if isinstance(recipe, onnx.OnnxRecipe)]
 

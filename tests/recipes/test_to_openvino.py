@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from studylib.errors import ArtifactError, RefusedError
 from studylib.machine import hardware
 from studylib.recipes.convert.to_openvino import OnnxToOpenVino, SavedModelToOpenVino
 from studylib.runtimes import Options
 from studylib.runtimes.openvino import OpenVino
+from tests import ROOT
 
 SAMPLES = {"left": np.float32([[1, -2], [3, 4], [0, 1]]), "right": np.int32([[5, 6], [-7, 8], [1, 1]])}
 

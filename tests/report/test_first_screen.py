@@ -11,7 +11,6 @@ from types import SimpleNamespace
 import nbformat
 import numpy as np
 import pytest
-from conftest import ROOT, measurement, run_facts
 
 import studylib as sl
 from studylib.cli import cli
@@ -20,6 +19,8 @@ from studylib.verdicts import winners
 from studylib.verdicts.grounds import grounds
 from studylib.verdicts.passport import Fit
 from studylib.wording import plain
+from tests import ROOT
+from tests.recorded_results import measurement, run_facts
 
 ENOUGH = {"n": 1000, "agreeing": [True] * 1000}
 SAME = {"sha256": "e" * 64}

@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from conftest import measurement, run_facts, trial
 
 from studylib.errors import InputError
 from studylib.report import machines
 from studylib.results.results import Results
+from tests.recorded_results import measurement, run_facts, trial
 
 
 def _machine(outputs, name, factor=1.0, control=1.0, host="h", digest="d", rounds=8, threads=2, seed=1, noise=0.01, **facts):

@@ -5,7 +5,6 @@ import sys
 from dataclasses import replace
 
 import pytest
-from conftest import ROOT, measurement, run_facts, trial
 
 import studylib as sl
 from studylib.errors import InputError
@@ -15,6 +14,8 @@ from studylib.report.tables import frames
 from studylib.results import standing
 from studylib.results.results import Results
 from studylib.wording import some
+from tests import ROOT
+from tests.recorded_results import measurement, run_facts, trial
 
 
 @pytest.fixture

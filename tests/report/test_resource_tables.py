@@ -1,9 +1,8 @@
 """Memory and energy of recorded results: numbers with interval and n, and absent where a record has none."""
 
-from conftest import measurement
-
 from studylib.report.tables import resources
 from studylib.results import standing
+from tests.recorded_results import measurement
 
 MB = 10**6
 

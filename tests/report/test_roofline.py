@@ -1,5 +1,4 @@
 import pytest
-from conftest import measurement, run_facts, trial
 
 from studylib.report import report
 from studylib.report.figures import registry
@@ -7,6 +6,7 @@ from studylib.report.tables import roof
 from studylib.results.peaks import Peaks
 from studylib.results.results import Results
 from studylib.study.opening import open_study
+from tests.recorded_results import measurement, run_facts, trial
 
 # 1 M multiply-accumulates, 40 kB of weights and 1 kB of inputs and outputs a sample.
 _INSIDE = {

@@ -4,13 +4,13 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from conftest import measurement, run_facts, trial
 
 from studylib.report.figures import drawing, scenario_figures
 from studylib.report.tables import frames, scenario_tables
 from studylib.results import rows
 from studylib.results.results import Results
 from studylib.scenarios import Facts
+from tests.recorded_results import measurement, run_facts, trial
 
 REASON = "the latency bound is not kept; Reduce target QPS"
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import measurement, run_facts, trial
 
 from studylib.report.figures import registry
 from studylib.report.tables import swept
 from studylib.results.results import Results
+from tests.recorded_results import measurement, run_facts, trial
 
 
 @pytest.fixture

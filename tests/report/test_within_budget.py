@@ -3,10 +3,10 @@
 import importlib.util
 
 import pytest
-from conftest import ROOT
 
 from studylib.report import report
 from studylib.report.figures.budget import within_budget
+from tests import ROOT
 
 
 def _of(ns: int, wrong: int = 0) -> tuple:

@@ -13,7 +13,6 @@ import threading
 import time
 
 import pytest
-from conftest import ROOT
 
 import studylib as sl
 from studylib.errors import InputError, OutputError
@@ -21,6 +20,7 @@ from studylib.machine import process_memory
 from studylib.report.tables import frames
 from studylib.results import recording
 from studylib.results.results import Results
+from tests import ROOT
 
 MB = 2**20
 

@@ -4,12 +4,12 @@ import math
 from dataclasses import replace
 
 import pytest
-from conftest import measurement, run_facts, trial
 
 from studylib.errors import InputError
 from studylib.results.long_table import COLUMNS
 from studylib.results.records import read_sealed, write_sealed
 from studylib.results.results import Results
+from tests.recorded_results import measurement, run_facts, trial
 
 
 def test_a_measurement_is_read_back_as_it_was_recorded(tmp_path):

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
-from conftest import artifact_of, only, reference_of, samples_of
 
 from studylib.errors import StudyError
 from studylib.machine import hardware
 from studylib.runtimes import RUNTIMES, Options
+from tests.outputs import only
+from tests.parts_of_a_study import artifact_of, reference_of, samples_of
 
 # Threads of TensorFlow are set once in a process: its settings are tried by the worker's own process in the study's tests.
 CASES = [

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import run_facts, trial
 from onnxruntime import get_available_providers
 
 from studylib import runtimes
@@ -19,6 +18,7 @@ from studylib.report.tables import frames, resources
 from studylib.results.results import Results
 from studylib.runtimes import RUNTIMES, Options, Session, onnxruntime
 from studylib.runtimes.base import Parallel
+from tests.recorded_results import run_facts, trial
 
 _NEEDS_AZURE = pytest.mark.skipif(
     "AzureExecutionProvider" not in get_available_providers(), reason="the usual build of ONNX Runtime has a provider that computes nothing"

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from stand_in_nvidia import Nvidia, cudaError_t
 
 from studylib.artifacts import store
 from studylib.build.jobs import MeasureJob
@@ -20,6 +19,7 @@ from studylib.runtimes import Options, base
 from studylib.runtimes.nvidia import engine_cache, tensorrt, tensorrt_engines
 from studylib.runtimes.nvidia.cuda_memory import DeviceArray, Stream
 from studylib.scenarios import Budget, Load
+from tests.runtimes.stand_in_nvidia import Nvidia, cudaError_t
 
 RUNTIME = tensorrt.TensorRT()
 HOST = hardware.Host("Linux", "x86_64", "A processor", ("avx2",), 8, 8, 16 * 2**30, "", "NVIDIA L4", (), "6.1")

@@ -4,7 +4,6 @@ import re
 from dataclasses import replace
 
 import pytest
-from conftest import origin, scripted, trial
 
 from studylib.errors import TrialError
 from studylib.executors import LocalExecutor
@@ -15,6 +14,8 @@ from studylib.params import EFFORTS
 from studylib.results.results import Results
 from studylib.scenarios import loadgen
 from studylib.scenarios.trouble import why_doubted, why_failed
+from tests.recorded_results import trial
+from tests.scripted_jobs import origin, scripted
 
 SETTINGS = replace(EFFORTS["smoke"], repetitions=1, min_values=70, min_duration_s=0.01, max_duration_s=2.0, warmup_s=0, timeout_s=60.0)
 needs_loadgen = pytest.mark.skipif(loadgen.why_not() is not None, reason=str(loadgen.why_not()))

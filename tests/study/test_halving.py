@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import run_facts, trial
 
 from studylib.results.results import Results
 from studylib.study import halving
+from tests.recorded_results import run_facts, trial
 
 ANSWERS = {
     "n": 1000, "finite": True, "output_mse": 1e-9, "max_abs_error": 1e-4, "max_rel_error": 1e-4, "cosine": 1.0, "data": "real",

@@ -3,11 +3,11 @@
 from types import SimpleNamespace
 
 import pytest
-from conftest import trial
 
 from studylib.results.results import Results
 from studylib.study.narrowing import Narrowing
 from studylib.study.opening import open_study
+from tests.recorded_results import trial
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import re
 import nbformat
 import papermill
 import pytest
-from conftest import ROOT
 from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import DeadKernelError
 
 from studylib import open_study
 from studylib.study.notebooks import NOTEBOOKS, ON_PHONE, Runner
+from tests import ROOT
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 

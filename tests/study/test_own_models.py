@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import cli, only
 
 from studylib.artifacts import arrays
 from studylib.recipes.convert.from_onnx import OnnxToSavedModel
 from studylib.results.results import Results
+from tests.command_line import cli
+from tests.outputs import only
 
 DENSENET = Path(find_spec("onnx").origin).parent / "backend" / "test" / "data" / "light" / "light_densenet121.onnx"
 

@@ -14,10 +14,11 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, cli
 
 from studylib.results.results import Results
 from studylib.study.notebooks import NOTEBOOKS
+from tests import ROOT
+from tests.command_line import cli
 
 CPU = ("study", "--hw", "cpu", "--effort", "smoke")
 

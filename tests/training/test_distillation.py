@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from structured_models import awakened, digits, noise, plain, residual, saved, trained
 
 from studylib.errors import RefusedError
 from studylib.formats import inside
 from studylib.training import distillation
 from studylib.training.job import Job
 from studylib.training.student import build_student
+from tests.training.structured_models import awakened, digits, noise, plain, residual, saved, trained
 
 OPTIONS = {
     "width": 0.5, "teacher": True, "temperature": 3.0, "label_weight": 0.5, "epochs": 2, "batch": 16, "learning_rate": 2e-3,

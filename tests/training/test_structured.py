@@ -12,7 +12,6 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from structured_models import awakened, digits, noise, plain, residual, saved, trained
 
 from studylib.errors import RefusedError
 from studylib.formats import inside
@@ -21,6 +20,7 @@ from studylib.training.channels import find_channels
 from studylib.training.graph import find_graph
 from studylib.training.job import Job
 from studylib.training.lessons import lessons
+from tests.training.structured_models import awakened, digits, noise, plain, residual, saved, trained
 
 OPTIONS = {"share": 0.5, "blocks": False, "epochs": 1, "batch": 16, "learning_rate": 1e-3}
 

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from structured_models import awakened, noise, plain, residual, saved
 
 from studylib.errors import RefusedError
 from studylib.formats import inside
@@ -14,6 +13,7 @@ from studylib.training.choice import choose, narrowed
 from studylib.training.costs import find_costs
 from studylib.training.graph import find_graph
 from studylib.training.surgery import cut
+from tests.training.structured_models import awakened, noise, plain, residual, saved
 
 
 def channels_of(model, **shapes):

@@ -4,10 +4,10 @@ import re
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
-from conftest import measurement, run_facts, trial
 
 import studylib as sl
 from studylib.errors import InputError, UnknownNameError
+from tests.recorded_results import measurement, run_facts, trial
 
 RIGHT = [True] * 1000
 LABELS = {"n": 1000, "agreeing": RIGHT}

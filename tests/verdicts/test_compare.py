@@ -1,10 +1,10 @@
 from dataclasses import replace
 
 import pytest
-from conftest import measurement, run_facts, trial
 
 from studylib.results.results import Results
 from studylib.verdicts import compare
+from tests.recorded_results import measurement, run_facts, trial
 
 
 def test_the_contender_is_twice_as_fast_and_the_twin_cannot_be_told_apart(recorded):

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import measurement
 
 from studylib.verdicts import passport
+from tests.recorded_results import measurement
 
 QUIET = {"steal_share": 0.01, "load_1min": 0.5, "involuntary_switches": 3, "governor": "performance", "affinity": "0-1"}
 

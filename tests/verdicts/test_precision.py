@@ -1,6 +1,5 @@
 """What a file computes in, and the grids of its ends, read from real files of both formats."""
 
-import litert_models
 import numpy as np
 import onnx
 import onnxruntime
@@ -9,6 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from studylib.formats.inside.grids import grids
 from studylib.formats.inside.precision import precision
+from tests import litert_models
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,8 @@ def test_a_litert_file_says_what_it_is(tmp_path, make, wanted):
     ],
 )
 def test_an_onnx_file_says_what_it_is(tmp_path, recipe, wanted):
-    from recipes import onnx_models
-
     from studylib.recipes import RECIPES
+    from tests.recipes import onnx_models
 
     source = onnx_models.convolutional(tmp_path / "m.onnx")
     assert precision(source, "onnx") == "float32"

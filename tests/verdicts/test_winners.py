@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import measurement, run_facts, trial
 
 from studylib import stats
 from studylib.results.results import Results
 from studylib.verdicts import winners
+from tests.recorded_results import measurement, run_facts, trial
 
 
 def _of(ns: int, right: int, sqnr: float) -> tuple:

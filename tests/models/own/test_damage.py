@@ -5,11 +5,11 @@ import time
 
 import numpy as np
 import pytest
-from conftest import cli
 
 from studylib.errors import InputError
 from studylib.models.own import OwnModel
 from studylib.models.own.damage import why_damaged
+from tests.command_line import cli
 
 FORMATS = {"m.keras": "keras", "m.h5": "keras_h5", "m.onnx": "onnx", "m.tflite": "tflite", "saved": "saved_model", "m.pt2": "torch"}
 

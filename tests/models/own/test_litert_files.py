@@ -1,6 +1,5 @@
 """LiteRT files at the door: signatures by the card, operators that are not here, files with a state, whole-number inputs."""
 
-import litert_models
 import numpy as np
 import pytest
 
@@ -10,6 +9,7 @@ from studylib.errors import ArtifactError
 from studylib.models.own import OwnModel
 from studylib.models.zoo import Samples
 from studylib.runtimes import RUNTIMES, Options
+from tests import litert_models
 
 
 def model(content: bytes, folder, card: str = "", **more) -> OwnModel:

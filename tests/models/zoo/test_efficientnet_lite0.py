@@ -3,7 +3,8 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+
+from tests import ROOT
 
 # Photograph: classes that a person would call right.
 RIGHT = {
