@@ -16,6 +16,7 @@ from studylib.adaptive.profits import noise_power
 from studylib.errors import RefusedError, UnknownNameError
 from studylib.models.zoo import Samples
 from studylib.quality.answers import stacked
+from tests import ROOT
 from tests.adaptive.small_models import samples, small_onnx, write_onnx
 
 STATIC = "static_wi8_ai8"
@@ -125,7 +126,7 @@ searched(model, Samples(inputs.inputs, reference(model, inputs)["scores"][:, 0].
 
 def test_a_killed_search_goes_on_where_it_was(model, held_back, tmp_path):
     trace = tmp_path / "trace.jsonl"
-    arguments = [sys.executable, "-c", _KILLED, str(Path(__file__).parent), str(model), str(tmp_path)]
+    arguments = [sys.executable, "-c", _KILLED, str(ROOT), str(model), str(tmp_path)]
     child = subprocess.Popen(arguments, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
     deadline = time.monotonic() + 60
     while not (trace.exists() and trace.read_bytes().count(b"\n") > 4) and time.monotonic() < deadline and child.poll() is None:
