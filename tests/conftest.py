@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests import ROOT
+from tests.frameworks import skip_what_imports_them
 
 # An argument that names the smoke study, its store or its `Study` object.
 _STUDY = re.compile(r"^def \w+\([^)]*\b(?:smoke_study|store|mnist)\b", re.MULTILINE)
@@ -22,9 +23,25 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption("--fast", choices=("0", "1"), default="0", help="1: only what needs no framework (make test FAST=1)")
+
+
+def pytest_configure(config):
+    if config.getoption("fast") == "1":
+        skip_what_imports_them()
+
+
+def pytest_collection_modifyitems(config, items):
     """Notebooks last: they find the artifacts that the tests made."""
     items.sort(key=lambda item: item.path.suffix == ".ipynb")
+    if config.getoption("fast") == "1":
+        notebooks = [item for item in items if item.path.suffix == ".ipynb"]
+        config.hook.pytest_deselected(items=notebooks)
+        del items[len(items) - len(notebooks) :]
+        for item in items:
+            if item.get_closest_marker("slow") or {"smoke_study", "tiny"} & set(item.fixturenames):
+                item.add_marker(pytest.mark.skip(reason="FAST=1: trains, converts or runs a whole study"))
 
 
 @pytest.hookimpl(optionalhook=True)  # a single process needs no xdist

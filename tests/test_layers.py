@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
+from tests.frameworks import FRAMEWORKS
 
 # One row a line, the ground first; a later row may import from every earlier one.
 ROWS = (
@@ -38,24 +39,7 @@ ROWS = (
 # Rooms that issues to come will build.
 NOT_YET = {"serving", "claims", "cases"}
 ROW = {name: number for number, row in enumerate(ROWS) for name in row}
-HEAVY = {
-    "tensorflow",
-    "keras",
-    "tf_keras",
-    "tf2onnx",
-    "onnx",
-    "onnxruntime",
-    "openvino",
-    "ai_edge_litert",
-    "ai_edge_quantizer",
-    "torch",
-    "coremltools",
-    "tensorrt",
-    "cuda",
-    "tensorflow_model_optimization",
-    "mlperf_loadgen",
-}
-HEAVY_HOMES = {"formats", "models", "training", "recipes", "runtimes", "quality", "adaptive", "scenarios", "measure"}
+FRAMEWORK_HOMES = {"formats", "models", "training", "recipes", "runtimes", "quality", "adaptive", "scenarios", "measure"}
 # What the verdicts, claims and pages about stored results must never need.
 RUNNING = {"runtimes", "recipes", "measure", "executors"}
 READERS = {"results", "verdicts", "claims", "report"}
@@ -117,7 +101,7 @@ def _at_the_top(path: Path) -> set[str]:
 def heavy_at_import(tree: ast.Module) -> set[str]:
     """Frameworks imported outside functions."""
     outside = [node for node in tree.body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    return {name.split(".")[0] for node in outside for name in imports(node)} & HEAVY
+    return {name.split(".")[0] for node in outside for name in imports(node)} & FRAMEWORKS
 
 
 def test_the_house_has_these_rooms_and_no_others():
@@ -132,8 +116,8 @@ def test_modules_import_only_from_rows_above(path):
     tree, room = ast.parse(path.read_text()), _room(path)
     if room != "__init__":
         assert breaches(room, tree) == set()
-        used = {name.split(".")[0] for name in imports(tree)} & HEAVY
-        assert not used or room in HEAVY_HOMES, f"{room} imports {used}"
+        used = {name.split(".")[0] for name in imports(tree)} & FRAMEWORKS
+        assert not used or room in FRAMEWORK_HOMES, f"{room} imports {used}"
     assert heavy_at_import(tree) == set()
 
 

@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 from tests import ROOT
+from tests.frameworks import FRAMEWORKS
 
-FRAMEWORKS = {"tensorflow", "keras", "tf_keras", "onnx", "onnxruntime", "ai_edge_litert", "torch"}
 HEAVY = sorted(FRAMEWORKS | {"pandas", "matplotlib", "scipy", "numpy", "pydantic", "papermill"})
 HELP = """
 import contextlib, io
