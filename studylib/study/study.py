@@ -37,11 +37,15 @@ _UNSEEN = Advice(
 
 @dataclass(frozen=True, repr=False)
 class Study:
-    """One hardware set, one effort, on this host. Make one with `studylib.open_study`."""
+    """One hardware set, one effort, on this host. Make one with `studylib.open_study`.
+
+    ``given_executor`` runs its jobs in place of the usual one: a fresh process each, or the phone that the plan is for.
+    """
 
     plan: Plan
     folder: Path
     write: Callable[[str], None] = print
+    given_executor: Executor | None = None
 
     def __repr__(self) -> str:
         """What it is in one line, without looking at any result."""
@@ -221,6 +225,8 @@ class Study:
 
     @cached_property
     def executor(self) -> Executor:
+        if self.given_executor is not None:
+            return self.given_executor
         if self.plan.phone is None:
             return LocalExecutor(self.threads, self.store, self.plan.given)
         local = LocalExecutor(min(self.threads, hardware.granted_threads()), self.store, self.plan.given)

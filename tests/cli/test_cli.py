@@ -12,7 +12,7 @@ import pytest
 
 from studylib.cli.console import Console
 from tests import ROOT
-from tests.command_line import cli
+from tests.command_line import cli, said
 from tests.recorded_results import run_facts
 
 
@@ -52,7 +52,7 @@ def _content(folder):
     ],
 )
 def test_bad_arguments(tmp_path, arguments, words):
-    _refused(cli("study", *arguments, outputs=tmp_path), *words)
+    _refused(said("study", *arguments, outputs=tmp_path), *words)
     assert _content(tmp_path) == []
 
 
@@ -61,14 +61,14 @@ def test_a_bad_hardware_file(tmp_path, text):
     shutil.copytree(ROOT / "params", tmp_path / "project" / "params")
     (tmp_path / "project" / "params" / "cpu.yaml").write_text(text)
     (tmp_path / "out").mkdir()
-    done = cli("study", outputs=tmp_path / "out", STUDYLIB_ROOT=str(tmp_path / "project"))
+    done = said("study", outputs=tmp_path / "out", STUDYLIB_ROOT=str(tmp_path / "project"))
     _refused(done, "params/cpu.yaml")
     assert _content(tmp_path / "out") == []
 
 
 def test_strict_refuses_before_any_work(tmp_path):
     for verb in ("study", "plan"):
-        _refused(cli(verb, "--hw", "jetson", "--strict", outputs=tmp_path), "STRICT=1: this machine is not 'jetson'", "Nothing was run.")
+        _refused(said(verb, "--hw", "jetson", "--strict", outputs=tmp_path), "STRICT=1: this machine is not 'jetson'", "Nothing was run.")
     assert _content(tmp_path) == []
 
 
@@ -92,26 +92,25 @@ def test_a_terminal_that_cannot_show_a_character(tmp_path):
 
 
 def test_a_root_without_hardware_sets_is_named(tmp_path):
-    _refused(
-        cli("plan", outputs=tmp_path, STUDYLIB_ROOT=str(tmp_path)), str(tmp_path / "params"), "STUDYLIB_ROOT must name the project's folder"
-    )
+    done = said("plan", outputs=tmp_path, STUDYLIB_ROOT=str(tmp_path))
+    _refused(done, str(tmp_path / "params"), "STUDYLIB_ROOT must name the project's folder")
 
 
 def test_too_few_rounds_for_the_bench(tmp_path):
-    _refused(cli("bench", "--rounds", "2", outputs=tmp_path), "ROUNDS is 2; an interval needs at least")
+    _refused(said("bench", "--rounds", "2", outputs=tmp_path), "ROUNDS is 2; an interval needs at least")
 
 
 def test_an_unknown_benchmark_is_answered_with_the_known_ones(tmp_path):
-    _refused(cli("bench", "--bench", "compresion", outputs=tmp_path), "compresion", "compression")
+    _refused(said("bench", "--bench", "compresion", outputs=tmp_path), "compresion", "compression")
 
 
 def test_a_lock_that_cannot_be_written(tmp_path):
     (tmp_path / ".lock").mkdir()
-    _refused(cli("study", "--effort", "smoke", outputs=tmp_path), "cannot write to")
+    _refused(said("study", "--effort", "smoke", outputs=tmp_path), "cannot write to")
 
 
 def test_an_unknown_verb_is_answered_with_the_known_ones():
-    done = cli("stduy")
+    done = said("stduy")
     assert done.returncode == 2
     assert "study" in done.stderr
     assert "--help" in done.stderr
@@ -119,7 +118,7 @@ def test_an_unknown_verb_is_answered_with_the_known_ones():
 
 @pytest.mark.parametrize("verb", ["", "study", "plan", "report", "advise", "compare", "bench"])
 def test_every_verb_helps(verb):
-    done = cli(*filter(None, [verb]), "--help")
+    done = said(*filter(None, [verb]), "--help")
     assert done.returncode == 0
     assert "usage: studylib" in done.stdout
 
@@ -136,7 +135,7 @@ def test_a_plan_runs_nothing(tmp_path):
 
 
 def test_reporting_what_never_ran(tmp_path):
-    _refused(cli("report", "--hw", "cpu", outputs=tmp_path), "no study ran here yet")
+    _refused(said("report", "--hw", "cpu", outputs=tmp_path), "no study ran here yet")
 
 
 @pytest.mark.parametrize(
@@ -153,22 +152,22 @@ def test_reporting_what_never_ran(tmp_path):
     ],
 )
 def test_bad_limits_of_advice(tmp_path, arguments, words):
-    _refused(cli("advise", *arguments, outputs=tmp_path), *words)
+    _refused(said("advise", *arguments, outputs=tmp_path), *words)
 
 
 def test_advice_is_printed_with_its_limits(recorded):
     folder = recorded().folder
-    done = cli("advise", "--loss", "0.05", "--size-mb", "0.001", outputs=folder.parent)
+    done = said("advise", "--loss", "0.05", "--size-mb", "0.001", outputs=folder.parent)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Native: measured on a test host. Fit to measure: a trial against itself reads 1.00x [")
     assert "mnist_cnn: set onnxruntime, provider cpu, recipe fp32, 2 threads, batch 1" in done.stdout
     assert "tensorflow fp32: out, file 0.00400 MB: 4.00 times the limit; slower: takes 2.0" in done.stdout
-    _refused(cli("advise", "--model", "mnist", outputs=folder.parent), "Unknown model of these results 'mnist'")
+    _refused(said("advise", "--model", "mnist", outputs=folder.parent), "Unknown model of these results 'mnist'")
 
 
 def test_limits_that_nothing_keeps_end_with_3_and_say_so_last(recorded):
     folder = recorded().folder
-    done = cli("advise", "--size-mb", "0.0000001", outputs=folder.parent)
+    done = said("advise", "--size-mb", "0.0000001", outputs=folder.parent)
     assert done.returncode == 3
     assert "nothing can be advised" in done.stdout
     *_, why, last = done.stderr.splitlines()
@@ -213,7 +212,7 @@ def graph_of_no_runtime(tmp_path):
 
 def test_an_outputs_folder_that_is_a_file(tmp_path):
     (tmp_path / "out").write_text("")
-    _refused(cli("study", "--effort", "smoke", outputs=tmp_path / "out"), "cannot write to", "STUDYLIB_OUTPUTS")
+    _refused(said("study", "--effort", "smoke", outputs=tmp_path / "out"), "cannot write to", "STUDYLIB_OUTPUTS")
 
 
 def test_two_studies_at_once_are_refused(tmp_path):
@@ -221,7 +220,7 @@ def test_two_studies_at_once_are_refused(tmp_path):
 
     with (tmp_path / ".lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        _refused(cli("study", "--effort", "smoke", outputs=tmp_path), "another study is running in")
+        _refused(said("study", "--effort", "smoke", outputs=tmp_path), "another study is running in")
 
 
 class _Terminal(io.StringIO):

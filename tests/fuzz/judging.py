@@ -4,25 +4,17 @@ what the frameworks say themselves.
 Jobs run in this process instead of one each, so that hundreds of models take minutes; nothing else differs.
 """
 
-import contextlib
-import io
-import json
-import os
 import re
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from studylib.artifacts.store import Store
-from studylib.build.executor import Executor, OnLine
-from studylib.build.jobs import Job
-from studylib.build.site import Site
-from studylib.errors import TrialError
 from tests.fuzz import independent
 from tests.fuzz.drawn import Drawn
+from tests.in_process import study_of
 
 RECIPES = ("fp32", "fp16", "dynamic_wi8_afp32", "static_wi8_ai8", "weight_only_wi8_afp32")
 BATCHES = (1, 4)
@@ -51,59 +43,20 @@ class Verdict:
     seconds: float = 0.0
 
 
-class InProcess(Executor):
-    """Runs a job where it stands."""
-
-    def __init__(self, store: Store, given: dict):
-        super().__init__()
-        self.store, self.given = store, given
-
-    def _answer(self, job: Job, timeout_s: float, on_line: OnLine) -> dict:
-        from studylib.measure import worker
-
-        for key in job.keys:
-            self.store.checked(key)
-        site = Site(store=str(self.store.folder), given=self.given, spawned_ns=time.perf_counter_ns())
-        job = Job.from_json(json.loads(json.dumps(job.to_json())))
-        with contextlib.redirect_stdout(_Lines(on_line)):
-            found = json.loads(json.dumps(worker.answered(job, site)))
-        if "refused" in found:
-            raise TrialError(found["refused"])
-        return found
-
-    def _end(self) -> None:
-        """A job that runs where it stands cannot be ended."""
-
-
-class _Lines(io.StringIO):
-    def __init__(self, on_line):
-        super().__init__()
-        self._on_line = on_line
-
-    def write(self, text: str) -> int:
-        for line in text.splitlines():
-            self._on_line(line)
-        return len(text)
-
-
 def judge(seed: int, drawn: Drawn, outputs: Path, recipes=RECIPES, batches=BATCHES, isolated: bool = False) -> Verdict:
     """Everything that the study says of a model, and whether it is so. ``isolated``: each job in a process of its own, as for users."""
     from studylib.errors import StudyError
-    from studylib.study.opening import open_study
 
     verdict, begun = Verdict(seed, f"{drawn.kind}: {drawn.words}"), time.monotonic()
-    os.environ["STUDYLIB_OUTPUTS"] = str(outputs)
     try:
-        study = open_study(
-            "cpu", "smoke", write=lambda line: None, models=(str(drawn.path),), recipes=recipes, batch_sizes=batches, sweeps=()
-        )
+        study = study_of(outputs, drawn.path, recipes=recipes, batch_sizes=batches, sweeps=())
     except StudyError as error:
         verdict.states["refused at the door"] += 1
         _look_at(verdict, "refused", "the model", str(error))
         verdict.seconds = time.monotonic() - begun
         return verdict
-    if not isolated:
-        study.__dict__["executor"] = InProcess(study.store, study.plan.given)
+    if isolated:
+        study = replace(study, given_executor=None)
     study.evaluate()
     _judge_words(verdict, study)
     _confirm(verdict, study, drawn)

@@ -8,7 +8,7 @@ import pytest
 from studylib.models.zoo import Samples
 from studylib.quality import batch_check
 from studylib.results.records import Trial
-from studylib.study.opening import open_study
+from tests.in_process import study_of
 from tests.recorded_results import trial
 from tests.scripted_jobs import scripted
 
@@ -194,10 +194,9 @@ def _model(path, fault: str = "") -> str:
     return str(path)
 
 
-def _study(tmp_path, monkeypatch, model: str, **choice):
-    monkeypatch.setenv("STUDYLIB_OUTPUTS", str(tmp_path / "outputs"))
-    usual = {"models": (model,), "recipes": ("fp32",), "runtimes": ("onnxruntime", "openvino"), "batch_sizes": (1, 4)}
-    return open_study("cpu", "smoke", **usual | choice, write=lambda line: None)
+def _study(tmp_path, model: str, **choice):
+    usual = {"recipes": ("fp32",), "runtimes": ("onnxruntime", "openvino"), "batch_sizes": (1, 4)}
+    return study_of(tmp_path / "outputs", model, **usual | choice)
 
 
 def _statuses(study) -> dict:
@@ -213,10 +212,10 @@ REASONS = {
 
 
 @pytest.mark.parametrize("fault", REASONS)
-def test_a_fault_of_the_batch_fails_its_rows_and_not_the_single_ones(tmp_path, monkeypatch, fault):
+def test_a_fault_of_the_batch_fails_its_rows_and_not_the_single_ones(tmp_path, fault):
     # OpenVINO takes a Reshape to the fixed shape for one that changes nothing, and answers rightly.
     runtimes = ("onnxruntime",) if fault == "fixed" else ("onnxruntime", "openvino")
-    study = _study(tmp_path, monkeypatch, _model(tmp_path / "m.onnx", fault), runtimes=runtimes)
+    study = _study(tmp_path, _model(tmp_path / "m.onnx", fault), runtimes=runtimes)
     study.evaluate()
     for (_, size), (status, reason) in _statuses(study).items():
         assert status == ("pending" if size == 1 else "failed"), reason
@@ -227,10 +226,10 @@ def test_a_fault_of_the_batch_fails_its_rows_and_not_the_single_ones(tmp_path, m
 
 def test_a_right_batch_is_checked_once_and_another_size_alone(tmp_path, monkeypatch):
     model = _model(tmp_path / "m.onnx")
-    study = _study(tmp_path, monkeypatch, model)
+    study = _study(tmp_path, model)
     study.evaluate()
     assert {status for status, _ in _statuses(study).values()} == {"pending"}
-    again = _study(tmp_path, monkeypatch, model, batch_sizes=(1, 4, 6))
+    again = _study(tmp_path, model, batch_sizes=(1, 4, 6))
     jobs = []
     run = again.executor.run
     monkeypatch.setattr(again.executor, "run", lambda job, *rest: jobs.append(job) or run(job, *rest))
@@ -240,7 +239,7 @@ def test_a_right_batch_is_checked_once_and_another_size_alone(tmp_path, monkeypa
 
 
 def test_looks_and_measures_time_no_batch_that_is_answered_wrongly(tmp_path, monkeypatch):
-    study = _study(tmp_path, monkeypatch, _model(tmp_path / "m.onnx", "repeated"), sweeps=("batch",), runtimes=("onnxruntime",))
+    study = _study(tmp_path, _model(tmp_path / "m.onnx", "repeated"), sweeps=("batch",), runtimes=("onnxruntime",))
     jobs = []
     run = study.executor.run
     monkeypatch.setattr(study.executor, "run", lambda job, *rest: jobs.append(job) or run(job, *rest))
@@ -259,7 +258,7 @@ def test_looks_and_measures_time_no_batch_that_is_answered_wrongly(tmp_path, mon
 
 def test_threads_that_change_answers_are_held_against_the_source_for_themselves(tmp_path, monkeypatch):
     """A session that answers wrongly with one thread alone: its sweep fails, the usual trial does not."""
-    study = _study(tmp_path, monkeypatch, _model(tmp_path / "m.onnx"), sweeps=("threads",), runtimes=("onnxruntime",), batch_sizes=(1,))
+    study = _study(tmp_path, _model(tmp_path / "m.onnx"), sweeps=("threads",), runtimes=("onnxruntime",), batch_sizes=(1,))
     ids: dict[str, set] = {}
     for one in study.trials:
         if not one.reason:

@@ -11,20 +11,17 @@ from studylib.models.zoo import Samples
 from studylib.recipes import RECIPES
 from studylib.report.tables import formats, frames
 from studylib.results.records import Trial
-from studylib.study.opening import open_study
 from tests import litert_models
+from tests.in_process import study_of
 
 RECIPES_ASKED = ("fp32", "fp16", "dynamic_wi8_afp32", "static_wi8_ai8")
 
 
 @pytest.fixture(params=["uint8", "float32"])
-def study(request, tmp_path, monkeypatch):
+def study(request, tmp_path):
     """Evaluated and not timed: a file in whole numbers, with ends of whole numbers or of real ones."""
-    monkeypatch.setenv("STUDYLIB_OUTPUTS", str(tmp_path / "outputs"))
     path = litert_models.saved(litert_models.quantized(request.param), tmp_path, "theirs")
-    found = open_study(
-        "cpu", "smoke", models=(str(path),), runtimes=("litert", "onnxruntime"), recipes=RECIPES_ASKED, sweeps=(), write=lambda line: None
-    )
+    found = study_of(tmp_path / "outputs", path, runtimes=("litert", "onnxruntime"), recipes=RECIPES_ASKED, sweeps=())
     found.evaluate()
     return found
 

@@ -15,9 +15,9 @@ from studylib.models.zoo import Samples
 from studylib.quality import varying
 from studylib.quality.answers import stacked
 from studylib.report.tables import formats, frames
-from studylib.study.opening import open_study
 from studylib.verdicts import compression
 from studylib.verdicts.losses import lost
+from tests.in_process import study_of
 
 RNG = np.random.default_rng(3)
 
@@ -117,14 +117,12 @@ def test_as_a_classification_it_is_refused(tmp_path):
 def study(tmp_path_factory):
     """A study of the detector, everything evaluated and the single queries timed."""
     folder = tmp_path_factory.mktemp("detector")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("STUDYLIB_OUTPUTS", str(folder / "outputs"))
-        choice = {"recipes": ("fp32", "static_wi8_ai8"), "runtimes": ("onnxruntime", "openvino"), "batch_sizes": (1, 4)}
-        made = open_study("cpu", "smoke", models=(detector(folder / "detector.onnx"),), **choice, write=lambda line: None)
-        made.evaluate()
-        made.bench.measure([one for one in made.timed if made.is_smallest(one)])
-        made.save()
-        yield made
+    choice = {"recipes": ("fp32", "static_wi8_ai8"), "runtimes": ("onnxruntime", "openvino"), "batch_sizes": (1, 4)}
+    made = study_of(folder / "outputs", detector(folder / "detector.onnx"), **choice)
+    made.evaluate()
+    made.bench.measure([one for one in made.timed if made.is_smallest(one)])
+    made.save()
+    return made
 
 
 def test_speed_is_measured_and_fidelity_is_not_told(study):

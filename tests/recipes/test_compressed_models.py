@@ -5,8 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from studylib.results.results import Results
-from tests.command_line import cli
+from tests.in_process import measured
 
 NOTHING = re.compile("no operator of .* that integers can be used for|has no operator that can be quantized")
 
@@ -42,10 +41,7 @@ def _quantized(folder):
     (folder / "quantized.tflite").write_bytes(converter.convert())
 
 
-def _study(folder, recipes: str, *arguments: str) -> Results:
-    done = cli("study", "--effort", "smoke", "--recipe", recipes, "--runtime", "litert,onnxruntime", *arguments, outputs=folder / "outputs")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Results(folder / "outputs" / "cpu")
+RUNTIMES = ("litert", "onnxruntime")
 
 
 def _states(results, model: str) -> dict:
@@ -58,8 +54,8 @@ def without_data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     _plain(folder)
     _quantized(folder)
-    models = f"{folder / 'plain.keras'},{folder / 'quantized.tflite'}"
-    return _study(folder, "fp32,static_wi8_ai8,dynamic_wi8_afp32,qat_wi8_ai8,adaptive_wi8", "--model", models)
+    recipes = ("fp32", "static_wi8_ai8", "dynamic_wi8_afp32", "qat_wi8_ai8", "adaptive_wi8")
+    return measured(folder / "outputs", folder / "plain.keras", folder / "quantized.tflite", recipes=recipes, runtimes=RUNTIMES)
 
 
 @pytest.mark.slow
@@ -97,8 +93,9 @@ def with_data(tmp_path_factory):
     _unknown(folder)
     digits = load_digits()
     np.savez(folder / "digits.npz", x=(digits.images[:300, ..., None] / 16).astype(np.float32), labels=digits.target[:300])
-    recipes = "fp32,static_wi8_ai8,qat_wi8_ai8,adaptive_wi8"
-    return _study(folder, recipes, "--model", str(folder / "unknown.keras"), "--data", str(folder / "digits.npz"))
+    recipes = ("fp32", "static_wi8_ai8", "qat_wi8_ai8", "adaptive_wi8")
+    data = str(folder / "digits.npz")
+    return measured(folder / "outputs", folder / "unknown.keras", data=data, recipes=recipes, runtimes=RUNTIMES)
 
 
 @pytest.mark.slow

@@ -1,16 +1,19 @@
 """The optimisation path: which steps it finds by looks, and a whole one measured on mnist_cnn."""
 
+import os
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from studylib.errors import InputError
 from studylib.machine import hardware
 from studylib.measure.rounds import Bench
 from studylib.study import optimization
-from studylib.study.opening import open_study
+from tests.in_process import study_of
 
 pytestmark = pytest.mark.skipif(hardware.probe().threads < 2, reason="sessions beside each other need two threads")
 CHOICE = {
-    "models": ("mnist_cnn",),
     "runtimes": ("onnxruntime",),
     "recipes": ("fp32", "dynamic_wi8_afp32"),
     "batch_sizes": (1,),
@@ -19,7 +22,8 @@ CHOICE = {
 
 
 def _study(**choice):
-    return open_study("cpu", "smoke", write=lambda line: None, **CHOICE | choice)
+    """With jobs in this process, on what the smoke study made."""
+    return study_of(Path(os.environ["STUDYLIB_OUTPUTS"]), "mnist_cnn", **CHOICE | choice)
 
 
 @pytest.fixture
@@ -27,8 +31,6 @@ def looks(mnist, monkeypatch, tmp_path):
     """Function: makes looks find samples/s by a rule, and gives the paths that are found then."""
 
     def found(rate, **choice):
-        from dataclasses import replace
-
         taken = []
 
         def glance(bench, trial):
@@ -99,6 +101,6 @@ def test_a_path_is_measured_tabled_and_not_measured_twice(mnist):
     page = (mnist.results.folder / "path" / "path.md").read_text()
     assert "Native: measured on" in page or "REHEARSAL" in page
     lines = []
-    again = optimization.path(open_study("cpu", "smoke", write=lines.append, **CHOICE))
+    again = optimization.path(replace(_study(), write=lines.append))
     assert again.equals(told)
     assert any("Nothing to measure" in line for line in lines)

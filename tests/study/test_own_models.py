@@ -1,4 +1,4 @@
-"""Models that nobody here made go in through MODEL=, as a user types it, and come out converted, checked and measured."""
+"""Models that nobody here made go in through MODEL=, and come out converted, checked and measured; one as a user types it."""
 
 import json
 from importlib.util import find_spec
@@ -11,9 +11,11 @@ from studylib.artifacts import arrays
 from studylib.recipes.convert.from_onnx import OnnxToSavedModel
 from studylib.results.results import Results
 from tests.command_line import cli
+from tests.in_process import measured
 from tests.outputs import only
 
 DENSENET = Path(find_spec("onnx").origin).parent / "backend" / "test" / "data" / "light" / "light_densenet121.onnx"
+QUICK = {"recipes": ("fp32",), "batch_sizes": (1,), "sweeps": ()}
 
 
 def _package_file(package: str, name: str) -> Path:
@@ -21,12 +23,6 @@ def _package_file(package: str, name: str) -> Path:
     if found is None:
         pytest.skip(f"the package {package} of requirements/test-models.txt is not installed")
     return Path(found.submodule_search_locations[0]) / name
-
-
-def _study(outputs: Path, model: str, *more: str, status: int = 0) -> Results:
-    done = cli("study", "--hw", "cpu", "--effort", "smoke", "--recipe", "fp32", "--model", model, *more, outputs=outputs)
-    assert done.returncode == status, done.stdout + done.stderr
-    return Results(outputs / "cpu")
 
 
 def _cells(results: Results, model: str) -> dict:
@@ -42,7 +38,7 @@ def densenet(tmp_path_factory):
     values = np.arange(3 * 224 * 224, dtype=np.float64).reshape(1, 3, 224, 224) / (3 * 224 * 224)
     np.savez(folder / "data.npz", data_0=values.astype(np.float32)[None])
     published = onnx.TensorProto.FromString(DENSENET.with_name("light_densenet121_output_0.pb").read_bytes())
-    results = _study(folder / "outputs", str(DENSENET), "--data", str(folder / "data.npz"), "--task", "classification")
+    results = measured(folder / "outputs", DENSENET, data=str(folder / "data.npz"), task="classification", **QUICK)
     return results, onnx.numpy_helper.to_array(published)
 
 
@@ -79,7 +75,7 @@ def others(tmp_path_factory):
     (folder / "vad.yaml").write_text(
         "task: other\ninputs:\n  input: {shape: [512], range: [-0.5, 0.5]}\n  sr: {range: [16000, 16001]}\n", encoding="utf-8"
     )
-    return _study(folder / "outputs", f"{folder / 'cut.onnx'},{folder / 'vad.onnx'},{folder / 'gone.onnx'},{old}", status=3)
+    return measured(folder / "outputs", folder / "cut.onnx", folder / "vad.onnx", folder / "gone.onnx", old, **QUICK)
 
 
 @pytest.mark.slow
@@ -150,7 +146,10 @@ def pictures(tmp_path_factory):
     model = keras.Model(image, scores(keras.layers.GlobalAveragePooling2D()(image)))
     scores.set_weights([20 * wanted.T, -10 * (wanted**2).sum(1)])
     model.save(folder / "colours.keras")
-    return _study(folder / "outputs", str(folder / "colours.keras"), "--data", str(folder / "set"), "--runtime", "onnxruntime")
+    typed = ["study", "--hw", "cpu", "--effort", "smoke", "--recipe", "fp32", "--runtime", "onnxruntime"]
+    done = cli(*typed, "--model", str(folder / "colours.keras"), "--data", str(folder / "set"), outputs=folder / "outputs")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Results(folder / "outputs" / "cpu")
 
 
 @pytest.mark.slow
@@ -179,7 +178,8 @@ def test_a_signal_of_any_length_is_timed_on_a_signal_and_a_single_value_says_so(
         axis = helper.make_tensor("axis", TensorProto.INT64 if operator == "CumSum" else TensorProto.FLOAT, [], [0])
         graph = helper.make_graph([helper.make_node(operator, ["x", "axis"], ["y"])], "g", ends[:1], ends[1:], [axis])
         save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / f"{name}.onnx")
-    results = _study(tmp_path / "outputs", f"{tmp_path / 'signal.onnx'},{tmp_path / 'values.onnx'}", "--runtime", "onnxruntime")
+    models = (tmp_path / "signal.onnx", tmp_path / "values.onnx")
+    results = measured(tmp_path / "outputs", *models, runtimes=("onnxruntime",), **QUICK)
     from studylib.report.tables import formats, frames
 
     remarks = formats.remarks(results)

@@ -55,16 +55,20 @@ def read(path: Path):
 
 def sort(graph) -> None:
     """Put nodes behind what they read. ONNX asks for it, and ONNX Runtime's float16 converter does not do it."""
-    waiting, made, ordered = list(graph.node), {tensor.name for tensor in (*graph.input, *graph.initializer)} | {""}, []
-    inner = {name for node in waiting for name in node.output}
+    made = {tensor.name for tensor in (*graph.input, *graph.initializer)} | {""}
+    inner = {name for node in graph.node for name in node.output}
+    waiting, ordered = [(node, read_by(node) & inner) for node in graph.node], []
     while waiting:
-        ready = [node for node in waiting if all(name in made or name not in inner for name in read_by(node))]
-        if not ready:
-            raise ArtifactError(f"the graph has a cycle through the node '{waiting[0].name}'; it is no valid ONNX model")
-        taken = {id(node) for node in ready}
-        ordered += ready
-        made.update(name for node in ready for name in node.output)
-        waiting = [node for node in waiting if id(node) not in taken]
+        behind = []
+        for node, read in waiting:
+            if read <= made:
+                ordered.append(node)
+                made.update(node.output)
+            else:
+                behind.append((node, read))
+        if len(behind) == len(waiting):
+            raise ArtifactError(f"the graph has a cycle through the node '{waiting[0][0].name}'; it is no valid ONNX model")
+        waiting = behind
     copies = [type(node).FromString(node.SerializeToString()) for node in ordered]
     del graph.node[:]
     graph.node.extend(copies)
