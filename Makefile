@@ -5,7 +5,7 @@ STUDYLIB_VENV ?= .venv
 PYTHON_IN := "$$STUDYLIB_VENV/bin/python"
 
 # What is typed for this file itself; everything else is an option of a verb, which studylib/params/choice.py declares.
-SETTINGS := BOOTSTRAP PYTHON JOBS STUDYLIB_VENV COUNT FROM
+SETTINGS := BOOTSTRAP PYTHON JOBS STUDYLIB_VENV COUNT FROM FAST
 VERBS := study plan report advise path compare bench
 
 # Values go to Python by name, through the environment, as they were typed: neither make (`$`) nor a shell (quotes) reads them.
@@ -40,8 +40,8 @@ $(VERBS):
 explore: install  ## JupyterLab on the notebooks
 	@$(PYTHON_IN) -m jupyterlab notebooks
 
-test: install lint  ## unit tests, contract tests, nbval; JOBS=2 processes beside each other
-	@$(PYTHON_IN) -m pytest -n "$$JOBS" --dist loadscope
+test: install lint  ## unit tests, contract tests, nbval; FAST=1: what needs no framework; JOBS=2 processes beside each other
+	@$(PYTHON_IN) -m pytest -n "$$JOBS" --dist loadscope --fast "$${FAST:-0}"
 
 lint: install  ## ruff and the notebook rules
 	@"$$STUDYLIB_VENV/bin/ruff" check .

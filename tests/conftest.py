@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(config, items):
         del items[len(items) - len(notebooks) :]
         for item in items:
             if item.get_closest_marker("slow") or {"smoke_study", "tiny"} & set(item.fixturenames):
-                item.add_marker(pytest.mark.skip(reason="FAST=1: trains, converts or runs a whole study"))
+                item.add_marker(pytest.mark.skip(reason="FAST=1: starts other processes, trains, converts or runs a whole study"))
 
 
 @pytest.hookimpl(optionalhook=True)  # a single process needs no xdist
@@ -138,6 +138,14 @@ def variants(tmp_path):
     from tests.recorded_results import study_of_variants
 
     return functools.partial(study_of_variants, tmp_path / "cpu")
+
+
+@pytest.fixture
+def sleeper():
+    """Class of sessions that sleep."""
+    from tests.small_sessions import Sleeper
+
+    return Sleeper
 
 
 @pytest.fixture(scope="session")

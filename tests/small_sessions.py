@@ -5,7 +5,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper, save
 
 from studylib.models.zoo import Samples
 from studylib.runtimes import RUNTIMES, Options, Session
@@ -30,6 +29,8 @@ class Sleeper(Session):
 
 def tiny_session(folder: Path) -> SimpleNamespace:
     """A real ONNX Runtime session of some 100 µs (four products of 256 x 256) and samples for it."""
+
+    from onnx import TensorProto, helper, numpy_helper, save
 
     rng = np.random.default_rng(1)
     weights = [numpy_helper.from_array(rng.standard_normal((256, 256)).astype(np.float32) / 16, f"w{layer}") for layer in range(4)]

@@ -65,6 +65,7 @@ def test_what_goes_with_torch_takes_nothing_of_the_lock_away():
     assert named <= {*_locked(TORCH), "torch"}
 
 
+@pytest.mark.slow
 def test_the_converters_say_what_is_missing(tmp_path):
     """The real installer: no environment of the study yet; then an index that does not answer."""
     command, venv = [sys.executable, str(ROOT / "requirements" / "install.py"), "--converters"], tmp_path / "venv"
@@ -141,6 +142,7 @@ def _unreachable(tmp_path) -> dict[str, str]:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_unreachable_index_is_explained(tmp_path):
     """The real installer against an index that does not answer."""
     command = [sys.executable, str(ROOT / "requirements" / "install.py")]
@@ -150,6 +152,7 @@ def test_an_unreachable_index_is_explained(tmp_path):
     assert not (tmp_path / "venv" / ".complete").exists()
 
 
+@pytest.mark.slow
 def test_nvidias_builds_that_cannot_be_fetched_are_explained(tmp_path):
     """The real installer, into an environment of its own, against an index that does not answer."""
     venv = tmp_path / "venv"

@@ -14,6 +14,8 @@ import pytest
 
 from tests import ROOT
 
+pytestmark = pytest.mark.slow
+
 _SCRIPT = "#!python\nimport sys, studylib\nprint(sys.prefix)\nprint(studylib.__file__)\n"
 # What made every installation with uv fail: uv reads this where it runs, and refuses it beside hashes.
 _SETTINGS = '[project]\nname = "p"\nversion = "1"\n[tool.uv]\nconstraint-dependencies = ["small<9"]\n'

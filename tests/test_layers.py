@@ -1,6 +1,7 @@
 """The house: its folders stand in rows, each imports only from rows above it, and frameworks only where and when they are needed."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ RUNNING = {"runtimes", "recipes", "measure", "executors"}
 READERS = {"results", "verdicts", "claims", "report"}
 
 
+@functools.cache
 def _files():
     return sorted((ROOT / "studylib").rglob("*.py"))
 
@@ -91,8 +93,13 @@ def circles(modules: dict[str, set[str]]) -> list[str]:
     return found
 
 
+@functools.cache
+def _modules() -> set[str]:
+    return {_module(file) for file in _files()}
+
+
 def _at_the_top(path: Path) -> set[str]:
-    known = {_module(file) for file in _files()}
+    known = _modules()
     tree = ast.parse(path.read_text())
     names = {name for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom) for name in imports(node)}
     return {name if name in known else name.rpartition(".")[0] for name in names if name.startswith("studylib.")}

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests import ROOT
 from tests.frameworks import FRAMEWORKS
 
@@ -45,6 +47,7 @@ def test_the_command_line_helps_without_loading_more_than_its_declarations():
     assert loaded_after(HELP) <= {"pydantic"}  # options are fields of a model, with their help beside them
 
 
+@pytest.mark.slow
 def test_planning_and_reading_results_load_no_framework():
     for name in ("cpu", "jetson", "cloud-gpu", "android"):
         assert loaded_after(f"import studylib as sl; sl.open_study('{name}', 'smoke').trials") & FRAMEWORKS == set()

@@ -75,6 +75,7 @@ def test_strict_refuses_before_any_work(tmp_path):
 @pytest.mark.parametrize(
     ("redirect", "status"), [("> /dev/full", 2), ("| true", None), (">&-", 0), ("2>&-", 0)], ids=["full", "gone", "closed", "mute"]
 )
+@pytest.mark.slow
 def test_output_that_nobody_takes_ends_without_a_traceback(tmp_path, redirect, status):
     command = f"{sys.executable} -m studylib plan --effort smoke {redirect}"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "STUDYLIB_OUTPUTS": str(tmp_path)}
@@ -83,6 +84,7 @@ def test_output_that_nobody_takes_ends_without_a_traceback(tmp_path, redirect, s
     assert status is None or done.returncode == status
 
 
+@pytest.mark.slow
 def test_a_terminal_that_cannot_show_a_character(tmp_path):
     shutil.copytree(ROOT / "params", tmp_path / "project" / "params")
     path = tmp_path / "project" / "params" / "cpu.yaml"
@@ -123,6 +125,7 @@ def test_every_verb_helps(verb):
     assert "usage: studylib" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_plan_runs_nothing(tmp_path):
     done = cli("plan", "--hw", "jetson", outputs=tmp_path)
     assert done.returncode == 0
@@ -267,11 +270,13 @@ def small_disk(tmp_path):
         subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_read_only_outputs_folder(small_disk):
     folder = small_disk("size=1m,ro")
     _refused(cli("study", "--effort", "smoke", outputs=folder), "cannot write to", "Read-only file system", "Make it writable")
 
 
+@pytest.mark.slow
 def test_a_full_disk_before_the_study(small_disk):
     folder = small_disk("size=32k")
     _refused(cli("study", "--effort", "smoke", outputs=folder), "No space left on device", "Free some space")

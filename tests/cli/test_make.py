@@ -18,6 +18,8 @@ from studylib.errors import InputError
 from tests import ROOT
 from tests.command_line import plan_lines
 
+pytestmark = pytest.mark.slow
+
 _SWITCHES = ("TRUST", "SEARCH", "STRICT", "FORCE")
 
 PLACES = (

@@ -21,6 +21,8 @@ from studylib.scenarios import Budget, Load
 from tests.executors.stand_in_phone import attach
 from tests.litert_models import saved, signed
 
+pytestmark = pytest.mark.slow
+
 LOAD = Load("single_stream", 1, Budget(20, 0, 5))
 # By event: how the words of its failure begin, and what else they say.
 FAILURES = {

@@ -50,6 +50,7 @@ def test_the_same_seed_gives_the_same_samples_and_another_seed_others(model):
         assert not np.array_equal(first.inputs[name], other.inputs[name])
 
 
+@pytest.mark.slow
 def test_no_test_sample_is_a_training_sample(model):
     """Whatever the seeds: calibration and training never see what is evaluated."""
     first = next(iter(model.inputs))

@@ -10,6 +10,8 @@ from studylib.executors.phone import adb
 from studylib.executors.phone.adb import attached
 from tests.executors.stand_in_phone import SERIAL, attach
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def phone(tmp_path, monkeypatch):

@@ -15,6 +15,8 @@ from studylib.executors.local import end, environment, follow
 from studylib.scenarios import Budget, Load
 from tests.scripted_jobs import scripted
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def job(recording, shelf):

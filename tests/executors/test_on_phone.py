@@ -23,6 +23,8 @@ from studylib.results.results import Results
 from studylib.scenarios import Budget, Load
 from tests.executors.stand_in_phone import THERMAL, attach
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = 5
 
 

@@ -14,6 +14,8 @@ from tests import ROOT
 from tests.fuzz import independent, judging
 from tests.fuzz.drawn import Drawn
 
+pytestmark = pytest.mark.slow
+
 _CLOSING = re.compile(r"(\d+) models in .* (\d+) ok rows and (\d+) batches; 0 crashes, 0 models with something wrong")
 
 

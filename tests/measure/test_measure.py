@@ -161,6 +161,7 @@ def test_what_does_not_fit_the_declared_memory_fails_here_too(bench):
     assert len(roomy.results.measurements(TRIALS[1].id)) == 3
 
 
+@pytest.mark.slow
 def test_crash_hang_and_out_of_memory_each_cost_one_trial(bench, recording, shelf):
     """Four trials in real processes: three die in their own way, the fourth is measured in every repetition."""
     paths = {name: recording(name, events={"4": name})[0] for name in ("abort", "hang", "exhaust")}

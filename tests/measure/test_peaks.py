@@ -17,6 +17,8 @@ from studylib.measure.peaks import bandwidth, measuring, products
 from studylib.results.peaks import Peaks
 from tests.scripted_jobs import scripted
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):

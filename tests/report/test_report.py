@@ -1,7 +1,5 @@
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -14,13 +12,13 @@ from studylib.report.tables import frames
 from studylib.results import standing
 from studylib.results.results import Results
 from studylib.wording import some
-from tests import ROOT
-from tests.recorded_results import measurement, run_facts, trial
+from tests.recorded_results import measurement, run_facts, small_study, trial
 
 
-@pytest.fixture
-def page(recorded):
-    return report.build(recorded())
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    """The page of a small study, for tests that read it."""
+    return report.build(small_study(tmp_path_factory.mktemp("page") / "cpu"))
 
 
 def test_the_page_loads_nothing_from_the_network(page):
@@ -75,23 +73,6 @@ def test_text_from_results_cannot_become_markup(recorded):
     html = report.build(results).read_text()
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
-
-
-def test_the_report_needs_no_runtime_and_no_framework(recorded):
-    """In a process where every framework and runtime fails to import."""
-    results = recorded()
-    code = """
-import sys
-for name in ("tensorflow", "keras", "tf_keras", "onnx", "onnxruntime", "ai_edge_litert", "tf2onnx", "mlxtend", "skimage", "papermill"):
-    sys.modules[name] = None
-from pathlib import Path
-from studylib.report import report
-from studylib.results.results import Results
-print(report.build(Results(Path(sys.argv[1]))))
-"""
-    done = subprocess.run([sys.executable, "-c", code, str(results.folder)], capture_output=True, text=True, cwd=ROOT, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert (results.folder / "report" / "index.html").exists()
 
 
 def test_pictures_of_an_earlier_study_do_not_stay(recorded):

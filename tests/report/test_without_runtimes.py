@@ -1,0 +1,51 @@
+"""What reads results, in an environment where no framework and no runtime is installed: its packages without them."""
+
+import subprocess
+import sys
+import sysconfig
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+from tests.frameworks import FRAMEWORKS
+
+_READ = """
+import importlib.metadata, importlib.util, sys
+site, root, *frameworks = sys.argv[1:]
+sys.path[:0] = [root, site]
+assert [name for name in frameworks if importlib.util.find_spec(name)] == []
+for name in ("onnxruntime", "tensorflow", "openvino"):
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        continue
+    raise AssertionError(f"{name} is installed")
+from studylib.cli import cli
+for words in (["report", "--hw", "cpu"], ["advise", "--hw", "cpu"], ["compare"]):
+    assert cli.main(words) == 0, words
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """A folder of packages that holds all of this environment but what runs, trains or converts models."""
+    folder = tmp_path_factory.mktemp("site")
+    owners = metadata.packages_distributions()
+    gone = {name for framework in FRAMEWORKS for name in owners.get(framework, ())}
+    metadata_of_gone = {metadata.distribution(name)._path.name for name in gone}
+    for entry in Path(sysconfig.get_paths()["purelib"]).iterdir():
+        if entry.name.split(".")[0] not in FRAMEWORKS and entry.name not in metadata_of_gone and entry.suffix != ".pth":
+            (folder / entry.name).symlink_to(entry)
+    return folder
+
+
+def test_report_advice_and_comparison_need_no_runtime(recorded, site):
+    results = recorded()
+    command = [sys.executable, "-I", "-S", "-c", _READ, str(site), str(ROOT), *sorted(FRAMEWORKS)]
+    environment = {"STUDYLIB_OUTPUTS": str(results.folder.parent), "PATH": "/usr/bin:/bin", "HOME": str(site)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert (results.folder / "report" / "index.html").exists()
+    assert "mnist_cnn: set onnxruntime" in done.stdout
