@@ -38,5 +38,5 @@ def said(*arguments: str, outputs: Path | None = None, **environment: str) -> su
 
 
 def plan_lines(printed: str) -> list[str]:
-    """What a plan says that it would measure: model, label, scenario and threads."""
-    return re.findall(r"^  to measure, \d+ repetitions: (.*)$", printed, re.MULTILINE)
+    """What ``plan -v`` says that it would measure: model, label, scenario and threads."""
+    return re.findall(r"^  (.*, \d+ threads)$", printed.split("\nto measure: ")[1], re.MULTILINE)

@@ -156,6 +156,13 @@ class Store:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"artifact {key[:12]} cannot be read: {error}") from None
 
+    def size_of(self, key: str) -> int | None:
+        """How many bytes an artifact has, by its description alone; None where it is not made."""
+        try:
+            return _read_entry(self.folder / key[:2] / key).size_bytes
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
     def put(self, path: Path, format: str = "file") -> Artifact:
         """A copy of a file or folder as it is, under the hash of its name and content: what no recipe of ours made."""
         key = hashlib.sha256(f"{path.name} {content_hash(path)}".encode()).hexdigest()

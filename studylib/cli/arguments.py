@@ -35,7 +35,8 @@ def parser(description: str, verbs: dict[str, Callable]) -> argparse.ArgumentPar
             # A switch can be said no to as well (``--no-search``), where a hardware set says yes.
             switch = {"action": argparse.BooleanOptionalAction}
             how = switch if typed_as.is_switch else {"metavar": typed_as.shown or typed_as.variable}
-            verb.add_argument(typed_as.flag, help=typed_as.help, default=typed_as.default, **how)
+            short = ["-v"] if typed_as.variable == "VERBOSE" else []
+            verb.add_argument(*short, typed_as.flag, help=typed_as.help, default=typed_as.default, **how)
     return found
 
 
@@ -118,7 +119,7 @@ _STUDY = (HW, EFFORT, STRICT, FORCE)
 # What verbs take beside the options of a study.
 _VERBS: dict[str, tuple[Typed, ...]] = {
     "study": _STUDY,
-    "plan": _STUDY,
+    "plan": (*_STUDY, Typed("VERBOSE", "list every trial in a line of its own", yes_or_no)),
     "report": (HW,),
     "advise": (
         HW,

@@ -93,12 +93,20 @@ def study(options: argparse.Namespace) -> int:
 
 def plan(options: argparse.Namespace) -> None:
     """Print what a study would do; runs nothing."""
+    from studylib.study.forecast import forecast, grouped
+
     planned = _open(options, print)
     _announce(planned)
-    repetitions = planned.params.settings.repetitions
-    for trial in planned.trials:
-        if not trial.reason:
-            print(f"  to measure, {repetitions} repetitions: {trial.model} {trial.label}, {trial.scenario}, {trial.threads} threads")
+    first, *others = forecast(planned).lines
+    print(first)
+    trials = [trial for trial in planned.trials if not trial.reason]
+    if options.verbose:
+        for trial in trials:
+            print(f"  {trial.model} {trial.label}, {trial.scenario}, {trial.threads} threads")
+    else:
+        for shared, each in grouped(trials).items():
+            print(f"  {shared}: {', '.join(each)}")
+    print(*others, sep="\n")
 
 
 def report_again(options: argparse.Namespace) -> None:
@@ -195,19 +203,20 @@ def _ready(options: argparse.Namespace, write, **choice):
 
 def _announce(planned) -> None:
     """Print the plan before anything runs."""
-    trials, skipped = planned.trials, [trial for trial in planned.trials if trial.reason]
+    from studylib.study.forecast import skipped
+
+    trials = planned.trials
     kind = "native" if planned.native else f"REHEARSAL of {planned.params.hardware.title} ({'; '.join(planned.mismatches)})"
     print(f"study {planned.params.hardware.name}, effort {planned.params.effort}: {kind}")
     print(f"host: {planned.host.describe()}; {planned.threads} threads used")
-    print(f"plan: {len(trials)} trials of {', '.join(planned.plan.models)}; {len(skipped)} skipped")
+    print(f"plan: {len(trials)} trials of {', '.join(planned.plan.models)}; {sum(bool(trial.reason) for trial in trials)} skipped")
     for name, model in planned.plan.models.items():
         if model.weights == "own":
             print(f"  {name} is {model.location}")  # two files may have one name
         if model.weights == "random":
             print(f"  {name} has random weights: no accuracy, only fidelity to its own fp32 outputs")
-    for reason in dict.fromkeys(trial.reason for trial in skipped):
-        same = [f"{trial.model} {trial.label}" for trial in skipped if trial.reason == reason]
-        print(f"  skipped {', '.join(same)}: {reason}")
+    for reason, whose in skipped(trials).items():
+        print(f"  skipped {', '.join(whose)}: {reason}")
     against = planned.fitness()
     print("is this machine fit to measure?" + ("" if against else " nothing speaks against it"))
     for advice in against:

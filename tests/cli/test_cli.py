@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -133,7 +134,10 @@ def test_a_plan_runs_nothing(tmp_path):
     assert "mnist_cnn onnxruntime/tensorrt fp32, " in done.stdout
     assert "no NVIDIA GPU is visible" in done.stdout
     assert "is this machine fit to measure?" in done.stdout
-    assert "to measure, 8 repetitions: efficientnet_lite0 litert fp16 x8, offline" in done.stdout
+    assert re.search(r"^to measure: \d+ trials x 8 rounds, \d+ repetitions$", done.stdout, re.MULTILINE)
+    assert re.search(r"^  efficientnet_lite0 litert, offline, \d+ threads?: fp32 x8, fp16 x8, ", done.stdout, re.MULTILINE)
+    assert re.search(r"^time: measuring takes \d+ min \d+ s to \d+ min \d+ s, depending on", done.stdout, re.MULTILINE)
+    assert re.search(r"^disk: \d+ artifacts, none is made yet; [\d.,]+ GB are free$", done.stdout, re.MULTILINE)
     assert _content(tmp_path) == []
 
 

@@ -266,7 +266,7 @@ def test_the_command_of_a_study_gives_the_same_study(make, places, tmp_path, cho
     resolved = params.resolve("cpu", "smoke", **{"models": tuple(str(places / name) for name in PLACES)} | more | choice)
     words = shlex.split(resolved.command())
     assert words[:2] == ["make", "study"]
-    done = make("plan", *words[2:], outputs=tmp_path)
+    done = make("plan", "VERBOSE=1", *words[2:], outputs=tmp_path)
     assert list(_planned(done).values()) == list(resolved.choice.models)
     from studylib.study.opening import open_study
 
