@@ -143,7 +143,29 @@ def test_every_folder_says_what_lives_in_it():
         assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), folder
 
 
+def too_many(tree: ast.AST) -> list[str]:
+    """Functions with more parameters than a reader keeps apart; ``self`` and keywords that another declaration names are none."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            names = [one.arg for one in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+            if len([name for name in names if name not in ("self", "cls")]) > 7:
+                found.append(node.name)
+    return found
+
+
+def test_modules_functions_and_folders_stay_small():
+    lines = {path: len(path.read_text().splitlines()) for path in _files()}
+    assert {_module(path): count for path, count in lines.items() if count > 300} == {}
+    assert {_module(path): found for path in lines if (found := too_many(ast.parse(path.read_text())))} == {}
+    folders = {folder: sum(count for path, count in lines.items() if path.parent == folder) for folder in {path.parent for path in lines}}
+    assert {folder.name: count for folder, count in folders.items() if count > 2500} == {}
+
+
 def test_the_checks_see_a_breach():
+    assert too_many(ast.parse("class A:\n    def f(self, a, b, c, d, e, f, g): ...\n    def h(self, a, b, c, d, e, f, *, g, h): ...")) == [
+        "h"
+    ]
     assert breaches("stats", ast.parse("from studylib.study.study import Study")) == {"study"}
     assert breaches("params", ast.parse("def f():\n    from studylib.machine import hardware")) == {"machine"}
     assert breaches("cli", ast.parse("from studylib.attic import old")) == {"attic"}

@@ -11,3 +11,4 @@ from studylib.adaptive.layers import Layer as Layer
 from studylib.adaptive.search import Found as Found
 from studylib.adaptive.search import search as search
 from studylib.adaptive.sensitivity import sensitivity as sensitivity
+from studylib.adaptive.task import SearchTask as SearchTask

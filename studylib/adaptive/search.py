@@ -4,7 +4,6 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,11 +14,10 @@ from studylib.adaptive.budget import Budget, Judge, check_apart, limit
 from studylib.adaptive.candidates import Candidates
 from studylib.adaptive.course import Course
 from studylib.adaptive.formats import surgeon_of
-from studylib.adaptive.layers import Calibrated
+from studylib.adaptive.task import SearchTask
 from studylib.adaptive.trace import Trace
 from studylib.artifacts.store import package_version
 from studylib.machine.hardware import probe
-from studylib.models.zoo import Samples
 
 _PACKAGES = {"onnx": ("onnxruntime",), "tflite": ("ai-edge-quantizer", "ai-edge-litert")}
 
@@ -41,58 +39,41 @@ class Found:
     stopped_by: str
 
 
-def search(
-    path: Path,
-    format: str,
-    calibration: Samples,
-    held_back: Samples,
-    reference: dict[str, np.ndarray],
-    task: str,
-    budget: Budget,
-    time_limit_s: float,
-    threads: int,
-    trace: Path,
-    seed: int,
-    scratch: Path,
-    on_step: Callable[[dict], None] | None = None,
-    model: Calibrated | None = None,
-) -> Found:
+def search(task: SearchTask, budget: Budget, time_limit_s: float, threads: int, trace: Path, seed: int) -> Found:
     """Search for about ``time_limit_s`` seconds of steps, an interrupted search's included, and say what was found.
 
-    ``path``: the fp32 file. ``reference``: the source model's outputs on ``held_back``, arrays (n, …) as
-    `studylib.build.sources.answer` gives them. ``trace``: a file of JSON lines to which every step is added at once; a search
-    with the same inputs and options goes on from there. ``model``: what the format's surgeon made of ``path`` with the
-    ``calibration`` samples, where that is done already; its seconds do not count here. The uniform assignments are always candidates.
+    ``trace``: a file of JSON lines to which every step is added at once; a search with the same inputs and options goes on from there.
+    The uniform assignments are always candidates.
     Raises `RefusedError` for a model without layers to quantize, and samples that are empty or calibrate as well.
     """
-    surgeon, judge = surgeon_of(format), Judge(held_back, reference, task, seed)
-    allowed = limit(budget, held_back.labels, task)
-    check_apart(calibration, held_back)
-    options = {"format": format, "task": task, "budget": asdict(budget), "threads": threads, "seed": seed}
-    header = options | {"inputs": _hash(Path(path), calibration, held_back, reference)}
-    header |= {"packages": {name: package_version(name) for name in _PACKAGES[format]}}
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="search-") as folder:
+    surgeon, judge = surgeon_of(task.format), Judge(task.held_back, task.reference, task.kind, seed)
+    allowed = limit(budget, task.held_back.labels, task.kind)
+    check_apart(task.calibration, task.held_back)
+    options = {"format": task.format, "task": task.kind, "budget": asdict(budget), "threads": threads, "seed": seed}
+    header = options | {"inputs": _hash(task)}
+    header |= {"packages": {name: package_version(name) for name in _PACKAGES[task.format]}}
+    with tempfile.TemporaryDirectory(dir=task.scratch, prefix="search-") as folder:
         begun = time.perf_counter()
-        model = model or surgeon.calibrated(Path(path), calibration, Path(folder))
-        candidates = Candidates(surgeon, model, judge, allowed, Trace(trace, header), threads, seed, Path(folder), on_step)
+        model = task.model or surgeon.calibrated(Path(task.path), task.calibration, Path(folder))
+        candidates = Candidates(surgeon, model, judge, allowed, Trace(trace, header), threads, seed, Path(folder), task.on_step)
         candidates.spent_s = time.perf_counter() - begun
         course = Course(candidates, time_limit_s)
         ended = course.run()
     facts = _plain(asdict(ended)) | {"reached": _plain(asdict(ended.judgement)), "budget": _plain(asdict(budget))}
     facts = {name: value for name, value in facts.items() if name not in ("layers", "judgement")}
     facts |= {"budget_words": allowed.words(ended.judgement.answers), "steps": len(candidates.trace.steps), "seconds": candidates.spent_s}
-    facts |= {"held_back": len(course.candidates.judge.samples), "calibration": len(calibration), "threads": threads, "seed": seed}
+    facts |= {"held_back": len(course.candidates.judge.samples), "calibration": len(task.calibration), "threads": threads, "seed": seed}
     facts |= {"host": probe().describe(), "packages": header["packages"]}
-    found = Assignment(format, ended.layers, facts)
+    found = Assignment(task.format, ended.layers, facts)
     return Found(found, ended.within_budget, ended.faster, ended.why, candidates.trace.steps, ended.stopped_by)
 
 
-def _hash(path: Path, calibration: Samples, held_back: Samples, reference: dict[str, np.ndarray]) -> str:
-    found = hashlib.sha256()
+def _hash(task: SearchTask) -> str:
+    found, path, held_back = hashlib.sha256(), Path(task.path), task.held_back
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         found.update(file.read_bytes() if file.is_file() else b"")
     labels = {} if held_back.labels is None else {"labels": held_back.labels}
-    for table in (calibration.inputs, held_back.inputs, labels, reference):
+    for table in (task.calibration.inputs, held_back.inputs, labels, task.reference):
         for name, values in table.items():
             found.update(json.dumps([name, str(values.dtype), list(values.shape)]).encode())
             found.update(np.ascontiguousarray(values).tobytes())

@@ -1,47 +1,32 @@
 """How much each layer costs: the loss when only it is quantized, and when only it stays float."""
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-
-import numpy as np
 
 from studylib.adaptive.budget import Judge, check_apart
 from studylib.adaptive.formats import surgeon_of
-from studylib.adaptive.layers import DYNAMIC, STATIC, Calibrated, Layer, uniform
+from studylib.adaptive.layers import DYNAMIC, STATIC, Layer, uniform
+from studylib.adaptive.task import SearchTask
 from studylib.machine.hardware import granted_threads
-from studylib.models.zoo import Samples
 
 
-def sensitivity(
-    path: Path,
-    format: str,
-    calibration: Samples,
-    held_back: Samples,
-    reference: dict[str, np.ndarray],
-    task: str,
-    scratch: Path,
-    on_step: Callable[[dict], None] | None = None,
-    model: Calibrated | None = None,
-) -> list[dict]:
+def sensitivity(task: SearchTask) -> list[dict]:
     """One dict a layer, the most harmful first: ``layer``, ``operator``, ``parameters``, ``precision`` and what was lost.
 
     ``alone_quantized`` and ``alone_float`` hold ``sqnr_db`` and ``loss``: of accuracy where there are labels, of answers
     that agree with the source model's where there are none; a share (0.01 is one point), None without scores.
     ``precision`` is what the layer was quantized to: static where its format can, otherwise dynamic.
-    ``reference``: the source model's outputs on ``held_back``, arrays (n, …) as `studylib.build.sources.answer` gives them.
-    ``model``: what the format's surgeon made of ``path`` with the ``calibration`` samples, where that is done already.
     Raises `RefusedError` for a model without such layers, samples that are empty, or held-back ones that calibrate as well.
     """
-    surgeon, judge = surgeon_of(format), Judge(held_back, reference, task)
-    check_apart(calibration, held_back)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="sensitivity-") as folder:
-        model = model or surgeon.calibrated(Path(path), calibration, Path(folder))
+    surgeon, judge = surgeon_of(task.format), Judge(task.held_back, task.reference, task.kind)
+    check_apart(task.calibration, task.held_back)
+    with tempfile.TemporaryDirectory(dir=task.scratch, prefix="sensitivity-") as folder:
+        model = task.model or surgeon.calibrated(Path(task.path), task.calibration, Path(folder))
         everything = quantized_most(model.layers)
         threads = granted_threads()
 
         def lost(assignment: dict[str, str]) -> dict:
-            target = Path(folder) / f"one.{format}"
+            target = Path(folder) / f"one.{task.format}"
             found = judge(surgeon.open(surgeon.apply(model, assignment, target), threads))
             target.unlink()
             return {"sqnr_db": found.sqnr_db, "loss": found.loss}
@@ -52,8 +37,8 @@ def sensitivity(
             facts = {"layer": layer.name, "operator": layer.operator, "parameters": layer.parameters, "precision": everything[layer.name]}
             row = facts | {"alone_quantized": lost({layer.name: everything[layer.name]}), "alone_float": lost(rest)}
             rows.append(row)
-            if on_step:
-                on_step(row | {"done": len(rows), "layers": len(model.layers)})
+            if task.on_step:
+                task.on_step(row | {"done": len(rows), "layers": len(model.layers)})
     return sorted(rows, key=lambda row: row["alone_quantized"]["sqnr_db"])
 
 

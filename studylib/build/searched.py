@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from studylib.adaptive import FORMATS, Assignment, Budget, Calibrated, search, sensitivity
+from studylib.adaptive import FORMATS, Assignment, Budget, Calibrated, SearchTask, search, sensitivity
 from studylib.artifacts.store import Artifact, Store
 from studylib.build.jobs import Target
 from studylib.build.sources import Sources, answer
@@ -46,8 +46,13 @@ def searched(artifact: Artifact, target: Target, sources: Sources, store: Store,
         else:
             training = Samples.load(sources.samples("train", target.training, store).path)
             calibration, held_back = apart(training, calibration)
-            model = _calibrated(artifact, calibration, folder)
-            found, record = _found(artifact, target, sources, store, calibration, held_back, model, folder)
+            model, reference = _calibrated(artifact, calibration, folder), answer(sources.source(store), held_back, sources.model.trust)
+            kind = sources.model.task
+            task = SearchTask(artifact.path, artifact.format, calibration, held_back, reference, kind, folder, model=model)
+            # Answers of random weights mean nothing: only fidelity to them does.
+            random = sources.model.weights == "random"
+            budget = Budget(None, options["min_sqnr_db"]) if random else Budget(options["max_accuracy_loss"], None)
+            found, record = _found(task, budget, target, store.unfinished(target.key))
         _write(found, artifact, model, content)
         record |= {"model": artifact.model, "format": artifact.format, "digest": found.digest, "layers": found.layers, "facts": found.facts}
         (content / "search.json").write_text(json.dumps(plain(record)), encoding="utf-8")
@@ -75,45 +80,20 @@ def _calibrated(artifact: Artifact, calibration: Samples, scratch: Path) -> Cali
     return FORMATS[artifact.format].calibrated(artifact.path, calibration, folder)
 
 
-def _found(
-    artifact: Artifact,
-    target: Target,
-    sources: Sources,
-    store: Store,
-    calibration: Samples,
-    held_back: Samples,
-    model: Calibrated,
-    scratch: Path,
-):
+def _found(task: SearchTask, budget: Budget, target: Target, unfinished: Path):
     """The assignment that a search found, and what is kept of it: the ranking of layers, on how many samples, and every step."""
-    task, options = sources.model.task, target.search
-    reference = answer(sources.source(store), held_back, sources.model.trust)
-    # Answers of random weights mean nothing: only fidelity to them does.
-    random = sources.model.weights == "random"
-    budget = Budget(None, options["min_sqnr_db"]) if random else Budget(options["max_accuracy_loss"], None)
-    seconds, unfinished = options["seconds"], store.unfinished(target.key)
     unfinished.mkdir(parents=True, exist_ok=True)
     say("ranking layers by sensitivity")
-    record = _ranked(artifact, calibration, held_back, reference, task, scratch, seconds, model)
-    found = search(
-        artifact.path, artifact.format, calibration, held_back, reference, task, budget, seconds, options["threads"],
-        unfinished / "steps.jsonl", target.seed, scratch, lambda step: say(f"{step['what']}"), model,
-    )  # fmt: skip
+    seconds = target.search["seconds"]
+    record = _ranked(task, seconds)
+    told = replace(task, on_step=lambda step: say(f"{step['what']}"))
+    found = search(told, budget, seconds, target.search["threads"], unfinished / "steps.jsonl", target.seed)
     return found.assignment, record | {"steps": found.steps}
 
 
-def _ranked(
-    artifact: Artifact,
-    calibration: Samples,
-    held_back: Samples,
-    reference: dict,
-    task: str,
-    scratch: Path,
-    seconds: float,
-    model: Calibrated,
-) -> dict:
+def _ranked(task: SearchTask, seconds: float) -> dict:
     """The sensitivity of every layer, most sensitive first; of the first layers only, and said so, where all would take too long."""
-    few, rows, times, begun = min(_RANKED_ON, len(held_back)), [], [], time.monotonic()
+    few, rows, times, begun = min(_RANKED_ON, len(task.held_back)), [], [], time.monotonic()
 
     def on_step(row: dict) -> None:
         rows.append({name: value for name, value in row.items() if name not in ("done", "layers")})
@@ -122,11 +102,10 @@ def _ranked(
         if times[-1] - begun > seconds and row["done"] < row["layers"]:
             raise _TooLongError(row["layers"], (times[-1] - begun) / len(times))
 
-    first = {name: values[:few] for name, values in reference.items()}
+    first = {name: values[:few] for name, values in task.reference.items()}
     found = {"ranked_on": few, "ranking": ""}
     try:
-        judges = held_back.taken(range(few)), first
-        ranked = sensitivity(artifact.path, artifact.format, calibration, *judges, task, scratch, on_step, model)
+        ranked = sensitivity(replace(task, held_back=task.held_back.taken(range(few)), reference=first, on_step=on_step))
     except _TooLongError as error:
         layers, each = error.args
         found["ranking"] = f"the first {len(rows)} of {layers} layers, for lack of time: {duration(each)} each; EFFORT=full ranks more"

@@ -193,11 +193,12 @@ def _open(options: argparse.Namespace, write, **choice):
 
 def _ready(options: argparse.Namespace, write, **choice):
     """The same, with all that must hold before any work: its weights fetched, its folder writable."""
+    from studylib.artifacts.disk import require_writable
     from studylib.study.opening import fetch_weights
 
     planned = _open(options, write, **choice)
     fetch_weights(planned, write)
-    planned.check_writable()
+    require_writable(planned.folder)
     return planned
 
 

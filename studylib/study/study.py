@@ -1,8 +1,6 @@
 """Plan a study, run its steps, keep its results. Every step may be called again: what is done is not repeated."""
 
-import contextlib
 import html
-import os
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -11,7 +9,7 @@ from pathlib import Path
 
 from studylib import params
 from studylib.artifacts.software import git_state, package_versions
-from studylib.artifacts.store import Artifact, Store, output_error
+from studylib.artifacts.store import Artifact, Store
 from studylib.errors import InputError
 from studylib.executors import Executor, LocalExecutor, PhoneExecutor
 from studylib.machine import hardware
@@ -208,18 +206,6 @@ class Study:
             return "Nothing to measure: no trial of this plan can run here; each says why."
         newest = max(times)[:19].replace("T", " ")
         return f"Nothing to measure: every number was taken by {newest} UTC. FORCE=1 measures again."
-
-    def check_writable(self) -> None:
-        """Raise `OutputError` before any work when results cannot be written."""
-        probe = self.folder / f".probe-{os.getpid()}"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            probe.write_bytes(b"\0" * 65536)
-        except OSError as error:
-            raise output_error(self.folder, error) from None
-        finally:
-            with contextlib.suppress(OSError):
-                probe.unlink()
 
     # --- inside ------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ of samples and the random state of dropout to a process that is gone. Here both 
 
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,38 +17,39 @@ from studylib.training.job import say
 from studylib.training.lessons import one_or_all
 
 
-def fit(
-    keras,
-    model,
-    inputs: Sequence[np.ndarray],
-    answers: Sequence[np.ndarray],
-    *,
-    epochs: int,
-    batch: int,
-    seed: int,
-    unfinished: Path,
-    stage: str,
-    callbacks: Sequence = (),
-) -> list[float]:
+@dataclass(frozen=True)
+class Stage:
+    """One training: how many ``epochs``, how large a ``batch``, in the order of ``seed``.
+
+    ``unfinished``: folder for checkpoints; ``name`` stands for this training in it and in what is said.
+    """
+
+    name: str
+    epochs: int
+    batch: int
+    seed: int
+    unfinished: Path
+
+
+def fit(keras, model, inputs: Sequence[np.ndarray], answers: Sequence[np.ndarray], stage: Stage, callbacks: Sequence = ()) -> list[float]:
     """Train a compiled ``model`` in place and return the loss of every epoch.
 
     ``keras``: the module the model is of (`keras` or `tf_keras`). ``inputs``, ``answers``: first axis the sample, in the
-    order of the model's inputs and outputs. ``unfinished``: folder for checkpoints; ``stage`` names this training in it and
-    in what is said. A training that was finished before is read, not repeated. Raises `RefusedError` when the loss is no
-    number any more.
+    order of the model's inputs and outputs. A training that was finished before is read, not repeated. Raises `RefusedError` when
+    the loss is no number any more.
     """
-    checkpoint = Path(unfinished) / f"{stage.replace(' ', '-')}.npz"
+    checkpoint = Path(stage.unfinished) / f"{stage.name.replace(' ', '-')}.npz"
     model.optimizer.build(model.trainable_variables)
     losses = _restore(model, checkpoint)
-    for epoch in range(len(losses), epochs):
-        reseed(keras, model, seed, epoch, 1)
-        batches = _batches(keras, inputs, answers, min(batch, len(inputs[0])), seed, epoch)
+    for epoch in range(len(losses), stage.epochs):
+        reseed(keras, model, stage.seed, epoch, 1)
+        batches = _batches(keras, inputs, answers, min(stage.batch, len(inputs[0])), stage.seed, epoch)
         history = model.fit(batches, initial_epoch=epoch, epochs=epoch + 1, shuffle=False, verbose=0, callbacks=list(callbacks))
         losses.append(float(history.history["loss"][-1]))
         if not np.isfinite(losses[-1]):
-            raise RefusedError(f"{stage} diverged: the loss of epoch {epoch + 1} is {losses[-1]}; lower the learning rate")
+            raise RefusedError(f"{stage.name} diverged: the loss of epoch {epoch + 1} is {losses[-1]}; lower the learning rate")
         _keep(model, checkpoint, losses)
-        say(f"{stage}: epoch {epoch + 1} of {epochs}, loss {losses[-1]:.4g}")
+        say(f"{stage.name}: epoch {epoch + 1} of {stage.epochs}, loss {losses[-1]:.4g}")
     return losses
 
 

@@ -114,12 +114,8 @@ class Schooling:
             self.lessons.compiled(tf_keras, model, optimizer),
             self.lessons.inputs,
             self.lessons.answers,
-            epochs=self.epochs,
-            batch=self.batch,
-            seed=self.seed,
-            unfinished=self.unfinished,
-            stage=stage,
-            callbacks=callbacks,
+            resuming.Stage(stage, self.epochs, self.batch, self.seed, self.unfinished),
+            callbacks,
         )
         return [round(loss, 6) for loss in losses]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studylib.adaptive import FORMATS, Budget, search, sensitivity
+from studylib.adaptive import FORMATS, Budget, SearchTask, search, sensitivity
 from studylib.adaptive.profits import noise_power
 from studylib.errors import RefusedError, UnknownNameError
 from studylib.models.zoo import Samples
@@ -38,19 +38,17 @@ def reference(path: Path, of: Samples) -> dict[str, np.ndarray]:
 
 
 def searched(model, held_back, folder: Path, budget=None, limit_s=6.0, task="classification", **changes):
-    facts = {
-        "path": model, "format": "onnx", "calibration": samples(8, 1), "held_back": held_back, "reference": reference(model, held_back),
-        "task": task, "budget": budget or Budget(None, 25.0), "time_limit_s": limit_s, "threads": 1, "trace": folder / "trace.jsonl",
-        "seed": 1, "scratch": folder,
-    }  # fmt: skip
-    return search(**facts | changes)
+    facts = {"calibration": samples(8, 1), "reference": reference(model, held_back), "format": "onnx"} | changes
+    asked = SearchTask(path=model, held_back=held_back, kind=task, scratch=folder, **facts)
+    return search(asked, budget or Budget(None, 25.0), limit_s, 1, folder / "trace.jsonl", 1)
 
 
 def test_sensitivity_ranks_layers_by_what_each_costs(model, held_back, tmp_path):
     seen = []
-    rows = sensitivity(
+    task = SearchTask(
         model, "onnx", samples(8, 1), held_back, reference(model, held_back), "classification", tmp_path, seen.append
     )  # fmt: skip
+    rows = sensitivity(task)
     assert {row["layer"] for row in rows} == {"first/Conv", "second/Conv", "head/Gemm"} and len(seen) == 3
     assert [row["alone_quantized"]["sqnr_db"] for row in rows] == sorted(row["alone_quantized"]["sqnr_db"] for row in rows)
     everything = min(row["alone_float"]["sqnr_db"] for row in rows)
@@ -61,7 +59,7 @@ def test_sensitivity_ranks_layers_by_what_each_costs(model, held_back, tmp_path)
 
 def test_noise_of_layers_nearly_adds_up(model, held_back, tmp_path):
     """What the search's first model takes for true: within a factor of four."""
-    rows = sensitivity(model, "onnx", samples(8, 1), held_back, reference(model, held_back), "other", tmp_path)
+    rows = sensitivity(SearchTask(model, "onnx", samples(8, 1), held_back, reference(model, held_back), "other", tmp_path))
     alone = {row["layer"]: noise_power(row["alone_quantized"]["sqnr_db"]) for row in rows}
     for row in rows:
         together = noise_power(row["alone_float"]["sqnr_db"])

@@ -11,7 +11,7 @@ import pytest
 from studylib.errors import InputError, RefusedError
 from studylib.models.zoo import Samples
 from studylib.recipes.quantize import onnx_calibration
-from studylib.recipes.quantize.onnx_calibration import prepared, quantize_qdq, quantize_qoperator, ranges
+from studylib.recipes.quantize.onnx_calibration import Scheme, prepared, quantize_qdq, quantize_qoperator, ranges
 from tests import ROOT
 from tests.recipes.onnx_models import answers, convolutional, operators, samples, save, sqnr_db, types
 
@@ -144,11 +144,11 @@ def test_an_unknown_node_is_named(model, tmp_path):
 
 def test_bits_signs_and_forms_are_in_the_file(model, tmp_path, caplog):
     found = ranges(model, samples())
-    quantize_qdq(model, tmp_path / "16.onnx", found, activation_bits=16)
+    quantize_qdq(model, tmp_path / "16.onnx", found, Scheme(activation_bits=16))
     assert "UINT16" in types(tmp_path / "16.onnx")
-    quantize_qdq(model, tmp_path / "4.onnx", found, weight_bits=4)
+    quantize_qdq(model, tmp_path / "4.onnx", found, Scheme(weight_bits=4))
     assert "INT4" in types(tmp_path / "4.onnx")
-    quantize_qdq(model, tmp_path / "signed.onnx", found, unsigned_activations=False, symmetric=True)
+    quantize_qdq(model, tmp_path / "signed.onnx", found, Scheme(unsigned_activations=False, symmetric=True))
     assert "UINT8" not in types(tmp_path / "signed.onnx")
     quantize_qoperator(model, tmp_path / "q.onnx", found)
     assert {"QLinearConv", "QGemm"} <= set(operators(tmp_path / "q.onnx"))

@@ -33,7 +33,7 @@ def model(library, rate=0.01):
 
 def fit(library, folder, epochs, seed=7, **options):
     made = model(library, **options)
-    losses = resuming.fit(library, made, [INPUT], [ANSWER], epochs=epochs, batch=8, seed=seed, unfinished=folder, stage="a stage")
+    losses = resuming.fit(library, made, [INPUT], [ANSWER], resuming.Stage("a stage", epochs, 8, seed, folder))
     return losses, made.get_weights()
 
 

@@ -13,7 +13,7 @@ from studylib.recipes.base import Recipe
 from studylib.recipes.convert import onnx_opening
 from studylib.recipes.quantize import calibration_check, onnx_float16, onnx_tidied
 from studylib.recipes.quantize.conv_integer import scale_per_channel
-from studylib.recipes.quantize.onnx_calibration import quantize_qdq, quantize_qoperator, ranges
+from studylib.recipes.quantize.onnx_calibration import Scheme, quantize_qdq, quantize_qoperator, ranges
 from studylib.recipes.quantize.onnx_preparation import preparation_note, prepared
 
 
@@ -167,9 +167,6 @@ class Static(OnnxRecipe):
         return {}
 
     def _write(self, model: Path, target: Path, found, nodes: list[str] | None) -> None:
-        settings = {"per_channel": self.per_channel, "reduce_range": self.reduce_range, "symmetric": self.symmetric}
-        settings["unsigned_activations"] = not self.symmetric
-        if self.qoperator:
-            quantize_qoperator(model, target, found, nodes=nodes, **settings)
-        else:
-            quantize_qdq(model, target, found, nodes=nodes, **settings, activation_bits=self.activation_bits)
+        write = quantize_qoperator if self.qoperator else quantize_qdq
+        scheme = Scheme(self.per_channel, self.reduce_range, self.symmetric, not self.symmetric, self.activation_bits)
+        write(model, target, found, scheme, nodes)

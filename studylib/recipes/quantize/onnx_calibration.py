@@ -8,6 +8,7 @@ import contextlib
 import io
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -131,54 +132,46 @@ def quantizable_operators() -> list[str]:
     return sorted({*QDQRegistry, *QLinearOpsRegistry})
 
 
-def quantize_qdq(
-    model: Path,
-    target: Path,
-    ranges,
-    *,
-    nodes: Sequence[str] | None = None,
-    per_channel: bool = True,
-    reduce_range: bool = False,
-    symmetric: bool = False,
-    unsigned_activations: bool = True,
-    activation_bits: int = 8,
-    weight_bits: int = 8,
-) -> None:
+@dataclass(frozen=True)
+class Scheme:
+    """How numbers become integers. ``per_channel``: one scale a channel of weights instead of one a tensor.
+
+    ``reduce_range``: weights in 7 bits, against saturation on processors without VNNI. ``symmetric``: the zero point of activations
+    in the middle. Bits: 8 or 16 for activations, 4, 8 or 16 for weights.
+    """
+
+    per_channel: bool = True
+    reduce_range: bool = False
+    symmetric: bool = False
+    unsigned_activations: bool = True
+    activation_bits: int = 8
+    weight_bits: int = 8
+
+
+def quantize_qdq(model: Path, target: Path, ranges, scheme: Scheme = Scheme(), nodes: Sequence[str] | None = None) -> None:
     """Write ``target``: ``model`` with QuantizeLinear/DequantizeLinear pairs around what is computed in integers.
 
     ``ranges``: of `ranges`. ``nodes``: names of the nodes to quantize, None for all that can be, none for an empty list.
-    ``reduce_range``: weights in 7 bits, against saturation on processors without VNNI. ``symmetric``: the zero point of
-    activations in the middle. Bits: 8 or 16 for activations, 4, 8 or 16 for weights. Raises `RefusedError` for an
-    unknown node.
+    Raises `RefusedError` for an unknown node.
     """
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
     # The standard's own QuantizeLinear has these types since opset 21; before, ONNX Runtime's operator of that name has.
-    contrib = {activation_bits, weight_bits} != {8} and _opset(model) < 21
-    options = {"ActivationSymmetric": symmetric, "UseQDQContribOps": contrib}
-    types = _quant_type(weight_bits, False), _quant_type(activation_bits, unsigned_activations)
-    _quantize(QDQQuantizer, model, target, nodes, (per_channel, reduce_range, *types, _copied(ranges)), options)
+    contrib = {scheme.activation_bits, scheme.weight_bits} != {8} and _opset(model) < 21
+    options = {"ActivationSymmetric": scheme.symmetric, "UseQDQContribOps": contrib}
+    types = _quant_type(scheme.weight_bits, False), _quant_type(scheme.activation_bits, scheme.unsigned_activations)
+    _quantize(QDQQuantizer, model, target, nodes, (scheme.per_channel, scheme.reduce_range, *types, _copied(ranges)), options)
 
 
-def quantize_qoperator(
-    model: Path,
-    target: Path,
-    ranges,
-    *,
-    nodes: Sequence[str] | None = None,
-    per_channel: bool = True,
-    reduce_range: bool = False,
-    symmetric: bool = False,
-    unsigned_activations: bool = True,
-) -> None:
+def quantize_qoperator(model: Path, target: Path, ranges, scheme: Scheme = Scheme(), nodes: Sequence[str] | None = None) -> None:
     """As `quantize_qdq`, with integer operators (QLinearConv, QLinearMatMul) in the file itself; 8 bits only."""
     from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
     from onnxruntime.quantization.quant_utils import QuantizationMode
 
-    options = {"ActivationSymmetric": symmetric}
-    types = _quant_type(8, False), _quant_type(8, unsigned_activations)
+    options = {"ActivationSymmetric": scheme.symmetric}
+    types = _quant_type(8, False), _quant_type(8, scheme.unsigned_activations)
     static = QuantizationMode.QLinearOps, True
-    _quantize(ONNXQuantizer, model, target, nodes, (per_channel, reduce_range, *static, *types, _copied(ranges)), options)
+    _quantize(ONNXQuantizer, model, target, nodes, (scheme.per_channel, scheme.reduce_range, *static, *types, _copied(ranges)), options)
 
 
 def _opset(model: Path) -> int:
