@@ -1,9 +1,9 @@
 """Shared fixtures. All results of one pytest run, the notebooks' too, go to one temporary outputs folder."""
 
+import ast
 import functools
 import json
 import os
-import re
 import tempfile
 from pathlib import Path
 
@@ -13,8 +13,8 @@ import pytest
 from tests import ROOT
 from tests.frameworks import skip_what_imports_them
 
-# An argument that names the smoke study, its store or its `Study` object.
-_STUDY = re.compile(r"^def \w+\([^)]*\b(?:smoke_study|store|mnist)\b", re.MULTILINE)
+# Fixtures that are the smoke study, its store or its `Study` object.
+_STUDY = {"smoke_study", "store", "mnist"}
 # Set before studylib is imported and before any kernel starts, so that notebooks under nbval write here as well.
 _OUTPUTS = tempfile.TemporaryDirectory(prefix="studylib-tests-")
 os.environ["STUDYLIB_OUTPUTS"] = _OUTPUTS.name
@@ -63,8 +63,13 @@ def pytest_xdist_make_scheduler(config, log):
 
 @functools.cache
 def _needs_study(path: Path) -> bool:
-    """Whether a notebook, or any function of a test file that asks for the smoke study or what comes from it."""
-    return path.suffix == ".ipynb" or bool(_STUDY.search(path.read_text(encoding="utf-8")))
+    """Whether a notebook, or a test file of which a test or a fixture asks for the smoke study or what comes from it."""
+    if path.suffix == ".ipynb":
+        return True
+    functions = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)]
+    asking = [one for one in functions if one.name.startswith("test_") or "fixture" in ast.unparse(one.decorator_list)]
+    asked = {argument.arg for one in asking for argument in one.args.args}
+    return bool((asked - {one.name for one in functions}) & _STUDY)
 
 
 @pytest.fixture(scope="session")
