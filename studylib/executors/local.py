@@ -25,6 +25,9 @@ from studylib.errors import OutputError, TrialError
 from studylib.machine import memory_limit
 from studylib.params import root
 
+# So often it is looked whether a process that says nothing is still there.
+_LOOK_S = 1.0
+
 
 class LocalExecutor(Executor):
     """One process at a time. ``threads`` is what the job may use; its processors are fixed when that is fewer than granted.
@@ -142,7 +145,10 @@ def _memory_group(job: Job) -> Iterator[str | None]:
 
 
 def follow(process: subprocess.Popen, timeout_s: float, on_line: OnLine) -> deque[str]:
-    """Sleep until the process closes its output, hand each line on, keep the last. Raises TimeoutExpired with the limit that was met."""
+    """Sleep until the process closes its output, hand each line on, keep the last. Raises TimeoutExpired with the limit that was met.
+
+    A process that has ended is not waited for, although one that it started may hold its output open.
+    """
     deadline, tail = time.monotonic() + timeout_s, deque(maxlen=40)
     quiet_until, quiet_s = math.inf, timeout_s
     rest = b""
@@ -150,8 +156,12 @@ def follow(process: subprocess.Popen, timeout_s: float, on_line: OnLine) -> dequ
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
             remaining = min(deadline, quiet_until) - time.monotonic()
-            if remaining <= 0 or not selector.select(remaining):
+            if remaining <= 0:
                 raise subprocess.TimeoutExpired(process.args, quiet_s if quiet_until < deadline else timeout_s)
+            if not selector.select(min(remaining, _LOOK_S)):
+                if process.poll() is not None:
+                    break
+                continue
             chunk = os.read(process.stdout.fileno(), 65536)
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:

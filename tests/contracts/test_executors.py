@@ -95,7 +95,7 @@ def _cancelled(place: Place, end: Callable[[], None]) -> str:
     with pytest.raises(TrialError) as caught:
         place.executor.run(place.job("hang"), 300)
     thread.join()
-    assert time.monotonic() - begun < 100
+    assert time.monotonic() - begun < 40  # both events hang for a minute
     return str(caught.value)
 
 
