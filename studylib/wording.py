@@ -88,6 +88,12 @@ def _cell(value) -> str:
     return digits(value) if isinstance(value, float) else str(value)
 
 
+def blanked(table: pd.DataFrame) -> pd.DataFrame:
+    """Empty text where a value is missing; a column that misses nothing keeps its type."""
+    missing = [name for name in table.columns if table[name].isna().any()]
+    return table.assign(**{name: table[name].astype(object).where(table[name].notna(), "") for name in missing})
+
+
 def without_empty(frame: pd.DataFrame, column: str = "LoadGen") -> pd.DataFrame:
     """The table without a column that says nothing."""
     return frame.drop(columns=column) if column in frame and (frame[column] == "").all() else frame

@@ -14,7 +14,7 @@ from studylib.results import standing, whose
 from studylib.results.records import Trial
 from studylib.results.results import Results
 from studylib.verdicts import compare, winners
-from studylib.wording import digits
+from studylib.wording import blanked, digits
 
 _AGAINST = ("model", "trial", "machine", "p50_ms", "n", "against", "its p50_ms", "its n", "ratio", "verdict")
 
@@ -67,7 +67,7 @@ def medians(outputs: Path) -> pd.DataFrame:
 
 def winners_of_each(outputs: Path) -> pd.DataFrame:
     """The winner of each model on each machine, with ratio, interval and verdict against that machine's own baseline."""
-    return pd.concat([winners.table(one.results) for one in machines(outputs)], ignore_index=True).fillna("")
+    return blanked(pd.concat([winners.table(one.results) for one in machines(outputs)], ignore_index=True))
 
 
 def against_first(outputs: Path) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from studylib.quality import integer_parity
 from studylib.report.tables.frames import digits
 from studylib.results.records import Conversion, is_plain
 from studylib.results.results import Results
+from studylib.wording import blanked
 
 _COLUMNS = ["model", "from", "to", "status"]
 
@@ -48,7 +49,7 @@ def conversions(results: Results) -> pd.DataFrame:
         row |= {name: digits(facts[name]) if facts else "" for name in ("seconds", "size_kb")}
         remarks = "; ".join(filter(None, (found.get("why_not_comparable"), _remarks(results, cell))))
         rows.append(row | {"reason or remark": reason or remarks})
-    return pd.DataFrame(rows).fillna("") if rows else pd.DataFrame(columns=_COLUMNS)
+    return blanked(pd.DataFrame(rows)) if rows else pd.DataFrame(columns=_COLUMNS)
 
 
 def inside(results: Results) -> pd.DataFrame:
@@ -98,7 +99,7 @@ def every_operator(results: Results) -> pd.DataFrame:
     frames = [operators(results, model) for model in models]
     for model, frame in zip(models, frames, strict=True):
         frame.insert(0, "model", model)
-    return pd.concat(frames, ignore_index=True).fillna("") if frames else pd.DataFrame(columns=["model", "operator"])
+    return blanked(pd.concat(frames, ignore_index=True)) if frames else pd.DataFrame(columns=["model", "operator"])
 
 
 def operators(results: Results, model: str) -> pd.DataFrame:
