@@ -129,9 +129,10 @@ _ODD = (
 @pytest.mark.parametrize("value", _ODD)
 def test_every_value_reaches_python_as_it_was_typed(hear, value):
     """In all variables at once, and neither make nor a shell runs any of it."""
-    texts = [name for name in arguments.variables() if name not in _SWITCHES]
+    verbs = ("study", "advise", "bench")
+    texts = dict.fromkeys(one.variable for verb in verbs for one in arguments.taken(verb) if not one.is_switch)
     heard = {}
-    for verb in ("study", "advise", "bench"):
+    for verb in verbs:
         options, _ = hear(verb, *(f"{name}={value}" for name in texts))
         variables = {one.flag: one.variable for one in arguments.taken(verb)}
         heard |= {variables[option.split("=", 1)[0]]: option.split("=", 1)[1] for option in options}
