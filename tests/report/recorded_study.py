@@ -1,0 +1,108 @@
+"""A whole study as it was recorded, with fewer values of each repetition, and everything that is told of it, as text.
+
+``python -m tests.report.recorded_study`` writes the text again after a change that is meant; ``… FOLDER`` packs the results in a folder
+(``outputs/cpu``) first.
+"""
+
+import dataclasses
+import inspect
+import json
+import shutil
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from studylib.report import summary, tables
+from studylib.report.figures import drawing, registry
+from studylib.results.results import Results
+from studylib.verdicts import advice
+
+FOLDER = Path(__file__).parent / "recorded"
+ARCHIVE, TOLD = FOLDER / "smoke.tar.xz", FOLDER / "smoke.txt"
+# Enough of each repetition for its median; the file stays small.
+_VALUES = 60
+
+
+def unpacked(folder: Path) -> Results:
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    return Results(folder / "cpu")
+
+
+def told(results: Results) -> str:
+    """Every table, sentence and figure's data of results, in lines that a comparison can show."""
+    parts = ["# summary", *summary.summary(results), "# advice", str(advice.advise(results))]
+    for name in dir(tables):
+        table = getattr(tables, name)
+        one_model = "model" in inspect.signature(table).parameters
+        parts += [f"# table {name}", *_rows(table(results, "mnist_cnn") if one_model else table(results))]
+    seen: dict[str, list[str]] = {}
+    keep = drawing.save
+
+    def save(results, figure, name, *words):
+        seen[name] = [*map(str, words), *(_drawn(figure) if figure is not None else [])]
+        return keep(results, figure, name, *words)
+
+    drawing.save = save
+    try:
+        registry.draw_all(results)
+    finally:
+        drawing.save = keep
+    for name, lines in seen.items():
+        parts += [f"# figure {name}", *lines]
+    return "\n".join(parts).replace(str(results.folder.parent), "OUTPUTS") + "\n"
+
+
+def _rows(table) -> list[str]:
+    if not hasattr(table, "columns"):
+        return [str(table)]
+    return [" | ".join(map(str, table.columns)), *(" | ".join(map(_plain, row)) for row in table.itertuples(index=False))]
+
+
+def _plain(value) -> str:
+    return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value)
+
+
+def _drawn(figure) -> list[str]:
+    """The numbers and words of each axes: lines, points, bars, texts."""
+    lines = []
+    for axes in figure.axes:
+        lines.append(f"axes {axes.get_title()} / {axes.get_xlabel()} / {axes.get_ylabel()}")
+        lines += ["line " + _numbers(line.get_xydata()) for line in axes.lines]
+        lines += ["points " + _numbers(points.get_offsets()) for points in axes.collections]
+        lines += ["bar " + _numbers(bar.get_bbox().get_points()) for bar in axes.patches if hasattr(bar, "get_bbox")]
+        words = [text.get_text() for text in (*axes.texts, *axes.get_xticklabels(), *axes.get_yticklabels())]
+        lines.append("words " + " ; ".join(word for word in words if word))
+    return lines
+
+
+def _numbers(values) -> str:
+    return " ".join(f"{value:.5g}" for value in np.ravel(np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)))
+
+
+def packed(source: Path) -> None:
+    """Write the archive from the results in ``source``: raw values thinned evenly, everything else as it is."""
+    before = Results(source)
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "cpu"
+        drop = shutil.ignore_patterns("notebooks", "figures", "report", "adaptive", "*.parquet", "c[0-9]*.json")
+        shutil.copytree(source, target, ignore=drop)
+        after = Results(target)
+        for trial in before.plan():
+            for measurement in before.attempts(trial.id):
+                step = max(1, len(measurement.values_ns) // _VALUES)
+                after.record(dataclasses.replace(measurement, values_ns=measurement.values_ns[::step][:_VALUES], warmup_ns=()))
+        FOLDER.mkdir(exist_ok=True)
+        with tarfile.open(ARCHIVE, "w:xz") as archive:
+            archive.add(target, "cpu")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        packed(Path(sys.argv[1]))
+    with tempfile.TemporaryDirectory() as place:
+        TOLD.write_text(told(unpacked(Path(place))), encoding="utf-8")
+    print(json.dumps({path.name: path.stat().st_size for path in (ARCHIVE, TOLD)}))
