@@ -10,7 +10,7 @@ from studylib.training.lessons import Lessons, lessons, one_or_all
 from studylib.training.normalising import renormalise
 from studylib.training.resuming import fit, optimizer
 from studylib.training.student import build_student
-from studylib.training.teaching import pace, schedule, shapes_of, source_model, taught
+from studylib.training.teaching import pace, shapes_of, source_model, stage_of, taught
 
 # Keeps the logarithm of a probability finite.
 _TINY = 1e-7
@@ -53,7 +53,7 @@ def _distilled(keras, teacher, student, lesson: Lessons, job: Job, label_weight:
         student_loss_weight=label_weight,
     )
     distiller.compile(optimizer=optimizer(keras, **pace(job, lesson)), loss=_label_loss(keras, lesson))
-    losses = fit(keras, distiller, lesson.inputs, lesson.answers, stage="distillation", **schedule(job))
+    losses = fit(keras, distiller, lesson.inputs, lesson.answers, stage_of(job, "distillation"))
     renormalise(student, lesson, job.seed)
     return losses
 

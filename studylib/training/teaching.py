@@ -8,7 +8,7 @@ from studylib.training.job import Job
 from studylib.training.lessons import Lessons
 from studylib.training.normalising import renormalise
 from studylib.training.reading import read_model
-from studylib.training.resuming import fit, optimizer
+from studylib.training.resuming import Stage, fit, optimizer
 
 
 def source_model(path: Path):
@@ -26,7 +26,7 @@ def taught(model, lesson: Lessons, job: Job, stage: str) -> list[float]:
     import keras
 
     compiled = lesson.compiled(keras, model, optimizer(keras, **pace(job, lesson)))
-    losses = fit(keras, compiled, lesson.inputs, lesson.answers, stage=stage, **schedule(job))
+    losses = fit(keras, compiled, lesson.inputs, lesson.answers, stage_of(job, stage))
     renormalise(model, lesson, job.seed)
     return losses
 
@@ -36,6 +36,6 @@ def pace(job: Job, lesson: Lessons) -> dict:
     return {name: job.options[name] for name in ("learning_rate", "epochs", "batch")} | {"samples": len(lesson)}
 
 
-def schedule(job: Job) -> dict:
-    """How long, from what seed and with which checkpoints a training goes, for `resuming.fit`."""
-    return {"epochs": job.options["epochs"], "batch": job.options["batch"], "seed": job.seed, "unfinished": job.unfinished}
+def stage_of(job: Job, name: str) -> Stage:
+    """How long, from what seed and with which checkpoints a training goes."""
+    return Stage(name, job.options["epochs"], job.options["batch"], job.seed, job.unfinished)
