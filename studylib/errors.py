@@ -53,6 +53,13 @@ class TrialError(StudyError):
     """A trial's process crashed, hung or ran out of memory."""
 
 
+class CancelledError(StudyError):
+    """Somebody ended a job. No `TrialError`: those are findings, and what fails so is tried again in another way."""
+
+    def __init__(self):
+        super().__init__("cancelled: the job was ended before it was done")
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` for the nearest known name, or nothing when none is near."""
     near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)

@@ -144,7 +144,7 @@ def test_every_folder_says_what_lives_in_it():
 
 
 def too_many(tree: ast.AST) -> list[str]:
-    """Functions with more parameters than a reader keeps apart; ``self`` and keywords that another declaration names are none."""
+    """Functions with more than seven parameters, ``self`` and ``cls`` aside."""
     found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):

@@ -54,7 +54,7 @@ def search(task: SearchTask, budget: Budget, time_limit_s: float, threads: int, 
     header |= {"packages": {name: package_version(name) for name in _PACKAGES[task.format]}}
     with tempfile.TemporaryDirectory(dir=task.scratch, prefix="search-") as folder:
         begun = time.perf_counter()
-        model = task.model or surgeon.calibrated(Path(task.path), task.calibration, Path(folder))
+        model = task.model or surgeon.calibrated(task.path, task.calibration, Path(folder))
         candidates = Candidates(surgeon, model, judge, allowed, Trace(trace, header), threads, seed, Path(folder), task.on_step)
         candidates.spent_s = time.perf_counter() - begun
         course = Course(candidates, time_limit_s)
@@ -69,7 +69,7 @@ def search(task: SearchTask, budget: Budget, time_limit_s: float, threads: int, 
 
 
 def _hash(task: SearchTask) -> str:
-    found, path, held_back = hashlib.sha256(), Path(task.path), task.held_back
+    found, path, held_back = hashlib.sha256(), task.path, task.held_back
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         found.update(file.read_bytes() if file.is_file() else b"")
     labels = {} if held_back.labels is None else {"labels": held_back.labels}

@@ -21,7 +21,7 @@ def sensitivity(task: SearchTask) -> list[dict]:
     surgeon, judge = surgeon_of(task.format), Judge(task.held_back, task.reference, task.kind)
     check_apart(task.calibration, task.held_back)
     with tempfile.TemporaryDirectory(dir=task.scratch, prefix="sensitivity-") as folder:
-        model = task.model or surgeon.calibrated(Path(task.path), task.calibration, Path(folder))
+        model = task.model or surgeon.calibrated(task.path, task.calibration, Path(folder))
         everything = quantized_most(model.layers)
         threads = granted_threads()
 

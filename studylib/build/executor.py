@@ -9,11 +9,10 @@ from types import TracebackType
 from typing import Self
 
 from studylib.build.jobs import Job
-from studylib.errors import StudyError, TrialError
+from studylib.errors import CancelledError, StudyError
 
 # Told each line that a job prints; may return how many seconds the next one may take.
 OnLine = Callable[[str], float | None]
-CANCELLED = "cancelled: the job was ended before it was done"
 
 
 def unheard(line: str) -> None:
@@ -27,7 +26,8 @@ class Executor(ABC):
         self._busy = self._is_cancelled = self._is_down = False
 
     def run(self, job: Job, timeout_s: float, on_line: OnLine = unheard) -> dict:
-        """The job's result, plain JSON. Raises `TrialError` in words when it refuses, crashes, hangs, is cancelled or runs out of memory.
+        """The job's result, plain JSON. Raises `TrialError` in words when it refuses, crashes, hangs or runs out of memory, and
+        `CancelledError`, after which nobody tries it again, when it is cancelled.
 
         ``on_line`` is told each line that the job prints, and may return how many seconds the next one may take.
         """
@@ -38,16 +38,16 @@ class Executor(ABC):
             found = self._answer(job, timeout_s, on_line)
         except Exception:
             if self._is_cancelled:
-                raise TrialError(CANCELLED) from None
+                raise CancelledError from None
             raise
         finally:
             self._busy = False
         if self._is_cancelled:
-            raise TrialError(CANCELLED)
+            raise CancelledError
         return found
 
     def cancel(self) -> None:
-        """End the job that runs, if one does; its `run` raises `TrialError`. For another thread, or for ``on_line``."""
+        """End the job that runs, if one does; its `run` raises `CancelledError`. For another thread, or for ``on_line``."""
         if self._busy:
             self._is_cancelled = True
             self._end()

@@ -89,16 +89,11 @@ class BuildJob(Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SessionJob(Job):
-    """A job that opens ``artifact``, which ``recipe`` made, in a runtime, and asks it ``samples``. ``options``: settings as text."""
+class ArtifactJob(Job):
+    """A job about what ``artifact`` answers to ``samples``."""
 
     artifact: str
     samples: str
-    runtime: str
-    provider: str
-    threads: int
-    options: str = ""
-    recipe: str = PLAIN
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -106,23 +101,46 @@ class SessionJob(Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateJob(SessionJob):
-    """Quality of one artifact in one runtime, held against ``reference`` (the model's outputs) and ``version`` (those of what was trained).
-
-    ``sizes``: of queries that are held against single answers while the session is open.
-    """
-
-    kind: ClassVar[str] = "evaluate"
-    doing: ClassVar[str] = "evaluating"
+class JudgingJob(ArtifactJob):
+    """A job that holds answers against ``reference`` (the model's outputs) and ``version`` (those of what was trained of it)."""
 
     reference: str
     version: str
     criteria: Criteria
-    sizes: tuple[int, ...] = ()
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return self.artifact, self.samples, self.reference, self.version
+        return *super().keys, self.reference, self.version
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionJob(ArtifactJob):
+    """A job that opens the artifact, which ``recipe`` made, in a runtime. ``options``: settings as text."""
+
+    runtime: str
+    provider: str
+    threads: int
+    options: str = ""
+    recipe: str = PLAIN
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadJob(SessionJob):
+    """A job whose queries come as ``load`` says, issued by ``driver``, after ``warmup_s`` of them."""
+
+    load: Load
+    driver: str = "loop"
+    warmup_s: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateJob(SessionJob, JudgingJob):
+    """Quality of one artifact in one runtime. ``sizes``: of queries that are held against single answers while the session is open."""
+
+    kind: ClassVar[str] = "evaluate"
+    doing: ClassVar[str] = "evaluating"
+
+    sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,32 +155,25 @@ class CheckJob(SessionJob):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureJob(SessionJob):
-    """One repetition of one trial: queries as ``load`` says, issued by ``driver``, after ``warmup_s`` of them."""
+class MeasureJob(LoadJob):
+    """One repetition of one trial."""
 
     kind: ClassVar[str] = "measure"
     doing: ClassVar[str] = "measuring"
 
-    load: Load
-    driver: str = "loop"
-    warmup_s: float = 0.0
-
 
 @dataclass(frozen=True, kw_only=True)
-class FindRateJob(SessionJob):
+class FindRateJob(LoadJob):
     """The highest rate of queries that is answered within the latency bound of ``load``, searched for at most ``limit_s``."""
 
     kind: ClassVar[str] = "find_rate"
     doing: ClassVar[str] = "searching the rate"
 
-    load: Load
     limit_s: float
-    driver: str = "loop"
-    warmup_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocateJob(Job):
+class LocateJob(ArtifactJob):
     """Where an artifact that is not the same model begins to differ from ``source``, on one ``sample``.
 
     ``runtime``: where it was seen to differ.
@@ -171,39 +182,31 @@ class LocateJob(Job):
     kind: ClassVar[str] = "locate"
     doing: ClassVar[str] = "looking for the layer"
 
-    artifact: str
     format: str
     source: str
     source_format: str
-    samples: str
     sample: int
     precision: str
     runtime: str
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return self.artifact, self.source, self.samples
+        return *super().keys, self.source
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackJob(Job):
+class PackJob(ArtifactJob):
     """The first ``n`` queries of a phone, as raw bytes, into the folder that the process shares with its executor."""
 
     kind: ClassVar[str] = "pack"
     doing: ClassVar[str] = "making a phone's queries"
 
-    artifact: str
-    samples: str
     n: int
     batch_size: int
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return self.artifact, self.samples
-
 
 @dataclass(frozen=True, kw_only=True)
-class JudgeJob(Job):
+class JudgeJob(JudgingJob):
     """The evaluation of a phone's answers to the first ``n`` samples, which lie in the folder shared with the executor.
 
     ``elsewhere``: why the provider that was asked for did not compute them.
@@ -212,36 +215,21 @@ class JudgeJob(Job):
     kind: ClassVar[str] = "judge"
     doing: ClassVar[str] = "reading a phone's answers"
 
-    artifact: str
-    samples: str
-    reference: str
-    version: str
-    criteria: Criteria
     n: int
     placement: str
     elsewhere: str = ""
 
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return self.artifact, self.samples, self.reference, self.version
-
 
 @dataclass(frozen=True, kw_only=True)
-class JudgeBatchJob(Job):
+class JudgeBatchJob(ArtifactJob):
     """What is found of a batch of ``size`` that a phone answered, beside its samples in ``places``, each asked alone."""
 
     kind: ClassVar[str] = "judge_batch"
     doing: ClassVar[str] = "reading a phone's answers"
 
-    artifact: str
-    samples: str
     precision: str
     size: int
     places: tuple[int, ...]
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return self.artifact, self.samples
 
 
 @dataclass(frozen=True, kw_only=True)

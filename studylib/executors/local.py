@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from studylib.artifacts.store import Store, output_error, write_text
-from studylib.build.executor import CANCELLED, Executor, OnLine
+from studylib.build.executor import Executor, OnLine
 from studylib.build.jobs import Job
 from studylib.build.site import Site
-from studylib.errors import OutputError, TrialError
+from studylib.errors import CancelledError, OutputError, TrialError
 from studylib.machine import memory_limit
 from studylib.params import root
 
@@ -54,7 +54,7 @@ class LocalExecutor(Executor):
     def _answer(self, job: Job, timeout_s: float, on_line: OnLine) -> dict:
         self._child.renew()
         if self._is_cancelled:
-            raise TrialError(CANCELLED)
+            raise CancelledError
         for key in job.keys:
             self.store.checked(key)
         with job_folder() as folder, _memory_group(job) as group:

@@ -1,22 +1,49 @@
-"""Resident memory of this process in bytes, and its peak between two moments."""
+"""Memory of this process in bytes, now, at its peak, and at its peak between two moments."""
 
 import contextlib
+import sys
 from pathlib import Path
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
+def memory() -> dict[str, int]:
+    """Resident and virtual memory now and at its peak: ``rss``, ``vms``, ``rss_peak``, ``vms_peak``."""
+    told = _told("VmRSS:", "VmSize:", "VmHWM:", "VmPeak:")
+    if told is None:
+        import resource
+
+        import psutil
+
+        now, unit = psutil.Process().memory_info(), 1 if sys.platform == "darwin" else 1024
+        told = now.rss, now.vms, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, now.vms
+    return dict(zip(("rss", "vms", "rss_peak", "vms_peak"), told, strict=True))
+
+
+def memory_at(moment: str) -> dict[str, int]:
+    """``rss_<moment>`` and ``vms_<moment>``."""
+    now = memory()
+    return {f"{kind}_{moment}": now[kind] for kind in ("rss", "vms")}
+
+
 def resident() -> tuple[int, int | None]:
     """(resident now, highest since the process began or the mark was lowered); the second None where the system does not tell it."""
-    try:
-        text = _STATUS.read_text()
-    except OSError:
+    told = _told("VmRSS:", "VmHWM:")
+    if told is None:
         import psutil
 
         return psutil.Process().memory_info().rss, None
+    return told
+
+
+def _told(*names: str) -> tuple[int, ...] | None:
+    """What Linux says under ``names``, in bytes; None on other systems."""
+    try:
+        text = _STATUS.read_text()
+    except OSError:
+        return None
     # Read at the begin and end of what is recorded, and so without looking at every line.
-    now, high = (int(text.partition(name)[2].split(maxsplit=1)[0]) * 1024 for name in ("VmRSS:", "VmHWM:"))
-    return now, high
+    return tuple(int(text.partition(name)[2].split(maxsplit=1)[0]) * 1024 for name in names)
 
 
 def lower_mark() -> bool:

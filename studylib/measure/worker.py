@@ -25,6 +25,7 @@ from studylib.build.site import Site  # noqa: E402
 from studylib.errors import OutputError, StudyError, told  # noqa: E402
 from studylib.machine import memory_limit  # noqa: E402
 from studylib.machine.clock import now  # noqa: E402
+from studylib.machine.process_memory import memory, memory_at  # noqa: E402
 from studylib.machine.processes import die_with_parent  # noqa: E402
 
 if TYPE_CHECKING:  # what they import must find the processors fixed and the memory limited
@@ -180,40 +181,17 @@ def open_session(job: jobs.SessionJob, site: Site):
     return session, samples, {"cold_start_ns": times, "memory_bytes": facts | memory_at("after_load")}
 
 
-def _samples(job, site: Site):
+def _samples(job: jobs.ArtifactJob, site: Site):
     from studylib.models.zoo import Samples
 
     return Samples.load(site.path(job.samples))
 
 
-def _wanted(job, site: Site, n: int | None = None):
+def _wanted(job: jobs.JudgingJob, site: Site, n: int | None = None):
     """What the outputs of the job's first ``n`` samples, or of all, are held against."""
     from studylib.quality.parity import Wanted
 
     return Wanted(site.path(job.reference), site.path(job.version), n)
-
-
-def memory() -> dict[str, int]:
-    """Resident and virtual memory of this process in bytes, now and at its peak."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        import resource
-
-        import psutil
-
-        now, unit = psutil.Process().memory_info(), 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-        return {"rss": now.rss, "vms": now.vms, "rss_peak": peak, "vms_peak": now.vms}
-    kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if line.startswith(("VmRSS", "VmSize", "VmHWM", "VmPeak"))}
-    names = {"rss": "VmRSS", "vms": "VmSize", "rss_peak": "VmHWM", "vms_peak": "VmPeak"}
-    return {name: kib[told] * 1024 for name, told in names.items()}
-
-
-def memory_at(moment: str) -> dict[str, int]:
-    """``rss_<moment>`` and ``vms_<moment>`` in bytes."""
-    now = memory()
-    return {f"{kind}_{moment}": now[kind] for kind in ("rss", "vms")}
 
 
 WORK = {

@@ -38,7 +38,9 @@ class Forecast:
         measured = f", {total - self.waiting} of them measured already" if self.waiting < total else ""
         lines = [f"to measure: {self.trials} trials x {self.rounds} rounds, {total} repetitions{measured}"]
         if self.waiting:
-            lines.append(f"time: measuring takes {duration(self.least_s)} to {duration(self.most_s)}, depending on how fast the models are")
+            measuring = f"measuring takes {duration(self.least_s)} to {duration(self.most_s)}, depending on how fast the models are"
+            missing = self.artifacts > self.present
+            lines.append(f"time: {measuring}{'; making what is missing comes before it' if missing else ''}")
         made = f"{self.present} are made ({digits(self.present_bytes / 1e6)} MB)" if self.present else "none is made yet"
         lines.append(f"disk: {self.artifacts} artifacts, {made}; {digits(self.free_bytes / 1e9)} GB are free")
         return lines

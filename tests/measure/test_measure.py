@@ -7,7 +7,7 @@ from studylib.build.driving import make_artifacts
 from studylib.build.executor import Executor
 from studylib.build.jobs import BuildJob, Target
 from studylib.build.site import Site
-from studylib.errors import StudyError, TrialError
+from studylib.errors import CancelledError, StudyError, TrialError
 from studylib.executors import LocalExecutor
 from studylib.machine.disturbance_limits import Limits
 from studylib.measure import worker
@@ -244,3 +244,26 @@ def test_what_needs_a_failed_artifact_is_not_tried(tmp_path, capsys):
     target = Target(kind="recipe", key="b", label="b", model="none", seed=1, needs=("a",))
     worker.build(BuildJob(targets=(target,), failed={"a": "no translation"}), Site(store=str(tmp_path)))
     assert capsys.readouterr().out.splitlines()[-1] == '{"ended": "b", "reason": "no translation"}'
+
+
+def test_what_was_cancelled_is_not_tried_again_in_another_way(bench):
+    """Neither without its batches, nor one size at a time, nor without the limit of memory: whoever ended a job wants none of these."""
+    asked = []
+
+    def cancelled(job, timeout_s, on_line):
+        asked.append(job.kind)
+        raise CancelledError
+
+    made, one = bench(scripted(cancelled), memory_bytes=10**9), TRIALS[0]
+    several = replace(one, scenario="server", batch_size=4)
+    for kind, begin in {
+        "evaluate": lambda: made.evaluate([several]), "check": lambda: made.check([several]),
+        "measure": lambda: made.measure([one]), "build": lambda: make_artifacts(_targets("a"), {}, made.executor, lambda key: False, 1.0),
+    }.items():  # fmt: skip
+        asked.clear()
+        with pytest.raises(CancelledError):
+            begin()
+        assert asked == [kind]
+    with pytest.raises(CancelledError):
+        made.glance(one)
+    assert made.results.attempts(one.id) == [] and made.results.evaluation(one.evaluation_id) is None

@@ -12,6 +12,7 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -40,17 +41,14 @@ def told(results: Results) -> str:
         one_model = "model" in inspect.signature(table).parameters
         parts += [f"# table {name}", *_rows(table(results, "mnist_cnn") if one_model else table(results))]
     seen: dict[str, list[str]] = {}
-    keep = drawing.save
+    save = drawing.save
 
-    def save(results, figure, name, *words):
+    def look_and_save(results, figure, name, *words):
         seen[name] = [*map(str, words), *(_drawn(figure) if figure is not None else [])]
-        return keep(results, figure, name, *words)
+        return save(results, figure, name, *words)
 
-    drawing.save = save
-    try:
+    with mock.patch.object(drawing, "save", look_and_save):
         registry.draw_all(results)
-    finally:
-        drawing.save = keep
     for name, lines in seen.items():
         parts += [f"# figure {name}", *lines]
     return "\n".join(parts).replace(str(results.folder.parent), "OUTPUTS") + "\n"

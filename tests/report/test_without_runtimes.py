@@ -11,6 +11,7 @@ import pytest
 from tests import ROOT
 from tests.frameworks import FRAMEWORKS
 
+PACKAGES = Path(sysconfig.get_paths()["purelib"])
 _READ = """
 import importlib.metadata, importlib.util, sys
 site, root, *frameworks = sys.argv[1:]
@@ -34,18 +35,26 @@ def site(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     owners = metadata.packages_distributions()
     gone = {name for framework in FRAMEWORKS for name in owners.get(framework, ())}
-    metadata_of_gone = {metadata.distribution(name)._path.name for name in gone}
-    for entry in Path(sysconfig.get_paths()["purelib"]).iterdir():
-        if entry.name.split(".")[0] not in FRAMEWORKS and entry.name not in metadata_of_gone and entry.suffix != ".pth":
+    for entry in PACKAGES.iterdir():
+        tells_of = metadata.PathDistribution(entry).metadata["Name"] if entry.suffix == ".dist-info" else ""
+        if entry.name.split(".")[0] not in FRAMEWORKS and tells_of not in gone and entry.suffix != ".pth":
             (folder / entry.name).symlink_to(entry)
     return folder
 
 
-def test_report_advice_and_comparison_need_no_runtime(recorded, site):
-    results = recorded()
+def _read(results, site: Path) -> subprocess.CompletedProcess:
     command = [sys.executable, "-I", "-S", "-c", _READ, str(site), str(ROOT), *sorted(FRAMEWORKS)]
     environment = {"STUDYLIB_OUTPUTS": str(results.folder.parent), "PATH": "/usr/bin:/bin", "HOME": str(site)}
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120, env=environment)
+
+
+def test_the_check_sees_a_runtime(recorded):
+    assert "AssertionError" in _read(recorded(), PACKAGES).stderr
+
+
+def test_report_advice_and_comparison_need_no_runtime(recorded, site):
+    results = recorded()
+    done = _read(results, site)
     assert done.returncode == 0, done.stderr
     assert (results.folder / "report" / "index.html").exists()
     assert "mnist_cnn: set onnxruntime" in done.stdout

@@ -1,6 +1,7 @@
 """What a study tells of itself before it runs: counts, times, disk, and what is alike in one line."""
 
 import shutil
+from dataclasses import replace
 
 from studylib.study.forecast import Forecast, forecast, grouped, skipped
 from studylib.study.opening import open_study
@@ -46,7 +47,8 @@ def test_it_is_told_in_three_lines_and_no_time_where_nothing_is_left():
     some = Forecast(2, 8, 13, 9.0, 140.0, 7, 3, 2_500_000, 10**10)
     assert some.lines == [
         "to measure: 2 trials x 8 rounds, 16 repetitions, 3 of them measured already",
-        "time: measuring takes 9 s to 2 min 20 s, depending on how fast the models are",
+        "time: measuring takes 9 s to 2 min 20 s, depending on how fast the models are; making what is missing comes before it",
         "disk: 7 artifacts, 3 are made (2.50 MB); 10.0 GB are free",
     ]
+    assert replace(some, artifacts=3).lines[1].endswith("depending on how fast the models are")
     assert not any(line.startswith("time") for line in Forecast(2, 8, 0, 0, 0, 7, 7, 1, 1).lines)

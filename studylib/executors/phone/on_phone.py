@@ -7,9 +7,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from studylib.artifacts.store import content_hash
-from studylib.build.executor import CANCELLED, Executor, OnLine, unheard
+from studylib.build.executor import Executor, OnLine, unheard
 from studylib.build.jobs import CheckJob, EvaluateJob, Job, JudgeBatchJob, JudgeJob, LocateJob, MeasureJob, PackJob, SessionJob
-from studylib.errors import InputError, TrialError
+from studylib.errors import CancelledError, InputError, TrialError
 from studylib.executors.local import LocalExecutor, job_folder
 from studylib.executors.phone import benchmark_model
 from studylib.executors.phone.adb import FOLDER
@@ -58,7 +58,7 @@ class PhoneExecutor(Executor):
 
         def left_s() -> float:
             if self._is_cancelled:
-                raise TrialError(CANCELLED)
+                raise CancelledError
             return max(0.0, deadline - time.monotonic())
 
         try:

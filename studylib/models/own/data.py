@@ -53,15 +53,17 @@ def has_labels(path: Path, inputs: Callable[[], list[str] | None] = lambda: None
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Selection:
     """At most ``n`` samples of a ``split`` (train or test); what is invented depends on ``seed``."""
 
     split: str
     n: int
-    seed: int = 1
+    seed: int
 
 
-def samples(tensors: list[dict], card: Card, path: Path | None, wanted: Wanted, ask: Ask, certain: bool = False) -> tuple[Samples, dict]:
+def samples(
+    tensors: list[dict], card: Card, path: Path | None, selection: Selection, ask: Ask, certain: bool = False
+) -> tuple[Samples, dict]:
     """Samples that fit the inputs ``tensors`` (name, shape with None, dtype, names of axes), and notes.
 
     Notes are lists of sentences: ``assumed`` of whatever nobody told, ``accuracy`` of what decides one, ``warnings`` of what may
@@ -75,11 +77,11 @@ def samples(tensors: list[dict], card: Card, path: Path | None, wanted: Wanted, 
     tensors = normalised(tensors)
     axes = read_axes(tensors, card, certain)
     if path is None:
-        return invent(tensors, card, axes, wanted.split, wanted.n, wanted.seed, ask)
+        return invent(tensors, card, axes, selection.split, selection.n, selection.seed, ask)
     if path.is_dir() and not array_files.arrays_in(path):
-        made, notes = _pictures(path, tensors, card, axes, wanted, ask)
+        made, notes = _pictures(path, tensors, card, axes, selection, ask)
     else:
-        made, notes = _arrays(path, tensors, axes, wanted, ask)
+        made, notes = _arrays(path, tensors, axes, selection, ask)
     return made, {kind: told for kind, told in notes.items() if told}
 
 
@@ -98,13 +100,13 @@ def _check(tensor: dict) -> None:
         )
 
 
-def _arrays(path: Path, tensors: list[dict], axes: Axes, wanted: Wanted, ask: Ask) -> tuple[Samples, dict]:
+def _arrays(path: Path, tensors: list[dict], axes: Axes, selection: Selection, ask: Ask) -> tuple[Samples, dict]:
     arrays, labels, decides = array_files.read(path, tensors)
     axes, seen = _seen(tensors, arrays, axes)
     whole = [t["name"] for t in tensors if axes.of[t["name"]] is None and list(arrays[t["name"]].shape) == t["shape"]]
     total = array_files.count({name: values for name, values in arrays.items() if name not in whole} or arrays, labels)
     inputs = {t["name"]: array_files.fitted(t, arrays[t["name"]], axes.of[t["name"]], total) for t in tensors}
-    chosen = chosen_samples(total, wanted.split, wanted.n)
+    chosen = chosen_samples(total, selection.split, selection.n)
     made = Samples({name: values[chosen] for name, values in inputs.items()}, None if labels is None else labels[chosen], axes.of)
     beside = picture_folder(path).files if path.is_dir() else []
     left = [f"{len(beside)} pictures lie beside the arrays and are not read"] if beside else []
@@ -153,7 +155,7 @@ def chosen_samples(total: int, split: str, n: int) -> np.ndarray:
     return chosen[:n]
 
 
-def _pictures(path: Path, tensors: list[dict], card: Card, axes: Axes, wanted: Wanted, ask: Ask) -> tuple[Samples, dict]:
+def _pictures(path: Path, tensors: list[dict], card: Card, axes: Axes, selection: Selection, ask: Ask) -> tuple[Samples, dict]:
     """Pictures of a split, as the model takes them, with the class of their folder."""
     layout, folder = layout_of(tensors, card, path.name), picture_folder(path)
     (tensor,) = tensors
@@ -163,7 +165,7 @@ def _pictures(path: Path, tensors: list[dict], card: Card, axes: Axes, wanted: W
     def made(layout: Layout, files: list, labels=None):
         return picture_samples(folder, files, tensor, card, axis, layout, labels)
 
-    chosen = chosen_samples(len(folder.files), wanted.split, wanted.n)
+    chosen = chosen_samples(len(folder.files), selection.split, selection.n)
     files = [folder.files[index] for index in chosen]
     # A picture that is cut off is told whichever split it falls into: otherwise another recipe would meet it later.
     require_whole(folder, [folder.files[index] for index in sorted(set(range(min(len(folder.files), _MOST_LOOKED_AT))) - set(chosen))])

@@ -218,10 +218,10 @@ class OwnModel(Model):
         # Keras puts the batch first by contract; a factory's exporter does so too.
         certain = self.source_format.startswith("keras") or self.is_factory
 
-        wanted = own_data.Wanted(split, n, seed)
+        selection = own_data.Selection(split, n, seed)
 
         def make(tensors, card, ask):
-            return own_data.samples(tensors, card, self.data_path and Path(self.data_path), wanted, ask, certain)
+            return own_data.samples(tensors, card, self.data_path and Path(self.data_path), selection, ask, certain)
 
         return integers.samples(make, tensors, self.card, source, self.source_format, bool(self.data_path), ask)
 

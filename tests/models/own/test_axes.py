@@ -32,7 +32,7 @@ def _spectrum(inputs):
 
 
 def _samples(tensors, ask, path=None, card=None, n=8):
-    return data.samples(tensors, card or Card(), path, data.Wanted("test", n, 1), ask)
+    return data.samples(tensors, card or Card(), path, data.Selection("test", n, 1), ask)
 
 
 def _npz(tmp_path, **arrays):

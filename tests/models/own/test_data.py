@@ -27,7 +27,7 @@ def _each_alone(inputs):
 
 
 def _samples(tensors, path=None, card=None, split="test", n=8, seed=1, ask=_each_alone):
-    return data.samples(tensors, card or Card(), path, data.Wanted(split, n, seed), ask)
+    return data.samples(tensors, card or Card(), path, data.Selection(split, n, seed), ask)
 
 
 def _npz(tmp_path, **arrays):

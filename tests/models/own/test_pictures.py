@@ -21,7 +21,7 @@ def _scores(classes):
 
 
 def _samples(path, tensors=IMAGE, card=None, classes=3, n=100, ask=None, split="test"):
-    return data.samples(tensors, card or Card(), path, data.Wanted(split, n, 1), ask or _scores(classes), True)
+    return data.samples(tensors, card or Card(), path, data.Selection(split, n, 1), ask or _scores(classes), True)
 
 
 def _class(folder, colour, n=5, suffix=".png"):

@@ -65,7 +65,7 @@ EACH = [IDS, _input("attention_mask"), _input("input_lengths", shape=[None]), _i
 
 
 def test_what_is_made_up_fits_together():
-    made, notes = data.samples(EACH, Card(), None, data.Wanted("test", 4, 1), _strict)
+    made, notes = data.samples(EACH, Card(), None, data.Selection("test", 4, 1), _strict)
     assert made.inputs["input_lengths"].tolist() == [128] * 4
     assert (made.inputs["attention_mask"] == 1).all()
     assert (made.inputs["token_type_ids"] == 0).all()
@@ -76,7 +76,7 @@ def test_what_is_made_up_fits_together():
 
 
 def test_a_planted_mask_of_zeros_and_a_length_beyond_the_axis_are_seen():
-    made, _ = data.samples(EACH, Card(), None, data.Wanted("test", 4, 1), _strict)
+    made, _ = data.samples(EACH, Card(), None, data.Selection("test", 4, 1), _strict)
     assert contradictions(EACH, made.inputs) == []
     hidden = made.inputs | {"attention_mask": np.zeros_like(made.inputs["attention_mask"])}
     assert contradictions(EACH, hidden) == ["DATA's 'attention_mask' is zero for the whole of 4 of 4 samples"]
@@ -89,13 +89,13 @@ def test_a_planted_mask_of_zeros_and_a_length_beyond_the_axis_are_seen():
 def test_contradictions_in_data_are_told(tmp_path):
     arrays = {"input_ids": np.ones((10, 5), np.int64), "lengths": np.full(10, 900)}
     np.savez(tmp_path / "d.npz", **arrays)
-    _, notes = data.samples([IDS, _input("lengths", shape=[None])], Card(), tmp_path / "d.npz", data.Wanted("test", 8, 1), _strict)
+    _, notes = data.samples([IDS, _input("lengths", shape=[None])], Card(), tmp_path / "d.npz", data.Selection("test", 8, 1), _strict)
     assert notes["assumed"] == ["DATA's 'lengths' goes up to 900, and no axis of 'input_ids' is longer than 5"]
 
 
 def test_the_card_outweighs_names_and_gives_the_lengths_of_others():
     card = Card(inputs={"input_ids": InputCard(shape=(7,)), "attention_mask": InputCard(range=(0, 1))})
-    made, _ = data.samples(EACH, card, None, data.Wanted("test", 4, 1), lambda inputs: ({"y": np.ones(1)}, None))
+    made, _ = data.samples(EACH, card, None, data.Selection("test", 4, 1), lambda inputs: ({"y": np.ones(1)}, None))
     assert made.inputs["input_lengths"].tolist() == [7] * 4
     assert made.inputs["position_ids"].shape == (4, 7)
     assert (made.inputs["attention_mask"] == 0).all()
@@ -103,10 +103,12 @@ def test_the_card_outweighs_names_and_gives_the_lengths_of_others():
 
 def test_a_length_in_floats_is_asked_for():
     with pytest.raises(ArtifactError, match=r"'wav_lens' seems to be the length of 'wavs'.*a count or a share.*give DATA, or its range"):
-        data.samples([_input("wavs", "float32"), _input("wav_lens", "float32", [None])], Card(), None, data.Wanted("test", 4, 1), _strict)
+        data.samples(
+            [_input("wavs", "float32"), _input("wav_lens", "float32", [None])], Card(), None, data.Selection("test", 4, 1), _strict
+        )
 
 
 def test_axes_that_are_sums_of_others_are_that_long():
     tensors = [_input("input_ids"), IDS | {"name": "past", "axes": ["batch", "past_sequence_length + 1"]}]
-    made, _ = data.samples(tensors, Card(), None, data.Wanted("test", 2, 1), lambda inputs: ({"y": np.ones(1)}, None))
+    made, _ = data.samples(tensors, Card(), None, data.Selection("test", 2, 1), lambda inputs: ({"y": np.ones(1)}, None))
     assert (made.inputs["input_ids"].shape, made.inputs["past"].shape) == ((2, 128), (2, 129))
