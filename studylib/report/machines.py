@@ -143,7 +143,7 @@ def _row(one: Machine, trial: Trial, other: Machine, its: Trial) -> dict:
 
 
 def _verdict(ratio: float, low: float | None, high: float | None, sides: list) -> str:
-    """Told apart only beyond what either machine reads where there is no difference."""
+    """Distinguishable only beyond what either machine reads where there is no difference."""
     if low is None:
         return f"cannot tell: fewer than {stats.MINIMUM_ROUNDS} repetitions"
     floors = [compare.noise_floor(side.results, trial.model, trial.batch_size) for side, trial in sides]

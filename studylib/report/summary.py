@@ -48,7 +48,7 @@ def summary(results: Results) -> list[str]:
         for found in controls:
             which = f"{found.contender.model}, batch {found.contender.batch_size}"
             reading = frames.ratio_text(found.comparison)
-            sentences.append(f"{which}: a trial against itself reads {reading}; so much this run reads where there is no difference.")
+            sentences.append(f"{which}: the noise floor, a trial against itself: {reading}.")
     mean = winners.geometric_mean(results)
     sentences += [f"Winners within the accuracy budget: {mean.words}."] if mean and len(mean.baselines) > 1 else []
     missing = frames.not_measured(results)
@@ -79,7 +79,7 @@ def _fastest(results: Results, most: float) -> list[str]:
         typical = row["p50_ms"] if row["p50_ms"].startswith("mean") else f"median {row['p50_ms']}"
         first = f"{model}, batch {batch}: the fastest{within} is {row['fastest']}, {typical} ms, {row['quality']}"
         named = {
-            "it cannot be told from": row["cannot be told from it"],
+            "not distinguishable from": row["not distinguishable from it"],
             "measured apart from it:": row.get("measured apart from it"),
             "faster, and not known to keep the budget:": some(lossy, 2),
         }

@@ -54,7 +54,7 @@ class Advice:
     """What to set for one model. ``configuration`` is None when nothing is advised, and ``reason`` says why.
 
     That is so in every rehearsal, where nothing was timed, where nothing keeps every limit (``unmet`` says which), and where a machine
-    that was not fit to measure cannot tell who is fastest. What is advised is the fastest for one sample at the smallest batch measured;
+    that was not fit to measure does not show which is fastest. What is advised is the fastest for one sample at the smallest batch;
     ``projects`` says what to choose where something else counts. ``caveats``: the first line, on what the numbers stand, and what is
     unfinished. ``notes``: numbers of what is advised, and what must be known beside it. ``known``: what a rehearsal tells all the same.
     """

@@ -32,7 +32,7 @@ def why(chosen: Candidate, fit: list[Candidate], asked: list[Limit]) -> tuple[st
 
 
 def numbers(chosen: Candidate, pool: list[Candidate], ties: tuple[Variant, ...]) -> str:
-    """What the chosen one reads, against the baseline, what it lost, and whom it cannot be told from: one line of the first screen."""
+    """What the chosen one reads, against the baseline, what it lost, and its ties: one line of the first screen."""
     metric, text, unit = typical(chosen.readings)
     reading, start = chosen.readings[metric], baseline([candidate.variant for candidate in pool])
     told = [f"{text.format(reading.words(unit))} (n {reading.n:.0f})" if reading.n else text.format(reading.words(unit))]
@@ -40,7 +40,7 @@ def numbers(chosen: Candidate, pool: list[Candidate], ties: tuple[Variant, ...])
         found = for_one_sample(start.trial, chosen.variant.trial, chosen.variant.results)
         told.append(f"{speed_text(found, chosen.variant.results)}, against {start.trial.label} (n {found.comparison.n} rounds)")
     told.append(lost(chosen.variant).text if start is not chosen.variant else "the baseline itself")
-    close = f"; it cannot be told from {some([tie.trial.label for tie in ties], 3)}" if ties else ""
+    close = f"; not distinguishable from {some([tie.trial.label for tie in ties], 3)}" if ties else ""
     words = "; ".join(told) + close
     return f"{words[0].upper()}{words[1:]}."
 
@@ -90,7 +90,7 @@ def behind(chosen: Candidate, other: Candidate, asked: list[Limit]) -> str:
     broken = [held.missed for limit in asked for held in [limit.hold(other)] if not held.kept]
     found = for_one_sample(other.variant.trial, chosen.variant.trial, chosen.variant.results)
     verdict = judged(found, chosen.variant.results)
-    said = {"faster": "slower", "slower": "faster"}.get(verdict, verdict.replace("cannot tell", "cannot be told apart"))
+    said = {"faster": "slower", "slower": "faster"}.get(verdict, verdict.replace("cannot tell", "not distinguishable"))
     caveat = f"; {found.caveat}" if found.caveat else ""
     speed = f"{said}: takes {ratio_text(found.comparison)} the time (n {found.comparison.n} rounds{caveat})"
     sizes = [_times(one, chosen, other) for one in (("size", "file"), ("rss_peak", "peak memory"))]

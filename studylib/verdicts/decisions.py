@@ -12,7 +12,7 @@ from studylib.wording import ratio_text
 
 @dataclass(frozen=True)
 class Decision:
-    """``best``: the one that is named, which cannot be told from its ``ties``; None with the ``reason`` why none is named."""
+    """``best``: the one that is named, not distinguishable from its ``ties``; None with the ``reason`` why none is named."""
 
     best: Variant | None = None
     ties: tuple[Variant, ...] = ()
@@ -23,7 +23,7 @@ def decide(kept: list[Variant], rivals: list[Variant], results: Results) -> Deci
     """The fastest of ``kept`` (at least one), which are those of ``rivals`` that keep every limit.
 
     None is named in a rehearsal: it tells nothing of that hardware's speed. Where the machine was not fit to measure, one is named only
-    if it is told apart from the baseline, or from all others: by more than a trial against itself reads.
+    if it is distinguishable from the baseline, or from all others: by more than a trial against itself reads.
     """
     ground = grounds(results)
     if not ground.decides:
@@ -34,7 +34,7 @@ def decide(kept: list[Variant], rivals: list[Variant], results: Results) -> Deci
         second = start if start in ties else ties[0]
         reads = for_one_sample(second.trial, best.trial, results).comparison
         apart = f"{best.trial.label} reads {ratio_text(reads)} against {second.trial.label} (n {reads.n} rounds)"
-        return Decision(reason=f"this machine was not fit to measure and the run cannot tell who is fastest: {apart}")
+        return Decision(reason=f"this machine was not fit to measure and the run does not show which is fastest: {apart}")
     return Decision(best, tuple(ties))
 
 

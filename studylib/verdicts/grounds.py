@@ -1,4 +1,4 @@
-"""What the numbers of a study stand on, in one sentence: where they were measured, whether that was fit, what it cannot tell apart."""
+"""What the numbers of a study stand on, in one sentence: where they were measured, whether that was fit, and the noise floor."""
 
 from dataclasses import dataclass
 
@@ -51,11 +51,12 @@ class Grounds:
     @property
     def _noise(self) -> str:
         if self.control is None:
-            return "no trial was measured against itself often enough, so how small a difference can be told is not known"
+            return "no trial was measured against itself often enough, so the noise floor is not known"
         found, trial = self.control.comparison, self.control.contender
         which = f"{trial.model}, batch {trial.batch_size}"
         floor = digits(compare.floor_of(found))
-        return f"a trial against itself reads {ratio_text(found)} ({which}, n {found.n} rounds), so less than {floor}x is not told apart"
+        reads = f"a trial against itself reads {ratio_text(found)} ({which}, n {found.n} rounds)"
+        return f"{reads}, so differences of less than {floor}x are below the noise floor"
 
     @property
     def _before(self) -> str:

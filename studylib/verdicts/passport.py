@@ -84,10 +84,10 @@ class Fitness:
         if self.lost > _LOST_SHARE * self.tried:
             return f"{self.lost} of {self.tried} repetitions stayed invalid"
         if self.floor is None:
-            return "no A/A control carries an interval, so what this run cannot tell apart is not known"
+            return "no A/A control carries an interval, so the noise floor is not known"
         reads = f"a trial against itself reads up to {self.floor:.2f}x"
         if self.fit is Fit.NO:
-            return f"{reads}: smaller differences cannot be told"
+            return f"{reads}: smaller differences are below the noise floor"
         return f"{reads}; {self.invalid}"
 
 

@@ -124,7 +124,7 @@ def _cost(usual: Candidate, chosen: Candidate) -> str:
         return "and what it costs in time is not known: the two were measured apart"
     takes = f"takes {ratio_text(found.comparison)} the time (n {found.comparison.n} rounds)"
     apart = verdict(chosen.variant, usual.variant) in ("faster", "slower")
-    return takes if apart else f"{takes}, which is not told apart"
+    return takes if apart else f"{takes}, not distinguishable"
 
 
 def _numbers(chosen: Candidate, metric: str, text: str, unit: float) -> str:
@@ -133,7 +133,7 @@ def _numbers(chosen: Candidate, metric: str, text: str, unit: float) -> str:
 
 
 def _close(labels: list[str]) -> str:
-    return f"; by this it cannot be told from {', '.join(labels)}" if labels else ""
+    return f"; by this not distinguishable from {', '.join(labels)}" if labels else ""
 
 
 def _overlap(one: Reading, other: Reading) -> bool:

@@ -23,7 +23,7 @@ GOALS = ("latency", "throughput")
 _FOLDS = 4
 _COLUMNS = (
     "model", "target", "for", "winner", "p50_ms", "samples_per_s", "over the baseline", "rounds", "baseline", "lost",
-    "cannot be told from it", "faster, but over the budget", "LoadGen",
+    "not distinguishable from it", "faster, but over the budget", "LoadGen",
 )  # fmt: skip
 
 
@@ -32,8 +32,8 @@ class Winner:
     """The fastest of one model for one goal: ``latency`` (smallest batch) or ``throughput`` (any batch, time for one sample).
 
     ``baseline``: TensorFlow fp32 (at its own fastest batch for throughput), otherwise the first fp32; None where none was timed.
-    ``ties`` cannot be told from the winner; ``over_budget`` are faster and do not keep the budget, by the unfavourable end of the paired
-    interval (`studylib.verdicts.losses`). Without a winner, as in every rehearsal, ``reason`` says why.
+    ``ties`` are not distinguishable from the winner; ``over_budget`` are faster and do not keep the budget, by the unfavourable end of
+    the paired interval (`studylib.verdicts.losses`). Without a winner, as in every rehearsal, ``reason`` says why.
     """
 
     model: str
@@ -93,7 +93,7 @@ def winners(results: Results, max_accuracy_loss: float | None = None) -> list[Wi
 
 
 def table(results: Results, max_accuracy_loss: float | None = None) -> pd.DataFrame:
-    """A row for each model and goal: the winner with ratio, interval and verdict, whom it cannot be told from, and what was too lossy."""
+    """A row for each model and goal: the winner with ratio, interval and verdict, its ties, and what was too lossy."""
     run = results.run()
     target = f"{run['hardware']} ({'native' if run['native'] else 'REHEARSAL'})"
     rows = [_row(one, target, results) for one in winners(results, max_accuracy_loss)]
@@ -179,7 +179,7 @@ def _row(one: Winner, target: str, results: Results) -> dict:
         "rounds": one.against.comparison.n if one.against else len(results.measurements(trial.id)),
         "baseline": one.baseline.label if one.baseline else "",
         "lost": lost(one.variant).words,
-        "cannot be told from it": some([variant.trial.label for variant in one.ties]),
+        "not distinguishable from it": some([variant.trial.label for variant in one.ties]),
         "faster, but over the budget": some([f"{v.trial.label} ({lost(v).text})" for v in one.over_budget]),
         "LoadGen": standing.loadgen(results, trial, *([one.baseline] if one.baseline else [])),
     }

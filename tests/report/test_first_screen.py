@@ -87,7 +87,7 @@ SITUATIONS = {
         "REHEARSAL of Test machine on a test host",
         "since this is a rehearsal of Test machine, whose speed is",
     ),
-    "an unfit run that cannot tell": (_noisy, None, "NOT fit to measure", "was not fit to measure and the run cannot tell who is fastest"),
+    "an unfit run that shows no fastest": (_noisy, None, "NOT fit to measure", "the run does not show which is fastest"),
     "an unfit run that can tell": (_unfit_and_clear, "fp16", "NOT fit to measure", "faster, against onnxruntime fp32 (n 8 rounds)"),
     "nothing timed": (_nothing_timed, None, "nothing was timed yet", "nothing was timed (failed: parity: SQNR 3.0 dB"),
 }
@@ -180,7 +180,7 @@ def test_a_limit_that_fp32_keeps_is_kept_whatever_its_double_reads(variants):
 
 
 def test_a_file_timed_under_two_names_tells_the_noise(variants):
-    """The two differ by 1.13, and nothing differs between them: so much this run reads where there is no difference."""
+    """The two differ by 1.13, and nothing differs between them: that is the noise floor."""
     results = _same_hash(variants)
     assert grounds(results).control.contender.recipe == "adaptive_wi8"
     assert sl.compare.noise_floor(results, "mnist_cnn", 1) > 1.12
@@ -221,7 +221,7 @@ def test_what_was_not_timed_does_not_stand_for_what_was(variants):
 
 
 def test_an_unfit_run_names_the_only_one_and_the_one_that_is_told_from_all(variants):
-    """Without a rival nothing has to be told apart; where the baseline leads by more than the noise, it is named."""
+    """Without a rival nothing has to be distinguished; where the baseline leads by more than the noise, it is named."""
     assert sl.advise(_noisy(variants, 2_000_000))[0].configuration.recipe == "fp32"
     results = _noisy(variants)
     results.save_plan([one for one in results.plan() if one.recipe == "fp32"], run_facts(), list(results.artifacts().values()))

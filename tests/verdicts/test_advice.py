@@ -89,8 +89,8 @@ def test_random_weights_are_held_to_fidelity(variants, sqnr, advised):
 def test_ties_are_said_and_the_planted_gain_within_the_noise_is_none(variants):
     rows = {"fp32": _of(400_000), "fp16": _of(390_000)}
     reason = _advice(variants(rows, control=370_000)).runners_up[0].reason
-    assert reason.startswith("cannot be told apart: within this run's noise [0.9")
-    assert _advice(variants(rows, control=370_000)).notes[0].endswith("it cannot be told from onnxruntime fp32.")
+    assert reason.startswith("not distinguishable: within this run's noise [0.9")
+    assert _advice(variants(rows, control=370_000)).notes[0].endswith("not distinguishable from onnxruntime fp32.")
 
 
 @pytest.mark.parametrize(("most", "recipe"), [(2500, "fp16"), (1500, None), (4000, "fp16")])

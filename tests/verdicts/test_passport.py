@@ -78,7 +78,7 @@ def test_a_noisy_control_makes_it_unfit(told):
     results, table = told(noisy)
     word, why = passport.verdict(results)
     assert word == "no"
-    assert why.endswith("smaller differences cannot be told")
+    assert why.endswith("smaller differences are below the noise floor")
     floor = passport.noise_floors(results)[0]
     assert floor[:2] == ("mnist_cnn", 1)
     assert floor[2] > 1.25

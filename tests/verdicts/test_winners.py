@@ -74,9 +74,9 @@ def test_random_weights_are_held_to_fidelity(variants, sqnr, wins):
 def test_ties_are_listed_and_a_gain_within_the_noise_is_none(variants):
     rows = {"fp32": FP32, "fp16": _of(385_000, 95, 60.0), "static_wi8_ai8": _of(386_000, 95, 40.0)}
     row = _latency(variants(rows))
-    assert row["cannot be told from it"] in ("onnxruntime static_wi8_ai8", "onnxruntime fp16")
+    assert row["not distinguishable from it"] in ("onnxruntime static_wi8_ai8", "onnxruntime fp16")
     row = _latency(variants(rows, control=370_000))
-    assert set(row["cannot be told from it"].split(", ")) >= {"onnxruntime fp32"}
+    assert set(row["not distinguishable from it"].split(", ")) >= {"onnxruntime fp32"}
     assert "cannot tell: within this run's noise" in row["over the baseline"]
 
 

@@ -164,7 +164,7 @@ def recorded(results: Results) -> pd.DataFrame:
 
 
 def winners(results: Results, without: Collection[str] = ()) -> pd.DataFrame:
-    """The fastest trial of each model and batch size, whatever it lost, and those that cannot be told from it.
+    """The fastest trial of each model and batch size, whatever it lost, and those not distinguishable from it.
 
     ``without``: ids of trials left out. A rehearsal tells nothing of the speed of its hardware, and names nobody.
     """
@@ -189,7 +189,7 @@ def winners(results: Results, without: Collection[str] = ()) -> pd.DataFrame:
                 "fastest": best.label,
                 "p50_ms": typical_ms(table[table.trial_id == best.id].set_index("metric")),
                 "quality": _quality_text(best, results),
-                "cannot be told from it": some(close),
+                "not distinguishable from it": some(close),
                 "measured apart from it": some(apart),
                 "LoadGen": loadgen(results, best),
             }
