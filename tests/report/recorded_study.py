@@ -1,7 +1,8 @@
-"""A whole study as it was recorded, with fewer values of each repetition, and everything that is told of it, as text.
+"""Whole studies as they were recorded, with fewer values of each repetition, and everything that is told of them, as text.
 
-``python -m tests.report.recorded_study`` writes the text again after a change that is meant; ``… FOLDER`` packs the results in a folder
-(``outputs/cpu``) first.
+``smoke`` is a study of mnist_cnn with EFFORT=smoke, ``all`` the same with RECIPE=all.
+``python -m tests.report.recorded_study`` writes the texts again after a change that is meant; ``… NAME FOLDER`` packs the results in a
+folder (``outputs/cpu``) first.
 """
 
 import dataclasses
@@ -22,13 +23,22 @@ from studylib.results.results import Results
 from studylib.verdicts import advice
 
 FOLDER = Path(__file__).parent / "recorded"
-ARCHIVE, TOLD = FOLDER / "smoke.tar.xz", FOLDER / "smoke.txt"
+STUDIES = ("smoke", "all")
 # Enough of each repetition for its median; the file stays small.
-_VALUES = 60
+_VALUES = {"smoke": 60, "all": 20}
 
 
-def unpacked(folder: Path) -> Results:
-    with tarfile.open(ARCHIVE) as archive:
+def archive_of(name: str) -> Path:
+    return FOLDER / f"{name}.tar.xz"
+
+
+def told_of(name: str) -> Path:
+    """The text of everything that is told of the study."""
+    return FOLDER / f"{name}.txt"
+
+
+def unpacked(name: str, folder: Path) -> Results:
+    with tarfile.open(archive_of(name)) as archive:
         archive.extractall(folder, filter="data")
     return Results(folder / "cpu")
 
@@ -81,7 +91,7 @@ def _numbers(values) -> str:
     return " ".join(f"{value:.5g}" for value in np.ravel(np.ma.filled(np.ma.asarray(values, dtype=float), np.nan)))
 
 
-def packed(source: Path) -> None:
+def packed(name: str, source: Path) -> None:
     """Write the archive from the results in ``source``: raw values thinned evenly, everything else as it is."""
     before = Results(source)
     with tempfile.TemporaryDirectory() as folder:
@@ -91,16 +101,17 @@ def packed(source: Path) -> None:
         after = Results(target)
         for trial in before.plan():
             for measurement in before.attempts(trial.id):
-                step = max(1, len(measurement.values_ns) // _VALUES)
-                after.record(dataclasses.replace(measurement, values_ns=measurement.values_ns[::step][:_VALUES], warmup_ns=()))
+                step = max(1, len(measurement.values_ns) // _VALUES[name])
+                after.record(dataclasses.replace(measurement, values_ns=measurement.values_ns[::step][: _VALUES[name]], warmup_ns=()))
         FOLDER.mkdir(exist_ok=True)
-        with tarfile.open(ARCHIVE, "w:xz") as archive:
+        with tarfile.open(archive_of(name), "w:xz") as archive:
             archive.add(target, "cpu")
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        packed(Path(sys.argv[1]))
-    with tempfile.TemporaryDirectory() as place:
-        TOLD.write_text(told(unpacked(Path(place))), encoding="utf-8")
-    print(json.dumps({path.name: path.stat().st_size for path in (ARCHIVE, TOLD)}))
+        packed(sys.argv[1], Path(sys.argv[2]))
+    for name in STUDIES:
+        with tempfile.TemporaryDirectory() as place:
+            told_of(name).write_text(told(unpacked(name, Path(place))), encoding="utf-8")
+        print(json.dumps({path.name: path.stat().st_size for path in (archive_of(name), told_of(name))}))

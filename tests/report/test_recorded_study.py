@@ -6,18 +6,14 @@ A change that is meant: ``python -m tests.report.recorded_study``, and the diffe
 import numpy as np
 import pytest
 
-from tests.report.recorded_study import TOLD, told, unpacked
+from tests.report.recorded_study import STUDIES, told, told_of, unpacked
 
 
-@pytest.fixture(scope="module")
-def recorded_study(tmp_path_factory):
-    return unpacked(tmp_path_factory.mktemp("recorded"))
-
-
-def test_everything_is_told_as_it_was(recorded_study):
-    lines, wanted = told(recorded_study).splitlines(), TOLD.read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize("name", STUDIES)
+def test_everything_is_told_as_it_was(name, tmp_path):
+    lines, wanted = told(unpacked(name, tmp_path)).splitlines(), told_of(name).read_text(encoding="utf-8").splitlines()
     for number, (line, other) in enumerate(zip(lines, wanted, strict=False)):
-        assert _same(line, other), f"line {number + 1} of {TOLD.name}"
+        assert _same(line, other), f"line {number + 1} of {name}.txt"
     assert len(lines) == len(wanted)
 
 
