@@ -15,13 +15,13 @@ from PIL import Image
 from studylib import params
 from studylib.report import report
 from studylib.report.figures import drawing
-from studylib.report.tables import frames
 from studylib.results import standing
 from studylib.results.results import Results
 from studylib.verdicts.grounds import grounds
 from studylib.verdicts.losses import lost
 from studylib.verdicts.passport import Fit
-from studylib.verdicts.winners import Winner, winners
+from studylib.verdicts.winners import Winner, smallest_batch
+from studylib.wording import markdown, typical_ms
 
 BEGIN, END = "<!-- generated: begin (make readme) -->", "<!-- generated: end -->"
 PICTURE = "within-budget"
@@ -46,24 +46,23 @@ def main() -> int:
 
 def content(results: Results) -> list[str]:
     """The parts of the generated block: what the numbers stand on, a row a model, one picture (none of a rehearsal)."""
-    rows = [_row(one) for one in winners(results) if one.goal == "latency"]
+    rows = [_row(one) for one in smallest_batch(results)]
     drawn = [figure for figure in drawing.drawn_in(results.folder / "figures") if figure.name == PICTURE]
     pictures = [
         f"[![{figure.alt}](docs/example/{PICTURE}.svg)](docs/example/report.md)\n\n*{figure.title}. {figure.caption}*" for figure in drawn
     ]
     command = f"`{results.run()['command']}`. {grounds(results).words}"
-    return [command, frames.markdown(pd.DataFrame(rows)), *pictures]
+    return [command, markdown(pd.DataFrame(rows)), *pictures]
 
 
 def _row(one: Winner) -> dict:
     if one.variant is None:
         return {"model": one.model, "deploy": f"none: {one.reason}", "median": "", "over the baseline": "", "lost": "", "equally fast": ""}
-    table = one.variant.results.table()
-    values = table[table.trial_id == one.variant.trial.id].set_index("metric")
+    values = one.variant.findings.values(one.variant.trial)
     return {
         "model": one.model,
         "deploy": one.variant.trial.label,
-        "median": f"{frames.typical_ms(values)} ms",
+        "median": f"{typical_ms(values)} ms",
         "over the baseline": one.words,
         "lost": lost(one.variant).words,
         "equally fast": len(one.ties),

@@ -24,13 +24,12 @@ _HOME = {
     "resolve": "params:resolve",
     "probe": "machine.hardware:probe",
     "show_handmade": "models.zoo.handmade:show_handmade",
-    "tables": "report.tables",
-    "winners": "verdicts.winners",
+    "tables": "report.by_name:tables",
     "advise": "verdicts.advice:advise",
     "first_screen": "report.summary:first_screen",
     "recorded": "results.recording:recorded",
-    "figures": "report.figures.registry",
-    "compare": "verdicts.compare",
+    "figures": "report.by_name:figures",
+    "provenance": "results.standing:provenance",
     "stats": "stats",
 }
 __all__ = sorted(_HOME)

@@ -3,15 +3,60 @@
 import difflib
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 DECIDES_NOTHING = "words"
+
+
+class Kind(StrEnum):
+    """The kinds of reasons why something carries no number. Code asks for the kind; the words are for people."""
+
+    REFUSED = "refused"  # the plan, a recipe or a runtime declines
+    ERROR = "error"  # a library or program failed
+    CRASH = "crash"
+    TIMEOUT = "timeout"
+    OUT_OF_MEMORY = "out of memory"
+    DEVICE = "device"  # the phone refused, or lost what was sent
+    INTERRUPTED = "interrupted"  # a training that was killed goes on from its last epoch
+    PARITY = "parity"
+    BATCH = "batch"  # queries of several samples are answered otherwise than single ones
+    FELL_BACK = "fell back"
+    DISTURBED = "disturbed"
+    PENDING = "pending"
+    REHEARSAL = "rehearsal"
+    UNFIT = "unfit"  # the machine was not fit to measure
+    NOT_TIMED = "not timed"
+    OVER_LIMIT = "over limit"
+
+
+# Causes that are in no hash: what failed so may do better when the machine is less busy.
+_PASSING = {Kind.CRASH, Kind.TIMEOUT, Kind.OUT_OF_MEMORY, Kind.DEVICE}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why something carries no number: its kind, the cause in words, and what to do, where anything can be done."""
+
+    kind: Kind
+    text: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text}; {self.remedy}" if self.remedy else self.text
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same may succeed when it is tried again."""
+        return self.kind in _PASSING
 
 
 class StudyError(Exception):
     """Base of every error that the study raises on purpose. The command line ends with ``exit_status``."""
 
     exit_status = 1
+    kind = Kind.REFUSED
 
 
 class InputError(StudyError):
@@ -50,11 +95,17 @@ class RefusedError(ArtifactError):
 
 
 class TrialError(StudyError):
-    """A trial's process crashed, hung or ran out of memory."""
+    """A trial's process failed, crashed, hung or ran out of memory, as its ``kind`` says."""
+
+    def __init__(self, message: str, kind: Kind = Kind.ERROR):
+        super().__init__(message)
+        self.kind = kind
 
 
 class CancelledError(StudyError):
     """Somebody ended a job. No `TrialError`: those are findings, and what fails so is tried again in another way."""
+
+    kind = Kind.INTERRUPTED
 
     def __init__(self):
         super().__init__("cancelled: the job was ended before it was done")
@@ -74,9 +125,10 @@ def lookup(table: dict, kind: str, name: str):
         raise UnknownNameError(kind, name, table) from None
 
 
+_MEMORY = r"bad_alloc|OOM when allocating|[Ff]ailed to allocate memory|Cannot allocate memory|Unable to allocate"
 # What the libraries say, and what is meant: the first that fits is told. Groups of the pattern stand for {1}, {2} …, {0} for the line.
 _KNOWN = (
-    (r"bad_alloc|OOM when allocating|[Ff]ailed to allocate memory|Cannot allocate memory|Unable to allocate", "out of memory: {0}"),
+    (_MEMORY, "out of memory: {0}"),
     (
         r"Unsupported model IR version: (\d+), max supported IR version: (\d+)",
         "the file is of ONNX IR version {1}, and this runtime reads up to {2}; save it with an older onnx, or with a lower ir_version",
@@ -163,6 +215,13 @@ def told(error: BaseException, stage: str = "") -> str:
     if isinstance(error, MemoryError):
         return f"out of memory: {line}"
     return f"{stage + ': ' if stage else ''}{line if line.endswith(name) else f'{line} {name}'}"
+
+
+def kind_of(error: BaseException) -> Kind:
+    """The kind of what failed: our own errors say it, of a library's only that memory ran out is known."""
+    if isinstance(error, StudyError):
+        return error.kind
+    return Kind.OUT_OF_MEMORY if isinstance(error, MemoryError) or re.search(_MEMORY, str(error)) else Kind.ERROR
 
 
 def _without_noise(text: str) -> str:

@@ -6,6 +6,7 @@ Values of one process are alike, so every interval resamples whole repetitions, 
 
 import math
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import numpy as np
 
@@ -16,6 +17,14 @@ MINIMUM_ROUNDS = 7
 _GRID = 2048
 # What differences of shares are off by at most, and less than any one answer of a test set weighs.
 _LAST_BITS = 1e-9
+
+
+class Verdict(StrEnum):
+    """What a comparison says of the contender."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    CANNOT_TELL = "cannot tell"
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,7 @@ class Comparison:
     high: float | None
     level: float
     n: int
-    verdict: str
+    verdict: Verdict
 
     def times(self, factor: float) -> "Comparison":
         """The same with every ratio multiplied: two queries of different size, compared by sample."""
@@ -124,7 +133,7 @@ def compare(baseline: np.ndarray, contender: np.ndarray, *, level: float = LEVEL
     found = combined_means([np.log(baseline / contender)], [1.0], level=level)
     ratio = math.exp(found.value)
     if found.low is None:
-        return Comparison(ratio, None, None, level, found.n, "cannot tell")
+        return Comparison(ratio, None, None, level, found.n, Verdict.CANNOT_TELL)
     low, high = math.exp(found.low), math.exp(found.high)
     return Comparison(ratio, low, high, level, found.n, verdict(low, high))
 
@@ -151,11 +160,11 @@ def combined_means(groups: list[np.ndarray], weights: list[float], *, level: flo
     return Estimate(value, value - half, value + half, level, n)
 
 
-def verdict(low: float, high: float) -> str:
+def verdict(low: float, high: float) -> Verdict:
     """``faster`` or ``slower`` when the interval of a speed-up lies wholly on one side of 1."""
     if low > 1:
-        return "faster"
-    return "slower" if high < 1 else "cannot tell"
+        return Verdict.FASTER
+    return Verdict.SLOWER if high < 1 else Verdict.CANNOT_TELL
 
 
 def binomial_interval(successes: int, n: int, level: float = LEVEL) -> Estimate:

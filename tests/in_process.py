@@ -14,7 +14,7 @@ from studylib.artifacts.store import Store
 from studylib.build.executor import Executor, OnLine
 from studylib.build.jobs import Job
 from studylib.build.site import Site
-from studylib.errors import TrialError
+from studylib.errors import Kind, TrialError
 from studylib.measure import worker
 from studylib.params.efforts import EFFORTS
 from studylib.report import report
@@ -38,7 +38,7 @@ class InProcess(Executor):
         with contextlib.redirect_stdout(_Lines(on_line)), _threads_as_they_are():
             found = json.loads(json.dumps(worker.answered(job, site)))
         if "refused" in found:
-            raise TrialError(found["refused"])
+            raise TrialError(found["refused"], Kind(found["kind"]))
         return found
 
     def _end(self) -> None:

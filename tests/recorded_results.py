@@ -8,7 +8,7 @@ import numpy as np
 from studylib.results.records import Measurement, Trial
 from studylib.results.results import Results
 
-_EVALUATED = {
+EVALUATED = {
     "n": 100, "finite": True, "output_mse": 1e-9, "max_abs_error": 1e-4, "max_rel_error": 1e-4, "cosine": 1.0, "data": "real",
     "agreeing": [True] * 100, "independent": True, "status": "ok", "reason": "", "placement": "CPU",
 }  # fmt: skip
@@ -127,7 +127,7 @@ def study_of_variants(
             values = (centre * rng.lognormal(0, 0.02, 200)).astype(int).tolist()
             results.record(measurement(made, repetition, values))
         answers = {"correct": [True] * right + [False] * (100 - right), "sqnr": sqnr}
-        found = _EVALUATED | answers | more.get("evaluation", {})
+        found = EVALUATED | answers | more.get("evaluation", {})
         results.record_evaluation(made.evaluation_id, {name: found[name] for name in found if name not in more.get("without", ())})
     if control:
         twin = replace(trials[0], control=True)

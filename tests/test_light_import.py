@@ -56,11 +56,3 @@ def test_planning_and_reading_results_load_no_framework():
 
 def test_every_public_name_resolves_and_an_unknown_one_is_named():
     loaded_after(NAMES)
-
-
-def test_no_table_has_the_name_of_a_module_beside_it():
-    """An import of that module would take the table's place."""
-    from studylib.report import tables
-
-    folder = ROOT / "studylib" / "report" / "tables"
-    assert {path.stem for path in folder.glob("*.py")} & set(dir(tables)) == set()

@@ -68,13 +68,6 @@ def test_the_example_is_small():
     assert sum(path.stat().st_size for path in files) <= 1_000_000
 
 
-def test_the_glossary_is_in_the_order_of_the_alphabet():
-    rows = [line for line in (ROOT / "GLOSSARY.md").read_text().splitlines() if line.startswith("| ")][2:]
-    words = [re.sub(r"[`*]", "", row.split("|")[1]).strip().lower() for row in rows]
-    assert len(words) > 50
-    assert words == sorted(words)
-
-
 def test_the_readme_lists_every_hardware_set():
     readme = (ROOT / "README.md").read_text()
     assert [name for name in studylib.params.hardware_sets() if f"`{name}`" not in readme] == []

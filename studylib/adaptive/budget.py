@@ -45,7 +45,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Limit:
+class DefiniteBudget:
     """A budget made definite for one model. ``measure``: accuracy, agreement or none of them."""
 
     measure: str | None
@@ -89,7 +89,7 @@ class Limit:
         return "; ".join(parts)
 
 
-def limit(budget: Budget, labels: np.ndarray | None, task: str) -> Limit:
+def limit(budget: Budget, labels: np.ndarray | None, task: str) -> DefiniteBudget:
     """Which part of ``budget`` applies. Raises `InputError` when it allows anything."""
     if budget.max_accuracy_loss is None and budget.min_sqnr_db is None:
         raise InputError("The budget allows any loss; give max_accuracy_loss (0.01 is one point), min_sqnr_db, or both.")
@@ -97,8 +97,8 @@ def limit(budget: Budget, labels: np.ndarray | None, task: str) -> Limit:
     if budget.max_accuracy_loss is not None and task in metrics.SCORED_TASKS:
         measure = "accuracy" if labels is not None and task == "classification" else "agreement"
     if measure is None:
-        return Limit(None, None, RANDOM_SQNR_DB if budget.min_sqnr_db is None else budget.min_sqnr_db)
-    return Limit(measure, budget.max_accuracy_loss, budget.min_sqnr_db)
+        return DefiniteBudget(None, None, RANDOM_SQNR_DB if budget.min_sqnr_db is None else budget.min_sqnr_db)
+    return DefiniteBudget(measure, budget.max_accuracy_loss, budget.min_sqnr_db)
 
 
 @dataclass(frozen=True)

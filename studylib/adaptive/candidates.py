@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from studylib.adaptive.assignment import digest
-from studylib.adaptive.budget import Judge, Judgement, Limit
+from studylib.adaptive.budget import DefiniteBudget, Judge, Judgement
 from studylib.adaptive.latency import race, ratio
 from studylib.adaptive.layers import FLOAT, Calibrated, Run, Surgeon
 from studylib.adaptive.trace import Trace
-from studylib.stats import MINIMUM_ROUNDS
+from studylib.stats import MINIMUM_ROUNDS, Verdict
 
 _QUERIES = 8
 _BRIEF = 8
@@ -28,7 +28,7 @@ class Candidates:
     surgeon: Surgeon
     model: Calibrated
     judge: Judge
-    limit: Limit
+    limit: DefiniteBudget
     trace: Trace
     threads: int
     seed: int
@@ -115,7 +115,7 @@ class Candidates:
             self._close(layers, *against)
             timed = measured()
             # Nobody will want what is slower than fp32: a look at a few samples tells how good it would be.
-            judge = self.judge.first(_BRIEF) if brief and timed["verdict"] == "slower" else self.judge
+            judge = self.judge.first(_BRIEF) if brief and timed["verdict"] == Verdict.SLOWER else self.judge
             judgement = self._judged.get(digest(layers)) or self._judgement(judge, layers, hasty=kind == "judged")
             counts = {precision: list(layers.values()).count(precision) for precision in sorted(set(layers.values()))}
             step = {"step": len(self.trace.steps) + 1, "key": key, "what": what, "digest": digest(layers), "quantized": len(layers)}

@@ -10,6 +10,7 @@ from studylib.adaptive.budget import Judgement
 from studylib.adaptive.candidates import Candidates
 from studylib.adaptive.layers import DYNAMIC, FLOAT, STATIC, uniform
 from studylib.adaptive.moves import best_chain, predicted_noise, propose
+from studylib.stats import Verdict
 
 # Shares of the time limit: one look at the held-back samples, the layers one by one, what is kept for the last race.
 _JUDGING, _ALONE, _LAST = 1 / 60, 0.35, 0.1
@@ -133,7 +134,7 @@ class Course:
     def _last(self, uniforms: dict[str, dict], current: dict[str, str]) -> Ended:
         """All that is left in one long race: fp32, the uniform assignments within the budget, and the one found."""
         c = self.candidates
-        safe = {step["digest"]: step for step in uniforms.values() if step["layers"] and step["verdict"] != "slower" and c.safe(step)}
+        safe = {step["digest"]: step for step in uniforms.values() if step["layers"] and step["verdict"] != Verdict.SLOWER and c.safe(step)}
         entries = [layers for layers in (current, *(step["layers"] for step in safe.values())) if layers]
         if not entries:
             return self._ended(uniforms[FLOAT], uniforms)
@@ -143,16 +144,16 @@ class Course:
         for name, found in race["rivals"].items():
             measured = {"ratio": found["ratio"], "ratio_low": found["low"], "ratio_high": found["high"], "rounds": found["n"]}
             timed[name] = safe[name] | measured | {"verdict": found["verdict"]}
-        fast = {name: step for name, step in timed.items() if step["verdict"] == "faster"}
+        fast = {name: step for name, step in timed.items() if step["verdict"] == Verdict.FASTER}
         simple = max((step for name, step in fast.items() if name in safe), key=lambda step: step["ratio"], default=uniforms[FLOAT])
         found = fast.get(digest(current))
         # A tie goes to the simpler of the two.
-        better = found and all(race["against"][name]["verdict"] == "faster" for name in safe if name != race["digest"])
+        better = found and all(race["against"][name]["verdict"] == Verdict.FASTER for name in safe if name != race["digest"])
         return self._ended(found if better else simple, uniforms)
 
     def _ended(self, best: dict, uniforms: dict[str, dict]) -> Ended:
         judgement = Judgement(**best["judgement"])
-        faster = best["verdict"] == "faster" and bool(best["layers"])
+        faster = best["verdict"] == Verdict.FASTER and bool(best["layers"])
         ratio = {name: best[name] for name in ("ratio", "ratio_low", "ratio_high", "rounds")}
         within = self.candidates.limit.holds(judgement)
         return Ended(best["layers"], judgement, within, faster, ratio, self._why(best, uniforms, faster), self.stopped_by)

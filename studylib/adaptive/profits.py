@@ -7,6 +7,7 @@ import math
 
 from studylib.adaptive.candidates import Candidates
 from studylib.adaptive.layers import DYNAMIC, FLOAT, STATIC, Layer, uniform
+from studylib.stats import Verdict
 
 Table = dict[str, dict[str, float]]
 _QUERIES = 4
@@ -54,7 +55,7 @@ def _from_times(layers: tuple[Layer, ...], times: dict[str, dict[str, float]]) -
 
 def _share(found: Table, layers: list[Layer], precision: str, work: dict[str, float], step: dict) -> None:
     # Only what is beyond doubt promises anything: a gain that is noise would be followed by a search for nothing.
-    sure = step["ratio"] if step["verdict"] != "cannot tell" else min(1.0, step["ratio"])
+    sure = step["ratio"] if step["verdict"] != Verdict.CANNOT_TELL else min(1.0, step["ratio"])
     saved, whole = 1 - 1 / sure, sum(work[layer.name] for layer in layers)
     for layer in layers:
         share = saved * work[layer.name] / whole

@@ -23,7 +23,7 @@ _PACKAGES = {"onnx": ("onnxruntime",), "tflite": ("ai-edge-quantizer", "ai-edge-
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """``assignment``; whether it is ``within_budget`` and ``faster`` than fp32; ``why``, in words; all ``steps`` as plain JSON.
 
     A step has ``what``, ``digest`` and ``quantized`` (number of layers), ``sqnr_db``, ``loss``, ``seconds`` and, where it
@@ -39,7 +39,7 @@ class Found:
     stopped_by: str
 
 
-def search(task: SearchTask, budget: Budget, time_limit_s: float, threads: int, trace: Path, seed: int) -> Found:
+def search(task: SearchTask, budget: Budget, time_limit_s: float, threads: int, trace: Path, seed: int) -> SearchResult:
     """Search for about ``time_limit_s`` seconds of steps, an interrupted search's included, and say what was found.
 
     ``trace``: a file of JSON lines to which every step is added at once; a search with the same inputs and options goes on from there.
@@ -65,7 +65,7 @@ def search(task: SearchTask, budget: Budget, time_limit_s: float, threads: int, 
     facts |= {"held_back": len(course.candidates.judge.samples), "calibration": len(task.calibration), "threads": threads, "seed": seed}
     facts |= {"host": probe().describe(), "packages": header["packages"]}
     found = Assignment(task.format, ended.layers, facts)
-    return Found(found, ended.within_budget, ended.faster, ended.why, candidates.trace.steps, ended.stopped_by)
+    return SearchResult(found, ended.within_budget, ended.faster, ended.why, candidates.trace.steps, ended.stopped_by)
 
 
 def _hash(task: SearchTask) -> str:

@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 from studylib.params import outputs_root
+from studylib.report.by_name import tables
 from studylib.results import standing
 from studylib.results.results import Results
 from studylib.study.opening import fetch_weights, open_study
-from studylib.verdicts import adaptive_verdicts, compare, compression
+from studylib.verdicts.findings import Findings
+from studylib.verdicts.variants import variants
 from studylib.wording import lines
 
 MODELS = ("mnist_cnn", "efficientnet_lite0", "resnet50", "bert_base", "deepspeech_small")
@@ -23,7 +25,7 @@ def run(models: tuple[str, ...] = MODELS, effort: str = "quick", write=print) ->
     write("\nPruning, structured and not, against fp32 in the same runtime:")
     write(lines([row for results in found for row in pruned(results)]))
     write("\nThe adaptive recipe against fp32 and against the uniform recipes:")
-    write(lines([row for results in found for row in adaptive_verdicts.verdicts(results).to_dict("records")]))
+    write(lines([row for results in found for row in tables.adaptive(results).to_dict("records")]))
     for results in found:
         write(standing.provenance(results))
     return found
@@ -32,10 +34,10 @@ def run(models: tuple[str, ...] = MODELS, effort: str = "quick", write=print) ->
 def pruned(results: Results) -> list[dict]:
     """One row for every timed variant with pruned weights or channels."""
     rows = []
-    for variant in compression.variants(results):
+    for variant in variants(Findings.of(results)):
         if variant.trial.recipe not in _PRUNED or variant.speed_up is None:
             continue
-        floor = compare.noise_floor(results, variant.trial.model, variant.trial.batch_size)
+        floor = variant.speed_up.floor
         before, after = (one.get("macs") for one in (_inside(results, variant.float32), variant.inside))
         rows.append(
             {
@@ -43,7 +45,7 @@ def pruned(results: Results) -> list[dict]:
                 "where": variant.trial.where,
                 "recipe": variant.trial.shown,
                 "MACs left": f"{after / before:.0%}" if before and after else "",
-                "over fp32": compression.speed_text(variant.speed_up, results),
+                "over fp32": variant.speed_up.words,
                 "A/A noise": "not measured" if floor is None else f"up to {floor:.3f}x",
             }
         )

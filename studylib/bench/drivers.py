@@ -9,7 +9,7 @@ from studylib.artifacts.store import Artifact
 from studylib.models.zoo import Samples
 from studylib.params import SEED, outputs_root
 from studylib.runtimes import RUNTIMES, Options, Session
-from studylib.scenarios import Budget, Load, loadgen, loop
+from studylib.scenarios import Load, RunLength, loadgen, loop
 from studylib.study.opening import open_study
 
 # Models with the queries of a round: one answers in microseconds, one in milliseconds.
@@ -42,9 +42,9 @@ def run(rounds: int = 15, write=print) -> dict[str, Drivers]:
 
 def compare(session: Session, samples: Samples, queries: int, rounds: int) -> Drivers:
     """Both drivers on one session, in a seeded random order each round."""
-    budget = Budget(queries, 0.0, 60.0)
-    warm = loop.drive(session, samples, Load("single_stream", 1, budget))
-    load = Load("single_stream", 1, budget, typical_ns=max(1, int(np.median(warm.values_ns))))
+    length = RunLength(queries, 0.0, 60.0)
+    warm = loop.drive(session, samples, Load("single_stream", 1, length))
+    load = Load("single_stream", 1, length, typical_ns=max(1, int(np.median(warm.values_ns))))
     medians: dict[str, list[float]] = {"loop": [], "loadgen": [], "outside": []}
     order = np.random.default_rng(SEED)
     for number in range(rounds):

@@ -19,7 +19,7 @@ from studylib.build.jobs import MeasureJob
 from studylib.executors import Executor, LocalExecutor
 from studylib.executors.local import environment
 from studylib.params import SEED
-from studylib.scenarios import Budget, Load
+from studylib.scenarios import Load, RunLength
 
 # A model of milliseconds: LiteRT's tool rounds to hundredths of one.
 MODEL = "efficientnet_lite0"
@@ -96,7 +96,7 @@ def compare(entry: EntryPoint, rounds: int, write=print) -> Agreement:
 def _ours(entry: EntryPoint, executor: Executor, artifact: str, samples: str, threads: int) -> float:
     """The same number from one repetition of ours, in ns. ``artifact`` and ``samples`` are keys."""
     # No shortest duration: as many queries as theirs.
-    load = Load("single_stream", 1, Budget(_QUERIES, 0.0, 60.0))
+    load = Load("single_stream", 1, RunLength(_QUERIES, 0.0, 60.0))
     told = threads if entry.threads is None else entry.threads
     opened = {"artifact": artifact, "samples": samples, "runtime": entry.runtime, "provider": "cpu", "threads": told}
     found = executor.run(MeasureJob(**opened, load=load, warmup_s=0.2), 300)

@@ -4,17 +4,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from studylib.params import outputs_root
-from studylib.report.tables import frames
+from studylib.report.by_name import tables
 from studylib.results import standing
 from studylib.results.records import Trial
 from studylib.results.results import Results
 from studylib.study.opening import fetch_weights, open_study
 from studylib.study.study import Study
-from studylib.verdicts import adaptive_verdicts, winners
-from studylib.verdicts.contenders import contenders, fastest, for_one_sample
-from studylib.verdicts.losses import budget_of, lost
+from studylib.verdicts.contenders import against, contenders, fastest
+from studylib.verdicts.findings import Findings
+from studylib.verdicts.losses import lost
 from studylib.verdicts.variants import Variant
-from studylib.wording import lines
+from studylib.verdicts.winners import geometric_mean, smallest_batch
+from studylib.wording import lines, ratio_text
 
 MODELS = ("resnet50", "bert_base", "deepspeech_small")
 _RECIPES = ("fp32", "fp16", "dynamic_wi8_afp32", "weight_only_wi8_afp32", "static_wi8_ai8", "adaptive_wi8")
@@ -24,7 +25,7 @@ _NEAR, _SHARE = 1.05, 0.3
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchCost:
     """One model: the best of all within the budget, the one that the search chose, and the seconds that each way measured for."""
 
     best: Variant
@@ -35,13 +36,13 @@ class Found:
     @property
     def row(self) -> dict:
         same = self.chosen.trial.id == self.best.trial.id
-        compared = None if same else for_one_sample(self.chosen.trial, self.best.trial, self.best.results).comparison
+        compared = None if same else against(self.chosen, self.best).comparison
         share = self.search_s / self.exhaustive_s
         return {
             "model": self.best.trial.model,
             "best of all": self.best.trial.label,
             "found by the search": self.chosen.trial.label,
-            "slower by": "the same" if same else frames.ratio_text(compared),
+            "slower by": "the same" if same else ratio_text(compared),
             f"within {_NEAR - 1:.0%}": "yes" if same or compared.ratio <= _NEAR else "NO",
             "measured in full": f"{self.exhaustive_s:.0f} s",
             "by the search": f"{self.search_s:.0f} s ({share:.0%})",
@@ -49,7 +50,7 @@ class Found:
         }
 
 
-def run(models: tuple[str, ...] = MODELS, effort: str = "quick", write=print) -> list[Found]:
+def run(models: tuple[str, ...] = MODELS, effort: str = "quick", write=print) -> list[SearchCost]:
     """Measure ``models`` in full under ``outputs/.bench``, look at them as a search would, and print both beside each other.
 
     Prints the winners, their geometric mean over TensorFlow fp32, and the adaptive recipe against the uniform ones besides.
@@ -64,27 +65,27 @@ def run(models: tuple[str, ...] = MODELS, effort: str = "quick", write=print) ->
     write("\nThe search against measuring everything:")
     write(lines([one.row for one in found]))
     write("\nThe winner of each model within the budget:")
-    write(lines(winners.table(results).to_dict("records")))
-    write(f"\nOver all models: {winners.geometric_mean(results) or 'no model has both a winner and a baseline'}")
+    write(lines(tables.winners(results).to_dict("records")))
+    write(f"\nOver all models: {geometric_mean(results) or 'no model has both a winner and a baseline'}")
     write("\nThe adaptive recipe against fp32 and against the uniform recipes:")
-    write(lines(adaptive_verdicts.verdicts(results).to_dict("records")))
+    write(lines(tables.adaptive(results).to_dict("records")))
     write(standing.provenance(results))
     return found
 
 
-def compared(results: Results, finalists: list[Trial], looked_at: list[Trial], model: str) -> Found | None:
+def compared(results: Results, finalists: list[Trial], looked_at: list[Trial], model: str) -> SearchCost | None:
     """What the search came to for one model of ``results`` that were measured in full; None without a winner."""
-    winner = next((one for one in winners.winners(results) if (one.model, one.goal) == (model, "latency")), None)
+    findings = Findings.of(results)
+    winner = next((one for one in smallest_batch(findings) if one.model == model), None)
     names = {trial.id for trial in finalists}
-    most = budget_of(results)
-    kept = [v for v in contenders(results, model) if v.trial.id in names and lost(v).within(most)]
+    kept = [v for v in contenders(findings) if v.trial.model == model and v.trial.id in names and lost(v).within(findings.budget)]
     if winner is None or winner.variant is None or not kept:
         return None
     ours = [trial for trial in looked_at if trial.model == model]
     looks = sum(look.get("seconds", 0.0) for trial in ours for look in results.looks(trial.id))
     measured = {trial.id: sum(map(_seconds, results.attempts(trial.id))) for trial in ours}
     search = looks + sum(seconds for name, seconds in measured.items() if name in names)
-    return Found(winner.variant, fastest(kept)[0], sum(measured.values()), search)
+    return SearchCost(winner.variant, fastest(kept)[0], sum(measured.values()), search)
 
 
 def _seconds(attempt) -> float:

@@ -10,9 +10,10 @@ import numpy as np
 from studylib import stats
 from studylib.bench.drivers import opened
 from studylib.params import SEED, root
-from studylib.scenarios import Budget, issue_queries
+from studylib.scenarios import RunLength, issue_queries
 
 _QUERIES = 500
+_LENGTH = RunLength(_QUERIES, 0, 60)
 # What the harness may cost: this share of a query, or so many ns, whichever is more.
 _SHARE, _LEAST_NS = 0.02, 2000
 
@@ -21,7 +22,10 @@ def run(rounds: int = 30, write=print) -> stats.Comparison:
     """Interleave both loops in one process, on one session of the mnist_cnn ONNX model; print and return harness / bare."""
     session, samples = opened("mnist_cnn", write)
     batches = [samples.batch(index, 1) for index in range(16)]
-    loops = {"bare": lambda: bare(session._session, batches), "harness": lambda: issue_queries(session, batches, Budget(_QUERIES, 0, 60))}
+    loops = {
+        "bare": lambda: bare(session._session, batches),
+        "harness": lambda: issue_queries(session, batches, _LENGTH),
+    }
     medians = {name: [] for name in loops}
     order = np.random.default_rng(SEED)
     for name in loops:

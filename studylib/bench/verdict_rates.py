@@ -8,6 +8,7 @@ import numpy as np
 from studylib import stats
 from studylib.errors import TrialError
 from studylib.params import SEED, outputs_root
+from studylib.stats import Verdict
 from studylib.study.opening import open_study
 from studylib.verdicts import compare
 
@@ -72,9 +73,9 @@ def rates(studies: np.ndarray, independent: bool = True) -> Rates:
     silent = by_interval = found = 0
     for baseline, contender, control in studies:
         floor, plain = compare.floor_of(stats.compare(baseline, control)), stats.compare(baseline, contender)
-        by_interval += plain.verdict == "cannot tell"
-        silent += compare.beyond(plain, floor) not in ("faster", "slower")
-        found += compare.beyond(stats.compare(baseline, contender * _SLOWER), floor) == "slower"
+        by_interval += plain.verdict is Verdict.CANNOT_TELL
+        silent += compare.beyond(plain, floor) is Verdict.CANNOT_TELL
+        found += compare.beyond(stats.compare(baseline, contender * _SLOWER), floor) is Verdict.SLOWER
     shares = [stats.binomial_interval(count, len(studies)) for count in (silent, by_interval, found)]
     return Rates(*(share if independent else replace(share, low=None, high=None) for share in shares))
 

@@ -5,7 +5,7 @@ import json
 from studylib.artifacts.store import Artifact, Store
 from studylib.build.jobs import BuildJob, Target
 from studylib.build.site import Site
-from studylib.errors import ArtifactError, OutputError, StudyError, told
+from studylib.errors import ArtifactError, OutputError, StudyError, kind_of, told
 
 # What was under way, for the words of an error whose cause is not known.
 _STAGES = {
@@ -24,7 +24,7 @@ def build(job: BuildJob, site: Site) -> dict:
     failures, store = dict(job.failed), site.artifacts
     for target in job.targets:
         print(json.dumps({"begun": target.key}), flush=True)
-        reason = None
+        reason, kind = None, ""
         try:
             missing = next((failures[key] for key in target.needs if key in failures), None)
             if missing:
@@ -33,12 +33,12 @@ def build(job: BuildJob, site: Site) -> dict:
         except OutputError:
             raise  # a full disk is no finding about this artifact: the study stops and says so
         except StudyError as error:
-            reason = str(error)
+            reason, kind = str(error), error.kind
         except Exception as error:  # a framework's converter may raise anything: the row shows it
-            reason = told(error, _STAGES[target.kind])
+            reason, kind = told(error, _STAGES[target.kind]), kind_of(error)
         if reason:
             failures[target.key] = reason
-        print(json.dumps({"ended": target.key, "reason": reason}), flush=True)
+        print(json.dumps({"ended": target.key, "reason": reason, "kind": kind}), flush=True)
     return {}
 
 

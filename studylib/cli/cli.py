@@ -127,14 +127,14 @@ def advise(options: argparse.Namespace) -> int:
     given |= {"max_accuracy_loss": share(options.loss, "LOSS")} if options.loss else {}
     advices = advice.advise(standing.read_results(options.hw), model=options.model, **given)
     print(advices)
-    return _told({one.model: one.reason for one in advices if one.configuration is None}, "has no advice", len(advices))
+    return _told({one.model: str(one.reason) for one in advices if one.configuration is None}, "has no advice", len(advices))
 
 
 def path(options: argparse.Namespace) -> int:
     """Quantize, then batch, then sessions beside each other, then memory settings: what each step brings."""
-    from studylib.report.tables import frames
     from studylib.results.results import Results
     from studylib.study import optimization
+    from studylib.wording import markdown
 
     console = Console()
     recipes = tuple(dict.fromkeys(("fp32", *(names(options.recipe or "", "RECIPE") or optimization.RECIPES))))
@@ -143,7 +143,7 @@ def path(options: argparse.Namespace) -> int:
         _announce(planned)
         told = optimization.path(planned, options.force)
     console.close()
-    print(frames.markdown(told))
+    print(markdown(told))
     print(f"written: {planned.folder / 'path' / 'path.md'}")
     untimed = _without_timing(Results(planned.folder / "path"), planned.plan.models)
     return _told(untimed, "has no timed row", len(planned.plan.models))
@@ -228,13 +228,14 @@ def _announce(planned) -> None:
 def _conclude(results, page: Path, seconds: float) -> None:
     from studylib.progress import duration
     from studylib.report import summary
+    from studylib.results.reasons import Status
 
     first = summary.first_screen(results)
     print(first)
     for trial in results.plan():
-        status, reason = results.status(trial)
-        if status not in ("ok", "skipped"):
-            print(f"- {status}: {trial.model} {trial.label}: {reason}")
+        state = results.state(trial)
+        if state.status not in (Status.OK, Status.SKIPPED):
+            print(f"- {state.status}: {trial.model} {trial.label}: {state.why}")
     for sentence in summary.summary(results)[len(first) :]:
         print(f"- {sentence}")
     print(f"done in {duration(seconds)}; report: {page}")
@@ -246,11 +247,11 @@ def _without_timing(results, models: Iterable[str]) -> dict[str, str]:
 
     reasons: dict[str, list[str]] = {name: [] for name in models}
     for trial in results.plan():
-        status, reason = results.status(trial)
-        if status == "ok":
+        state = results.state(trial)
+        if state.ok:
             reasons.pop(trial.model, None)
         elif trial.model in reasons:
-            reasons[trial.model].append(f"{status}: {reason}")
+            reasons[trial.model].append(str(state))
     return {name: some(list(dict.fromkeys(said)), 2) if said else "no trial of it is planned" for name, said in reasons.items()}
 
 

@@ -21,7 +21,7 @@ from studylib.artifacts.store import Store, output_error, write_text
 from studylib.build.executor import Executor, OnLine
 from studylib.build.jobs import Job
 from studylib.build.site import Site
-from studylib.errors import CancelledError, OutputError, TrialError
+from studylib.errors import CancelledError, Kind, OutputError, TrialError
 from studylib.machine import memory_limit
 from studylib.params import root
 
@@ -75,12 +75,12 @@ class LocalExecutor(Executor):
                 with self._child.holding(process):
                     tail = follow(process, timeout_s, on_line)
             except subprocess.TimeoutExpired as error:
-                raise TrialError(f"timeout: no answer within {error.timeout:g} s; the process was killed") from None
+                raise TrialError(f"timeout: no answer within {error.timeout:g} s; the process was killed", Kind.TIMEOUT) from None
             if process.returncode != 0 or not result_path.exists():
                 raise _failure(process.returncode, tail)
             found = json.loads(result_path.read_text(encoding="utf-8"))
             if "refused" in found:
-                raise TrialError(found["refused"])
+                raise TrialError(found["refused"], Kind(found["kind"]))
             return found
 
     def _end(self) -> None:
@@ -188,9 +188,9 @@ def _failure(returncode: int, tail: deque[str]) -> Exception:
     if returncode < 0:
         name = signal.Signals(-returncode).name
         hint = " (often: out of memory)" if name == "SIGKILL" else ""
-        return TrialError(f"crash: the process was killed by {name}{hint}")
+        return TrialError(f"crash: the process was killed by {name}{hint}", Kind.CRASH)
     if last.startswith("studylib.errors.OutputError:") or "No space left on device" in last:
         return OutputError(last.split(": ", 1)[-1])
     if last.startswith("MemoryError"):
-        return TrialError(f"out of memory: {last}")
+        return TrialError(f"out of memory: {last}", Kind.OUT_OF_MEMORY)
     return TrialError(f"error: {last.removeprefix('studylib.errors.')}")

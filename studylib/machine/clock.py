@@ -5,13 +5,12 @@ killed, ran out of memory or of time may do better when the machine is less busy
 """
 
 import os
-import re
 from datetime import UTC, datetime
+
+from studylib.errors import Reason
 
 # Inherited by the kernels of a study's notebooks, so that they are one run with it.
 _BEGAN = "STUDYLIB_RUN_BEGAN"
-# How reasons begin whose cause is not in any hash (`studylib.executors`), alone or after what failed ("batch 8: crash: …").
-_PASSING = re.compile(r"(^|: )(crash|timeout|out of memory|MemoryError|the phone refused|\S+ did not arrive on the phone)\b")
 
 
 def now() -> str:
@@ -32,6 +31,6 @@ def began_at() -> str:
     return os.environ.get(_BEGAN) or _STARTED
 
 
-def is_tried_again(reason: str, failed_at: str) -> bool:
+def is_tried_again(reason: Reason | None, failed_at: str) -> bool:
     """Whether a failure of an earlier run may have passed: its cause was the moment, not what it is kept under."""
-    return bool(reason and _PASSING.search(reason)) and failed_at < began_at()
+    return reason is not None and reason.may_pass and failed_at < began_at()

@@ -79,7 +79,7 @@ class Nvml(Meter):
 
 
 @dataclass
-class Reading:
+class EnergyReading:
     """The meters as they stood at one moment."""
 
     meters: tuple[Meter, ...]

@@ -17,14 +17,14 @@ _LOOK_S = 0.4
 
 
 @dataclass(frozen=True)
-class Advice:
+class Concern:
     """One thing that makes measurements worse here, and what to do about it."""
 
     cause: str
     remedy: str
 
 
-def fitness(host: Host, threads: int, root: Path = sysfs.ROOT, sleep: Callable[[float], None] = time.sleep) -> list[Advice]:
+def fitness(host: Host, threads: int, root: Path = sysfs.ROOT, sleep: Callable[[float], None] = time.sleep) -> list[Concern]:
     """What to know or mend before measuring with ``threads`` threads on ``host``; empty when nothing speaks against it.
 
     Reads files, and looks for ``_LOOK_S`` seconds how busy the processors are: the load average would still tell of what
@@ -44,39 +44,39 @@ def fitness(host: Host, threads: int, root: Path = sysfs.ROOT, sleep: Callable[[
     return [advice for advice in checks if advice]
 
 
-def _clock(root: Path) -> Advice | None:
+def _clock(root: Path) -> Concern | None:
     governors = sysfs.governors(root)
     slow = [name for name in governors if name != "performance"]
     if slow:
         cause = f"the frequency governor is {', '.join(slow)}: the clock follows the load"
-        return Advice(cause, "sudo cpupower frequency-set -g performance")
+        return Concern(cause, "sudo cpupower frequency-set -g performance")
     if governors:
         return None
-    return Advice("clock and governor cannot be read here", "trust only interleaved comparisons and the A/A control of the run")
+    return Concern("clock and governor cannot be read here", "trust only interleaved comparisons and the A/A control of the run")
 
 
-def _boost(root: Path) -> Advice | None:
+def _boost(root: Path) -> Concern | None:
     cpu = root / "sys/devices/system/cpu"
     off, on = sysfs.text(cpu / "intel_pstate/no_turbo"), sysfs.text(cpu / "cpufreq/boost")
     if off == "0" or on == "1":
         switch, value = ("intel_pstate/no_turbo", 1) if off else ("cpufreq/boost", 0)
         remedy = f"echo {value} | sudo tee /sys/devices/system/cpu/{switch} for the time of the study"
-        return Advice("turbo is on: the clock depends on heat and on how many cores work", remedy)
+        return Concern("turbo is on: the clock depends on heat and on how many cores work", remedy)
     # Arm boards have no turbo, and where no governor is seen the clock is not seen either.
     if not off and not on and sysfs.governors(root) and "flags" in sysfs.table(root / "proc/cpuinfo", ":"):
-        return Advice("whether the processor boosts its clock is unknown", "look into the firmware's settings and switch boost off there")
+        return Concern("whether the processor boosts its clock is unknown", "look into the firmware's settings and switch boost off there")
     return None
 
 
-def _quota(root: Path) -> Advice | None:
+def _quota(root: Path) -> Concern | None:
     quota, allowed = sysfs.cpu_quota(root), len(sysfs.allowed_cpus(root))
     if quota is None or quota[0] >= allowed:
         return None
     cause = f"a CPU quota grants {quota[0]:g} of the {allowed} processors that are allowed: threads are stopped when it is used up"
-    return Advice(cause, "pin processors instead (docker --cpuset-cpus, cpuset.cpus), or raise the quota")
+    return Concern(cause, "pin processors instead (docker --cpuset-cpus, cpuset.cpus), or raise the quota")
 
 
-def _busy(root: Path, sleep: Callable[[float], None]) -> Advice | None:
+def _busy(root: Path, sleep: Callable[[float], None]) -> Concern | None:
     begun = sysfs.processor_ticks(root)
     if not begun:
         return None
@@ -85,36 +85,36 @@ def _busy(root: Path, sleep: Callable[[float], None]) -> Advice | None:
     share = (ended["busy"] - begun["busy"]) / max(1, ended["all"] - begun["all"])
     if share <= _BUSY_SHARE:
         return None
-    return Advice(f"other programs keep {share:.0%} of the processors busy right now", "end them, or measure at a quieter hour")
+    return Concern(f"other programs keep {share:.0%} of the processors busy right now", "end them, or measure at a quieter hour")
 
 
-def _load(host: Host, root: Path) -> Advice | None:
+def _load(host: Host, root: Path) -> Concern | None:
     words = sysfs.text(root / "proc/loadavg").split()
     if not words or float(words[0]) <= host.cpus:
         return None
     cause = f"the load of the last minute is {float(words[0]):.1f} on {host.cpus} processors"
-    return Advice(cause, "wait until what ran has ended; `uptime` shows it fall")
+    return Concern(cause, "wait until what ran has ended; `uptime` shows it fall")
 
 
-def _swap(root: Path) -> Advice | None:
+def _swap(root: Path) -> Concern | None:
     told = sysfs.table(root / "proc/meminfo", ":")
     used = [1024 * int(told[name].split()[0]) for name in ("SwapTotal", "SwapFree") if name in told]
     if len(used) < 2 or used[0] - used[1] <= _SWAP_BYTES:
         return None
     cause = f"{(used[0] - used[1]) / 1e6:.0f} MB are swapped out: memory is short"
-    return Advice(cause, "close programs; sudo swapoff -a && sudo swapon -a")
+    return Concern(cause, "close programs; sudo swapoff -a && sudo swapon -a")
 
 
-def _heat(root: Path) -> Advice | None:
+def _heat(root: Path) -> Concern | None:
     close = [(limit - now, now, limit) for now, limit in sysfs.temperatures_c(root) if limit and limit - now < _MARGIN_C]
     if not close:
         return None
     _, now, limit = min(close)
     cause = f"a sensor shows {now:.0f} °C; at {limit:.0f} °C the machine slows down"
-    return Advice(cause, "let it cool, clean the fan, or fix a lower clock")
+    return Concern(cause, "let it cool, clean the fan, or fix a lower clock")
 
 
-def _siblings(root: Path, threads: int) -> Advice | None:
+def _siblings(root: Path, threads: int) -> Concern | None:
     allowed = sysfs.allowed_cpus(root)
     of = {cpu: sysfs.text(sysfs.cpu_folder(cpu, root) / "topology/thread_siblings_list") for cpu in allowed}
     cores = {siblings for siblings in of.values() if siblings}
@@ -122,10 +122,10 @@ def _siblings(root: Path, threads: int) -> Advice | None:
         return None
     first = ",".join(str(min(sysfs.cpu_list(siblings))) for siblings in sorted(cores, key=lambda words: sysfs.cpu_list(words)))
     cause = f"{threads} threads share {len(cores)} cores (SMT): two on one core slow each other down, and not evenly"
-    return Advice(cause, f"taskset -c {first} make study …, or declare threads: {len(cores)}")
+    return Concern(cause, f"taskset -c {first} make study …, or declare threads: {len(cores)}")
 
 
-def _virtual(root: Path) -> Advice | None:
+def _virtual(root: Path) -> Concern | None:
     told = sysfs.table(root / "proc/cpuinfo", ":")
     flags = told.get("flags", "").split()
     if "hypervisor" not in flags and not sysfs.text(root / "sys/hypervisor/type"):
@@ -134,12 +134,12 @@ def _virtual(root: Path) -> Advice | None:
     stolen = ticks["steal"] / ticks["busy"] if ticks.get("busy") else 0.0
     if stolen > _STEAL_SHARE:
         cause = f"this is a virtual machine, and others have taken {stolen:.1%} of its busy time since it started"
-        return Advice(cause, "ask for dedicated cores; disturbed repetitions are measured again, within a budget")
-    return Advice("this is a virtual machine: who else uses its cores is not seen", "compare only what was measured interleaved")
+        return Concern(cause, "ask for dedicated cores; disturbed repetitions are measured again, within a budget")
+    return Concern("this is a virtual machine: who else uses its cores is not seen", "compare only what was measured interleaved")
 
 
-def _battery(root: Path) -> Advice | None:
+def _battery(root: Path) -> Concern | None:
     supplies = sorted((root / "sys/class/power_supply").glob("*"))
     if not any(sysfs.text(supply / "type") == "Battery" and sysfs.text(supply / "status") == "Discharging" for supply in supplies):
         return None
-    return Advice("it runs on battery: the clock is held down", "plug it in")
+    return Concern("it runs on battery: the clock is held down", "plug it in")

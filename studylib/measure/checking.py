@@ -8,6 +8,7 @@ from studylib.build.jobs import CheckJob
 from studylib.errors import TrialError
 from studylib.machine.clock import is_tried_again
 from studylib.quality.batch_check import unlike
+from studylib.results.reasons import reason_of
 from studylib.results.records import Trial
 from studylib.results.results import Results
 
@@ -17,7 +18,7 @@ def unseen(results: Results, trials: Iterable[Trial]) -> dict[tuple[str, str], t
     found: dict[tuple[str, str], tuple[Trial, list[int]]] = {}
     for trial in trials:
         for size, finding in results.checks(trial).items():
-            if finding is None or is_tried_again(finding["reason"], finding.get("failed_at", "")):
+            if finding is None or is_tried_again(reason_of(finding), finding.get("failed_at", "")):
                 _, sizes = found.setdefault((trial.evaluation_id, trial.options), (trial, []))
                 sizes += [] if size in sizes else [size]
     return found
@@ -30,4 +31,4 @@ def findings(executor: Executor, job: CheckJob, timeout_s: float) -> list[dict]:
     except TrialError as error:
         if len(job.sizes) > 1:
             return [finding for size in job.sizes for finding in findings(executor, replace(job, sizes=(size,)), timeout_s)]
-        return [{"queries": 0, "distinct": 0} | unlike(job.sizes[0], str(error))]
+        return [{"queries": 0, "distinct": 0} | unlike(job.sizes[0], str(error), error.kind)]

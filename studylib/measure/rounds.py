@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from studylib.build.executor import Executor
 from studylib.build.jobs import CheckJob, EvaluateJob, FindRateJob, LocateJob, MeasureJob
 from studylib.build.origin import Origin
-from studylib.errors import TrialError
+from studylib.errors import Kind, Reason, TrialError
 from studylib.machine import memory_limit
 from studylib.machine.clock import is_tried_again, now
 from studylib.machine.disturbance_limits import Limits, why_invalid
@@ -20,9 +20,10 @@ from studylib.params import Effort
 from studylib.params.recipe_names import split_recipe
 from studylib.progress import Progress
 from studylib.quality.criteria import Criteria
+from studylib.results.reasons import failed, reason_of
 from studylib.results.records import PLAIN, Measurement, Trial
 from studylib.results.results import Results
-from studylib.scenarios import Budget, Load, scenario_for
+from studylib.scenarios import Load, RunLength, scenario_for
 from studylib.scenarios.trouble import why_doubted, why_failed
 
 # Attempts at one repetition that something disturbed.
@@ -73,7 +74,7 @@ class Bench:
             found = self._evaluated(trial, batches.get((evaluation_id, trial.options), (trial, []))[1])
             for finding in found.pop("batches", []):
                 self.results.record_check(trial, finding)
-            if found["reason"].startswith("parity:"):
+            if found.get("kind") == Kind.PARITY:
                 where = self._first_difference(trial, found.get("worst_sample", 0))
                 found["reason"] += f"; {where}"
             self.results.record_evaluation(evaluation_id, found)
@@ -96,20 +97,19 @@ class Bench:
         """A short look at a trial in a process of its own: samples per second by the median, or why it failed."""
         # How fast a server answers one query after the other: its rate is searched for when it is measured.
         scenario = scenario_for(trial.batch_size) if trial.scenario == "server" else trial.scenario
-        load = Load(scenario, trial.batch_size, Budget(_LOOKED, 0.0, self.settings.max_duration_s), **self._stream(trial))
+        load = Load(scenario, trial.batch_size, RunLength(_LOOKED, 0.0, self.settings.max_duration_s), **self._stream(trial))
         job = MeasureJob(**self._opened(trial), load=load)
         begun = time.monotonic()
         self.check([trial])
         if unlike := self.results.why_unlike(trial):
-            return {"reason": unlike, "seconds": time.monotonic() - begun}
+            return failed(unlike) | {"seconds": time.monotonic() - begun}
         try:
             found = run_within(self.memory_bytes, self.executor, job, self.settings.timeout_s)
         except TrialError as error:
-            return {"reason": str(error), "seconds": time.monotonic() - begun}
+            return {"reason": str(error), "kind": error.kind, "seconds": time.monotonic() - begun}
         seconds, median = time.monotonic() - begun, statistics.median(found["values_ns"])
-        broken = why_failed(found.get("scenario_facts", {})) or memory_limit.why_too_large(found, self.memory_bytes)
-        if broken:
-            return {"reason": broken, "seconds": seconds}
+        if broken := self._why_broken(found):
+            return failed(broken) | {"seconds": seconds}
         return {"samples_per_s": 1e9 * trial.batch_size / median, "n": len(found["values_ns"]), "seconds": seconds}
 
     def measure(self, trials: list[Trial], campaign: int | None = None) -> int:
@@ -158,7 +158,7 @@ class Bench:
             found = [attempt for attempt in attempts[trial.id] if attempt.campaign == target]
             here = [attempt for attempt in found if attempt.repetition == repetition]
             finished = any(attempt.status == "ok" for attempt in here) or len(here) >= _ATTEMPTS
-            broken = any(attempt.status == "failed" and not is_tried_again(attempt.reason, attempt.ended_at) for attempt in found)
+            broken = any(attempt.status == "failed" and not is_tried_again(reason_of(attempt), attempt.ended_at) for attempt in found)
             if not finished and not broken and (not here or repeats > 0):
                 repeats -= bool(here)
                 yield trial, target, repetition, len(here)
@@ -177,20 +177,28 @@ class Bench:
             job = MeasureJob(**self._opened(trial), **self._asked(trial, repetition, self._rate(trial, campaign)))
             found = run_within(self.memory_bytes, self.executor, job, self.settings.timeout_s)
         except TrialError as error:
-            return Measurement(**identity, status="failed", reason=str(error), started_at=started_at, ended_at=now())
-        broken = why_failed(found.get("scenario_facts", {})) or memory_limit.why_too_large(found, self.memory_bytes)
-        if broken:
-            return Measurement(**identity, **found, status="failed", reason=broken)
+            ended = {"started_at": started_at, "ended_at": now()}
+            return Measurement(**identity, **ended, status="failed", reason=str(error), kind=error.kind)
+        if broken := self._why_broken(found):
+            return Measurement(**identity, **found, status="failed", **failed(broken))
         reason = why_invalid(found["disturbances"], self.limits) or why_doubted(found.get("scenario_facts", {}))
-        return Measurement(**identity, **found, status="invalid" if reason else "ok", reason=reason)
+        status, kind = ("invalid", Kind.DISTURBED) if reason else ("ok", "")
+        return Measurement(**identity, **found, status=status, reason=reason, kind=kind)
+
+    def _why_broken(self, found: dict) -> Reason | None:
+        """Why what a process measured is no measurement of this trial."""
+        if words := why_failed(found.get("scenario_facts", {})):
+            return Reason(Kind.ERROR, words)
+        too_large = memory_limit.why_too_large(found, self.memory_bytes)
+        return Reason(Kind.OUT_OF_MEMORY, too_large) if too_large else None
 
     def _asked(self, trial: Trial, repetition: int, target_qps: float | None) -> dict:
         """The part of a job that says how queries come. All trials of a round see the same arrivals."""
         settings = self.settings
         values = _OFFLINE_VALUES if trial.scenario == "offline" else settings.min_values
-        budget = Budget(values, settings.min_duration_s, settings.max_duration_s)
+        length = RunLength(values, settings.min_duration_s, settings.max_duration_s)
         more = {"seed": self.seed + 100 * repetition, "target_qps": target_qps, "latency_bound_ns": self.latency_bound_ns}
-        load = Load(trial.scenario, trial.batch_size, budget, **more, **self._stream(trial))
+        load = Load(trial.scenario, trial.batch_size, length, **more, **self._stream(trial))
         return {"load": load, "driver": trial.driver, "warmup_s": settings.warmup_s}
 
     def _stream(self, trial: Trial) -> dict:
@@ -216,7 +224,7 @@ class Bench:
             try:
                 return self.executor.run(replace(job, sizes=more), self.settings.timeout_s)
             except TrialError as error:
-                found = {"status": "failed", "reason": str(error)}
+                found = {"status": "failed", "reason": str(error), "kind": error.kind}
         return found
 
     def _evaluation(self, trial: Trial) -> EvaluateJob:

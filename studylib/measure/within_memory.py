@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from studylib.build.executor import Executor
 from studylib.build.jobs import MeasureJob
-from studylib.errors import TrialError
+from studylib.errors import Kind, TrialError
 from studylib.machine.memory_limit import why_too_large
 
 
@@ -19,10 +19,10 @@ def run_within(limit_bytes: int | None, executor: Executor, job: MeasureJob, tim
     try:
         return executor.run(replace(job, memory_limit_bytes=limit_bytes), timeout_s)
     except TrialError as error:
-        if str(error).startswith("timeout"):
+        if error.kind is Kind.TIMEOUT:
             raise
         found = executor.run(job, timeout_s)
         too_large = why_too_large(found, limit_bytes)
         if too_large:
-            raise TrialError(f"{too_large}; held to it, it ended with: {error}") from None
+            raise TrialError(f"{too_large}; held to it, it ended with: {error}", Kind.OUT_OF_MEMORY) from None
         return found | {"disturbances": found["disturbances"] | {"failed_under_memory_limit": str(error)}}

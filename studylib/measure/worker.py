@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING  # noqa: E402
 
 from studylib.artifacts.store import write_text  # noqa: E402
 from studylib.build.site import Site  # noqa: E402
-from studylib.errors import OutputError, StudyError, told  # noqa: E402
+from studylib.errors import Kind, OutputError, StudyError, kind_of, told  # noqa: E402
 from studylib.machine import memory_limit  # noqa: E402
 from studylib.machine.clock import now  # noqa: E402
 from studylib.machine.process_memory import memory, memory_at  # noqa: E402
@@ -125,7 +125,7 @@ def measure(job: jobs.MeasureJob, site: Site) -> dict:
     load = asking.settled(job.load, asking.typical_ns(warmup))
     # Files first, quick counters last, and the other way round afterwards: the values stand between the quick ones.
     before = counters.sensors() | nvml.sensors(job.provider)
-    meter = energy.Reading(meters, why_no_meter)
+    meter = energy.EnergyReading(meters, why_no_meter)
     before |= counters.usage()
     driven = drive(session, samples, load, job.driver)
     ended = counters.usage()
@@ -209,19 +209,21 @@ WORK = {
 
 
 def answered(job: jobs.Job, site: Site) -> dict:
-    """The result of a job, or ``refused`` and why, in words.
+    """The result of a job, or ``refused``, why in words, and the ``kind`` of it (`studylib.errors.Kind`).
 
-    Raises what is no finding about the job: a full disk ends the study, and memory that ran out is told apart by the executor.
+    Raises what is no finding about the job: a full disk, which ends the study.
     """
     try:
         return WORK[job.kind](job, site)
-    except (OutputError, MemoryError):
+    except OutputError:
         raise
     except StudyError as error:
-        return {"refused": str(error)}
+        return {"refused": str(error), "kind": error.kind}
+    except MemoryError as error:
+        return {"refused": f"out of memory: MemoryError: {error}", "kind": Kind.OUT_OF_MEMORY}
     except Exception as error:  # a runtime may raise anything: the row shows it, the log keeps all of it
         traceback.print_exc()
-        return {"refused": told(error, job.doing)}
+        return {"refused": told(error, job.doing), "kind": kind_of(error)}
 
 
 def main(given_path: str, result_path: str) -> None:

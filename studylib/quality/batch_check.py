@@ -1,8 +1,9 @@
 """Whether a query of several samples is answered as its samples are one by one.
 
 Looked at before such a query is timed: a file with a batch built in may answer the first sample alone, in a quarter of the time. A
-finding is plain JSON: ``batch_size``, ``status`` (ok or failed), ``reason``, ``queries`` (how many were asked), ``distinct`` (samples in
-them that differ), ``sqnr`` (dB over the worst output, infinite for equal answers), ``remark`` (what a reader must know of an ok).
+finding is plain JSON: ``batch_size``, ``status`` (ok or failed), ``reason`` with its ``kind`` (`studylib.errors.Kind`), ``queries`` (how
+many were asked), ``distinct`` (samples in them that differ), ``sqnr`` (dB over the worst output, infinite for equal answers), ``remark``
+(what a reader must know of an ok).
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from studylib import stats
-from studylib.errors import StudyError, told
+from studylib.errors import Kind, StudyError, kind_of, told
 from studylib.models.zoo import Samples
 from studylib.quality.metrics import Outputs, tolerance
 
@@ -56,13 +57,13 @@ def check(run: Callable[[dict], Outputs], samples: Samples, size: int, precision
     except StudyError as error:
         return facts | unlike(size, f"{error}; {_REMEDY}")
     except Exception as error:  # a framework may raise anything at a size it does not like: that is the finding
-        return facts | unlike(size, told(error))
+        return facts | unlike(size, told(error), kind_of(error))
     return facts | {"status": "ok", "reason": "", "sqnr": worst, "remark": _remark(worst, distinct, precision)}
 
 
-def unlike(size: int, reason: str) -> dict:
+def unlike(size: int, reason: str, kind: Kind = Kind.BATCH) -> dict:
     """The part of a finding that says why queries of ``size`` samples must not be timed."""
-    return {"batch_size": size, "status": "failed", "reason": f"batch {size}: {reason}", "sqnr": None, "remark": ""}
+    return {"batch_size": size, "status": "failed", "reason": f"batch {size}: {reason}", "kind": kind, "sqnr": None, "remark": ""}
 
 
 def held_once(together: Outputs, singles: Mapping[int, Outputs], size: int, precision: str) -> dict:

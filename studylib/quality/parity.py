@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from studylib.artifacts import arrays
+from studylib.errors import Kind
 from studylib.models.zoo import Samples
 from studylib.quality import batch_check, integer_parity, metrics, varying
 from studylib.quality.answers import answered
@@ -53,7 +54,7 @@ def judged(outputs: metrics.Outputs, labels, wanted: Wanted, criteria: Criteria,
     try:
         found = metrics.metrics(outputs, reference, labels, criteria.task)
     except ValueError as error:
-        return common | {"status": "failed", "reason": f"parity: {error}"}
+        return common | {"status": "failed", "reason": f"parity: {error}", "kind": Kind.PARITY}
     # A retrained model may answer otherwise than the source model: that is its quality. Its own conversions may not.
     is_source = wanted.version == wanted.reference
     same = found if is_source else metrics.metrics(outputs, version, None, criteria.task)
@@ -68,7 +69,8 @@ def judged(outputs: metrics.Outputs, labels, wanted: Wanted, criteria: Criteria,
 
 def _standing(reason: str, ran: Ran) -> dict:
     status = "failed" if reason else "invalid" if ran.elsewhere else "ok"
-    return {"status": status, "reason": reason or ran.elsewhere or ""}
+    kind = Kind.PARITY if reason else Kind.FELL_BACK if ran.elsewhere else ""
+    return {"status": status, "reason": reason or ran.elsewhere or "", "kind": kind}
 
 
 def pack(artifact: Path, samples: Samples, n: int, size: int, folder: Path) -> dict:

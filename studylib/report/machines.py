@@ -9,12 +9,14 @@ import pandas as pd
 from studylib import stats
 from studylib.artifacts.store import write_text
 from studylib.errors import InputError
-from studylib.report.tables import frames
+from studylib.report.tables.winners import winners
 from studylib.results import standing, whose
 from studylib.results.records import Trial
 from studylib.results.results import Results
-from studylib.verdicts import compare, winners
-from studylib.wording import blanked, digits
+from studylib.stats import Verdict
+from studylib.verdicts.findings import Findings
+from studylib.verdicts.winners import geometric_mean
+from studylib.wording import blanked, digits, markdown, typical_ms
 
 _AGAINST = ("model", "trial", "machine", "p50_ms", "n", "against", "its p50_ms", "its n", "ratio", "verdict")
 
@@ -46,7 +48,7 @@ def machines(outputs: Path) -> list[Machine]:
             one = Machine(name, results, results.run())
             # The table and the artifacts are read here, so that what is broken is found out before it is shown.
             results.table()
-            measured = any(results.status(trial)[0] == "ok" for trial in results.compared())
+            measured = any(results.state(trial).ok for trial in results.compared())
         except InputError:
             continue  # `write` says why
         found += [one] if measured else []
@@ -67,7 +69,7 @@ def medians(outputs: Path) -> pd.DataFrame:
 
 def winners_of_each(outputs: Path) -> pd.DataFrame:
     """The winner of each model on each machine, with ratio, interval and verdict against that machine's own baseline."""
-    return blanked(pd.concat([winners.table(one.results) for one in machines(outputs)], ignore_index=True))
+    return blanked(pd.concat([winners(one.results) for one in machines(outputs)], ignore_index=True))
 
 
 def against_first(outputs: Path) -> pd.DataFrame:
@@ -90,11 +92,11 @@ def write(outputs: Path) -> Path:
     )
     lines = ["# Machines side by side", ""]
     for title, frame in parts:
-        lines += [f"## {title}", "", "None." if frame.empty else frames.markdown(frame), ""]
+        lines += [f"## {title}", "", "None." if frame.empty else markdown(frame), ""]
     for name, results in studies(outputs).items():
         try:
             results.table()
-            mean = winners.geometric_mean(results)
+            mean = geometric_mean(results)
             of, told = whose.named(results.folder, results.run()["hardware"]), f" Winners: {mean.words}." if mean else ""
             lines.append(f"- **{of}**: {standing.provenance(results)}{told}")
         except InputError as error:
@@ -145,12 +147,12 @@ def _row(one: Machine, trial: Trial, other: Machine, its: Trial) -> dict:
 def _verdict(ratio: float, low: float | None, high: float | None, sides: list) -> str:
     """Distinguishable only beyond what either machine reads where there is no difference."""
     if low is None:
-        return f"cannot tell: fewer than {stats.MINIMUM_ROUNDS} repetitions"
-    floors = [compare.noise_floor(side.results, trial.model, trial.batch_size) for side, trial in sides]
+        return f"{Verdict.CANNOT_TELL}: fewer than {stats.MINIMUM_ROUNDS} repetitions"
+    floors = [Findings.of(side.results).floor(trial.model, trial.batch_size) for side, trial in sides]
     floor = max((one for one in floors if one is not None), default=1.0)
     told = stats.verdict(low, high)
-    within = told != "cannot tell" and max(ratio, 1 / ratio) <= floor
-    return f"cannot tell: within the noise of one of them, up to {digits(floor)}x" if within else told
+    within = told is not Verdict.CANNOT_TELL and max(ratio, 1 / ratio) <= floor
+    return f"{Verdict.CANNOT_TELL}: within the noise of one of them, up to {digits(floor)}x" if within else str(told)
 
 
 def _remarks(one: Machine, trial: Trial, other: Machine, its: Trial) -> str:
@@ -163,7 +165,7 @@ def _remarks(one: Machine, trial: Trial, other: Machine, its: Trial) -> str:
 
 
 def _measured(one: Machine) -> list[Trial]:
-    return [trial for trial in one.results.compared() if not trial.control and one.results.status(trial)[0] == "ok"]
+    return [trial for trial in one.results.compared() if not trial.control and one.results.state(trial).ok]
 
 
 def _key(trial: Trial) -> tuple:
@@ -178,4 +180,4 @@ def _p50(one: Machine, trial: Trial) -> tuple[str, int]:
     table = one.results.table()
     values = table[table.trial_id == trial.id].set_index("metric")
     n = int(values.loc["latency_mean", "n"]) if "latency_mean" in values.index else 0
-    return frames.typical_ms(values), n
+    return typical_ms(values), n

@@ -1,6 +1,7 @@
 """Results of earlier versions: ``run.json`` says in which form they lie, and each change of form has a line here.
 
 Form 0 is everything before forms were numbered: trials that lack later fields, and whose names were hashes of the fields of their time.
+Form 1 held reasons in words alone (`studylib.results.old_reasons` tells their kinds); since form 2 each has its kind beside it.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ from dataclasses import MISSING, asdict, fields
 from studylib.errors import InputError
 from studylib.results.records import UNNAMED, Conversion, Trial
 
-FORM = 1
+FORM = 2
 _NAME = re.compile(r"[0-9a-f]{16}")
 
 

@@ -24,9 +24,10 @@ def build(results) -> "pandas.DataFrame":  # noqa: F821
 
 
 def state(results) -> list[tuple]:
-    """What the table is computed from, as far as a change would show: names, sizes and times of files."""
-    files = [results.folder / name for name in ("plan.json", "run.json", "artifacts.json", "inside.json", "peaks.json")]
-    for trial in results.plan():
+    """What tables are computed from, as far as a change would show: names, sizes and times of files."""
+    files = sorted(results.folder.glob("*.json"))
+    # Functions may be recorded where no study ran.
+    for trial in results.plan() if (results.folder / "plan.json").exists() else []:
         files += sorted((results.raw / trial.id).glob("*.json"))
         kept = results.raw / trial.evaluation_id
         files += [kept / "evaluation.json", *sorted(kept.glob("batch-*.json"))] if trial.evaluation_id else []
@@ -34,8 +35,8 @@ def state(results) -> list[tuple]:
 
 
 def _rows(results, trial: Trial, run: dict, artifacts: dict) -> list[dict]:
-    status, reason = results.status(trial)
-    measurements = results.measurements(trial.id) if status == "ok" else []
+    state = results.state(trial)
+    measurements = results.measurements(trial.id) if state.ok else []
     artifact = artifacts.get(trial.artifact_key, {})
     common = {
         "schema_version": SCHEMA_VERSION,
@@ -45,8 +46,8 @@ def _rows(results, trial: Trial, run: dict, artifacts: dict) -> list[dict]:
         "host_id": run["host_id"],
         **{key: getattr(trial, key) for key in COLUMNS if hasattr(trial, key)},
         "recipe": trial.shown,
-        "status": status,
-        "reason": reason or "; ".join(filter(None, [assumed.of_row(artifacts, trial.model), rows.loadgen_verdict(measurements)])),
+        "status": str(state.status),
+        "reason": state.why or "; ".join(filter(None, [assumed.of_row(artifacts, trial.model), rows.loadgen_verdict(measurements)])),
         "level": stats.LEVEL,
         "artifact_sha256": artifact.get("sha256"),
         "trial_id": trial.id,

@@ -4,7 +4,9 @@ import hashlib
 from dataclasses import asdict
 from pathlib import Path
 
+from studylib.errors import Reason
 from studylib.machine.clock import is_tried_again, now
+from studylib.results.reasons import reason_of
 from studylib.results.records import Measurement, Trial, read_evaluation, read_measurement, read_sealed, write_sealed
 
 DECIDES_NOTHING = "where results lie"
@@ -48,7 +50,7 @@ class RawRecords:
     def is_evaluated(self, trial: Trial) -> bool:
         """Whether a trial's evaluation is known, other than by a failure of an earlier run that may have passed."""
         found = self.evaluation(trial.evaluation_id)
-        return found is not None and not is_tried_again(found["reason"], found.get("failed_at", ""))
+        return found is not None and not is_tried_again(reason_of(found), found.get("failed_at", ""))
 
     def record_check(self, trial: Trial, finding: dict) -> None:
         """Keep whether queries of one size are answered as their samples are one by one, under a trial's conditions."""
@@ -59,9 +61,9 @@ class RawRecords:
         paths = {size: self._check_path(trial, size) for size in trial.batches}
         return {size: self._cached(path, read_sealed) if path.exists() else None for size, path in paths.items()}
 
-    def why_unlike(self, trial: Trial) -> str:
-        """Why a trial must not be timed: its batches are not answered as their samples are; empty where that is not known to be so."""
-        return next((found["reason"] for found in self.checks(trial).values() if found and found["status"] != "ok"), "")
+    def why_unlike(self, trial: Trial) -> Reason | None:
+        """Why a trial must not be timed: its batches are not answered as their samples are; None where that is not known to be so."""
+        return next((reason_of(found) for found in self.checks(trial).values() if found and found["status"] != "ok"), None)
 
     def _check_path(self, trial: Trial, size: int) -> Path:
         # Threads, provider and what else decides the answers are in the id of the evaluation.
@@ -97,7 +99,7 @@ class RawRecords:
     def look(self, trial_id: str, number: int = 0) -> dict | None:
         path = self.raw / trial_id / f"look-{number}.json"
         found = self._cached(path, read_sealed) if path.exists() else None
-        return None if found and is_tried_again(found.get("reason", ""), found.get("failed_at", "")) else found
+        return None if found and is_tried_again(reason_of(found), found.get("failed_at", "")) else found
 
     def _cached(self, path: Path, read):
         """``read(path)``, again only when the file has changed."""

@@ -6,12 +6,13 @@ import json
 import logging
 import os
 import statistics
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
 from studylib.artifacts.store import output_error, write_text
+from studylib.results import old_reasons
 from studylib.results.rows import FIDELITY
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,11 @@ class Trial:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
+    def twin(self) -> "Trial | None":
+        """The trial that an A/A control repeats; None of any other. It may not be part of the plan."""
+        return replace(self, control=False, reason=None) if self.control else None
+
+    @property
     def where(self) -> str:
         """The runtime, with its provider where that is not the processor."""
         return self.runtime + ("" if self.provider == "cpu" else f"/{self.provider}")
@@ -121,7 +127,7 @@ class Measurement:
     phone only ``rss_added``.
     ``disturbances``: what went on beside it; ``energy``: joules by domain and how they were measured, or why not.
     ``scenario_facts``: how the values came about (`studylib.scenarios.Facts`); empty in records of older versions.
-    ``status``: ok, invalid or failed.
+    ``status``: ok, invalid or failed; ``kind``: of the reason (`studylib.errors.Kind`), empty without one.
     """
 
     trial_id: str
@@ -142,6 +148,7 @@ class Measurement:
     disturbances: dict = field(default_factory=dict)
     energy: dict = field(default_factory=dict)
     scenario_facts: dict = field(default_factory=dict)
+    kind: str = ""
 
     @cached_property
     def median_ns(self) -> float:
@@ -260,7 +267,7 @@ def read_sealed(path: Path) -> dict | None:
         record = unsealed(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         record = None
-    return _damaged(path) if record is None else record
+    return _damaged(path) if record is None else old_reasons.typed(record)
 
 
 def _damaged(path: Path, why: str = "") -> None:

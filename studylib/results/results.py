@@ -6,19 +6,23 @@ repetition 3, attempt 0. Every later number is computed from these files.
 
 import html
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 from studylib import stats
 from studylib.artifacts.store import write_bytes, write_text
-from studylib.errors import InputError
-from studylib.results import doubles, long_table, roof, whose
+from studylib.errors import InputError, Reason
+from studylib.results import doubles, long_table, old_reasons, reasons, roof, whose
 from studylib.results.forms import FORM, conversion_to_json, require_known, trial_from_json, trial_to_json
 from studylib.results.peaks import Peaks
 from studylib.results.raw_records import RawRecords
+from studylib.results.reasons import State
 from studylib.results.records import Conversion, Trial
 
 DECIDES_NOTHING = "where results lie"
+
+T = TypeVar("T")
 
 _RUN_KEYS = {
     "study": str, "hardware": str, "title": str, "native": bool, "mismatches": list, "host": dict, "host_id": str, "threads": int,
@@ -31,16 +35,16 @@ class Results(RawRecords):
 
     def __init__(self, folder: Path):
         super().__init__(folder)
-        self._table: tuple | None = None
+        self._derived: dict[Callable, tuple] = {}
         self._plan: tuple | None = None
 
     def __repr__(self) -> str:
         """How many trials have numbers, in one line."""
         try:
-            states = [self.status(trial)[0] for trial in self.plan()]
+            states = [self.state(trial) for trial in self.plan()]
         except InputError as error:
             return f"<Results in {self.folder}: {error}>"
-        return f"<Results {self.folder.name}: {states.count('ok')} of {len(states)} trials timed; in {self.folder}>"
+        return f"<Results {self.folder.name}: {sum(one.ok for one in states)} of {len(states)} trials timed; in {self.folder}>"
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(repr(self)[1:-1])}</p>"
@@ -88,7 +92,7 @@ class Results(RawRecords):
         """Trials of the latest study that are another one under a second name, by id: the trial that stands for them."""
         known = self.artifacts()
         return doubles.doubles(
-            self.plan(), lambda trial: known.get(trial.artifact_key, {}).get("sha256", ""), lambda trial: self.status(trial)[0] == "ok"
+            self.plan(), lambda trial: known.get(trial.artifact_key, {}).get("sha256", ""), lambda trial: self.state(trial).ok
         )
 
     def run(self) -> dict:
@@ -144,62 +148,33 @@ class Results(RawRecords):
         """What the measuring host can do at most, by number of threads; empty where it was not measured."""
         return self._read("peaks.json", dict) if (self.folder / "peaks.json").exists() else {}
 
-    def conversion_status(self, cell: Conversion) -> tuple[str, str]:
-        """(ok, written, no path, failed or pending) and the reason in words."""
-        if cell.reason:
-            return "no path", cell.reason
-        failures = self.failures()
-        failed = next((failures[key] for key in cell.keys if key in failures), None)
-        if failed:
-            return "failed", failed
-        if cell.keys[-1] not in self.artifacts():
-            return "pending", "not made yet; run `make study` again to go on"
-        if cell.trial is None:
-            return "written", f"no runtime here opens {cell.target}, so whether it is the same model is not known"
-        evaluation = self.evaluation(cell.trial.evaluation_id)
-        if evaluation is None:
-            return "pending", "not evaluated yet; run `make study` again to go on"
-        return ("ok", "") if evaluation["status"] == "ok" else ("failed", evaluation["reason"])
+    def conversion_state(self, cell: Conversion) -> State:
+        """What became of a cell of the matrix of formats."""
+        return reasons.of_conversion(self, cell)
 
-    def status(self, trial: Trial) -> tuple[str, str]:
-        """(ok, skipped, failed, invalid or pending) and the reason in words."""
-        if trial.reason:
-            return "skipped", trial.reason
-        if trial.artifact_key in self.failures():
-            return "failed", self.failures()[trial.artifact_key]
-        evaluation = self.evaluation(trial.evaluation_id) or {}
-        if evaluation.get("status") in ("failed", "invalid"):
-            return evaluation["status"], evaluation["reason"]
-        unlike = self.why_unlike(trial)
-        if unlike:
-            return "failed", unlike
-        attempts = self.attempts(trial.id)
-        # What failed in an earlier run may have been tried again: the last attempt at a repetition counts.
-        last = {attempt.repetition: attempt for attempt in attempts}
-        failed = [attempt.reason for attempt in last.values() if attempt.status == "failed"]
-        if failed:
-            return "failed", failed[0]
-        if any(attempt.status == "ok" for attempt in attempts):
-            return "ok", ""
-        if attempts:
-            return "invalid", attempts[-1].reason
-        return "pending", "not measured yet; run `make study` again to go on"
+    def state(self, trial: Trial) -> State:
+        """What became of a trial: ok, or another status with its reason."""
+        return reasons.of_trial(self, trial)
 
-    def failures(self) -> dict[str, str]:
+    def failures(self) -> dict[str, Reason]:
         """Artifacts that could not be made, with the reason."""
-        return self.run().get("failures", {})
+        return {key: old_reasons.reason(facts) for key, facts in self.run().get("failures", {}).items()}
 
     def causes(self) -> dict[str, dict]:
-        """Those of them that failed by themselves, not by what they need: ``reason`` and time (``at``); what `failures` follow from."""
-        return self.run().get("causes", {})
+        """Those of them that failed by themselves, not by what they need: ``reason``, ``kind`` and time (``at``)."""
+        return {key: old_reasons.typed(cause) for key, cause in self.run().get("causes", {}).items()}
 
     def table(self) -> "pandas.DataFrame":  # noqa: F821
         """The long table of the latest study, computed from the raw files."""
         # Its intervals take seconds to compute, and tables, figures and sentences all begin with it.
+        return self.derived(long_table.build).copy()
+
+    def derived(self, make: "Callable[[Results], T]") -> T:
+        """``make(results)``, made again only after a file has changed."""
         state = long_table.state(self)
-        if self._table is None or self._table[0] != state:
-            self._table = state, long_table.build(self)
-        return self._table[1].copy()
+        if self._derived.get(make, (None,))[0] != state:
+            self._derived[make] = state, make(self)
+        return self._derived[make][1]
 
     def peaks_of(self, trial: Trial) -> tuple[Peaks | None, str]:
         """The peaks of the host that a trial was timed on, with its threads; or None and why there are none."""

@@ -31,7 +31,7 @@ def incomplete(results: Results) -> str:
     """What is still to be measured, in words; empty when the study is complete, or when no value was taken yet."""
     wanted = results.run()["parameters"]["settings"]["repetitions"]
     # A repetition that stayed invalid is not waited for: the passport tells how many there are.
-    states = [(results.status(trial)[0], len({a.repetition for a in results.attempts(trial.id)})) for trial in results.plan()]
+    states = [(results.state(trial).status, len({a.repetition for a in results.attempts(trial.id)})) for trial in results.plan()]
     waiting = [count for status, count in states if status == "pending" or (status in ("ok", "invalid") and count < wanted)]
     if not waiting or not any(results.measurements(trial.id) for trial in results.plan()):
         return ""

@@ -11,10 +11,10 @@ from studylib.errors import lookup
 from studylib.models.zoo import Samples
 from studylib.runtimes import Session
 from studylib.scenarios import arrivals, loadgen, loop, streaming
-from studylib.scenarios.base import Budget as Budget
 from studylib.scenarios.base import Driven as Driven
 from studylib.scenarios.base import Facts as Facts
 from studylib.scenarios.base import Load as Load
+from studylib.scenarios.base import RunLength as RunLength
 from studylib.scenarios.loop import issue_queries as issue_queries
 
 # A table: what is looked up in it is named by whoever asks (`studylib.artifacts.code`).

@@ -43,8 +43,8 @@ def schedule(load: Load) -> np.ndarray:
     """When each query arrives, in ns from the start, int64: as many as the shortest duration and ``min_values`` need."""
     if not load.target_qps or load.target_qps <= 0:
         raise RefusedError(f"the scenario 'server' needs queries per second above 0, not {load.target_qps}; give QPS=")
-    budget = load.budget
-    n = max(budget.min_values, load.target_qps * budget.min_duration_s)
-    n = max(1, round(min(n, load.target_qps * budget.max_duration_s)))
+    length = load.length
+    n = max(length.min_values, load.target_qps * length.min_duration_s)
+    n = max(1, round(min(n, load.target_qps * length.max_duration_s)))
     gaps = np.random.default_rng(load.seed).exponential(1e9 / load.target_qps, n)
     return np.maximum(1, np.cumsum(gaps)).astype(np.int64)

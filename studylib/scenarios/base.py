@@ -12,7 +12,7 @@ _RING_BYTES = 8 * 2**20
 
 
 @dataclass(frozen=True)
-class Budget:
+class RunLength:
     """When to stop: at least ``min_values`` and ``min_duration_s``, never longer than ``max_duration_s``."""
 
     min_values: int
@@ -31,7 +31,7 @@ class Load:
 
     scenario: str
     batch_size: int
-    budget: Budget
+    length: RunLength
     seed: int = 0
     typical_ns: int = 1
     target_qps: float | None = None

@@ -93,11 +93,11 @@ def _run(mlperf_loadgen, system, count: int, load: Load, folder: Path) -> None:
 
 
 def settings(mlperf_loadgen, load: Load):
-    """LoadGen's settings for a load: durations of the budget, and as many queries as its percentile needs where they fit in.
+    """LoadGen's settings for a load: durations of the length, and as many queries as its percentile needs where they fit in.
 
     What LoadGen expects decides how many queries it prepares; expecting twice the speed, it does not run out of them.
     """
-    found, budget = mlperf_loadgen.TestSettings(), load.budget
+    found, length = mlperf_loadgen.TestSettings(), load.length
     found.scenario = getattr(mlperf_loadgen.TestScenario, _NAMES[load.scenario])
     found.mode = mlperf_loadgen.TestMode.PerformanceOnly
     found.qsl_rng_seed, found.sample_index_rng_seed, found.schedule_rng_seed = (load.seed + number for number in (1, 2, 3))
@@ -107,25 +107,25 @@ def settings(mlperf_loadgen, load: Load):
     found.server_target_qps = load.target_qps or 1.0
     found.server_target_latency_ns = load.latency_bound_ns
     found.min_duration_ms = max(1, math.ceil(1000 * duration_s(load)))
-    found.max_duration_ms = max(1, math.ceil(1000 * budget.max_duration_s))
+    found.max_duration_ms = max(1, math.ceil(1000 * length.max_duration_s))
     found.min_query_count = _min_queries(load)
     return found
 
 
 def duration_s(load: Load) -> float:
-    """The shortest duration of a test: the budget's, or what the scenario needs, within the longest."""
+    """The shortest duration of a test: the length's, or what the scenario needs, within the longest."""
     needed = {"offline": _OFFLINE_BATCHES * load.typical_ns / 1e9, "server": _BOUNDS * load.latency_bound_ns / 1e9}
-    return min(max(load.budget.min_duration_s, needed.get(load.scenario, 0.0)), load.budget.max_duration_s)
+    return min(max(load.length.min_duration_s, needed.get(load.scenario, 0.0)), load.length.max_duration_s)
 
 
 def _min_queries(load: Load) -> int:
     if load.scenario == "offline":
         return 1
     per_query_s = 1 / load.target_qps if load.scenario == "server" else load.typical_ns / 1e9
-    wanted = max(load.budget.min_values, _NEEDED[load.scenario])
+    wanted = max(load.length.min_values, _NEEDED[load.scenario])
     # LoadGen stops at the longest duration; asking for more than fits would only add a second reason to its verdict.
-    fitting = int(0.8 * load.budget.max_duration_s / per_query_s)
-    return max(1, wanted if wanted <= fitting else min(load.budget.min_values, fitting))
+    fitting = int(0.8 * load.length.max_duration_s / per_query_s)
+    return max(1, wanted if wanted <= fitting else min(load.length.min_values, fitting))
 
 
 def _per_second(load: Load, summary: dict[str, float]) -> float | None:

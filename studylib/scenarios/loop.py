@@ -6,24 +6,24 @@ import numpy as np
 
 from studylib.models.zoo import Samples
 from studylib.runtimes import Session
-from studylib.scenarios.base import Budget, Driven, Facts, Load, ring
+from studylib.scenarios.base import Driven, Facts, Load, RunLength, ring
 
 
 def drive(session: Session, samples: Samples, load: Load) -> Driven:
-    """Issue queries of ``load.batch_size`` samples until the budget is used."""
+    """Issue queries of ``load.batch_size`` samples until the length is used."""
     size = load.batch_size
     batches = [samples.batch(start * size, size) for start in range(ring(samples, size))]
-    values = issue_queries(session, batches, load.budget)
+    values = issue_queries(session, batches, load.length)
     per_second = 1e9 * size * len(values) / float(values.sum())
     return Driven(values, Facts("loop", size, completed_samples_per_s=per_second))
 
 
-def issue_queries(session: Session, batches: list, budget: Budget) -> np.ndarray:
+def issue_queries(session: Session, batches: list, length: RunLength) -> np.ndarray:
     """The measured loop: the latency of each query in ns, int64. Garbage collection is off inside it, as in `timeit`."""
     run, clock, values, size = session.run, session.clock, [], len(batches)
     append = values.append
     begun = clock()
-    earliest, latest = begun + int(budget.min_duration_s * 1e9), begun + int(budget.max_duration_s * 1e9)
+    earliest, latest = begun + int(length.min_duration_s * 1e9), begun + int(length.max_duration_s * 1e9)
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -33,7 +33,7 @@ def issue_queries(session: Session, batches: list, budget: Budget) -> np.ndarray
             run(batch)
             end = clock()
             append(end - start)
-            if end >= latest or (end >= earliest and index + 1 >= budget.min_values):
+            if end >= latest or (end >= earliest and index + 1 >= length.min_values):
                 break
     finally:
         if collecting:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from studylib.errors import RefusedError
-from studylib.scenarios.base import Budget, Driven, Load
+from studylib.scenarios.base import Driven, Load, RunLength
 
 # Halvings at most of the range from 0 to what answering without a pause would give, and the share of the rate that may be left.
 _HALVINGS, _PRECISION = 8, 0.05
@@ -28,7 +28,7 @@ def find_rate(test: Callable[[Load], Driven], load: Load, limit_s: float) -> dic
     tests, begun = [], time.monotonic()
 
     def held(rate: float) -> bool:
-        driven = test(replace(load, target_qps=rate, seed=load.seed + len(tests), budget=_budget(load, rate)))
+        driven = test(replace(load, target_qps=rate, seed=load.seed + len(tests), length=_length(load, rate)))
         tests.append(_tested(driven, rate, load))
         return tests[-1]["held"]
 
@@ -62,11 +62,11 @@ def _confirmed(held: Callable[[float], bool], rate: float, in_time: Callable[[],
     return rate
 
 
-def _budget(load: Load, rate: float) -> Budget:
+def _length(load: Load, rate: float) -> RunLength:
     """Ten bounds long at least, or a queue that only grows would not be seen."""
-    longest = load.budget.max_duration_s
-    shortest = max(load.budget.min_duration_s, 10 * load.latency_bound_ns / 1e9)
-    return Budget(max(1, min(_QUERIES, round(rate * longest))), min(shortest, longest), longest)
+    longest = load.length.max_duration_s
+    shortest = max(load.length.min_duration_s, 10 * load.latency_bound_ns / 1e9)
+    return RunLength(max(1, min(_QUERIES, round(rate * longest))), min(shortest, longest), longest)
 
 
 def _tested(driven: Driven, rate: float, load: Load) -> dict:

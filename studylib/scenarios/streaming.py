@@ -19,7 +19,7 @@ def drive(session: Session, samples: Samples, load: Load) -> Driven:
         raise RefusedError("the model carries no state from query to query; the scenario 'streaming' is for models that do")
     chunks = [samples.batch(index, 1) for index in range(ring(samples, 1))]
     stream = Stream(session, chunks[0], load.states)
-    values = issue_queries(stream, [(index == 0, chunk) for index, chunk in enumerate(chunks)], load.budget)
+    values = issue_queries(stream, [(index == 0, chunk) for index, chunk in enumerate(chunks)], load.length)
     per_second = 1e9 * len(values) / float(values.sum())
     return Driven(values, Facts("loop", 1, completed_samples_per_s=per_second, chunk_s=load.chunk_s))
 

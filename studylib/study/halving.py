@@ -12,7 +12,7 @@ import numpy as np
 
 from studylib.measure.rounds import Bench
 from studylib.results.records import Trial
-from studylib.verdicts import compare
+from studylib.verdicts.findings import Findings
 from studylib.verdicts.losses import Lost, lost, reference_of
 from studylib.verdicts.variants import Variant
 
@@ -31,7 +31,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class Search:
+class Halving:
     """Narrows the trials of each model, scenario and batch size to the few that may be the fastest within the budget.
 
     Looks are kept with the results: a search that was interrupted goes on, and an unchanged one looks at nothing.
@@ -54,7 +54,7 @@ class Search:
     def left_out(self, trials: list[Trial]) -> dict[str, str]:
         """Which trials the search gave up so far, with the reason. An A/A control goes with the trial that it repeats."""
         out = {name: reason for group in groups(trials) for name, reason in self._standing(group).out.items()}
-        twins = {trial.id: compare.twin_of(trial, trials) for trial in trials if trial.control}
+        twins = {trial.id: next((one for one in trials if one == trial.twin), None) for trial in trials if trial.control}
         return out | {name: out[twin.id] for name, twin in twins.items() if twin and twin.id in out}
 
     def is_over(self, trials: list[Trial]) -> bool:
@@ -62,8 +62,9 @@ class Search:
         return not any(self._standing(group).wanted for group in groups(trials))
 
     def _standing(self, group: list[Trial]) -> Standing:
+        findings = Findings(self.bench.results)
         reference = reference_of(group, group[0].model, self.bench.results)
-        losses = {trial.id: lost(Variant(self.bench.results, trial, reference)) for trial in group}
+        losses = {trial.id: lost(Variant(findings, trial, reference)) for trial in group}
         # Too few samples to tell of anybody: then the reference alone is known to keep the budget, and it does not take part in the race.
         untold = {name for name, found in losses.items() if found.samples_needed(self.max_accuracy_loss)}
         over = {

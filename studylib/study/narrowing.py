@@ -1,43 +1,43 @@
-"""Which trials are worth measuring in full: larger batches until they gain nothing, and the finalists of a search."""
+"""Which trials are worth measuring in full: larger batches until they gain nothing, and the finalists of halving."""
 
 from dataclasses import dataclass
 
 from studylib.measure.rounds import Bench
 from studylib.results.records import Trial
 from studylib.study import sweeps
-from studylib.study.halving import Search
+from studylib.study.halving import Halving
 
 
 @dataclass(frozen=True)
 class Narrowing:
-    """Takes short looks and says what they leave out. ``search``: None measures every usual trial in full.
+    """Takes short looks and says what they leave out. ``halving``: None measures every usual trial in full.
 
     Looks are kept with the results: what was interrupted goes on, and an unchanged study looks at nothing.
     """
 
     bench: Bench
-    search: Search | None = None
+    halving: Halving | None = None
 
     def look(self, trials: list[Trial]) -> None:
-        """Take the looks that are wanted: at batch sweeps, smaller batches first, then those of the search."""
+        """Take the looks that are wanted: at batch sweeps, smaller batches first, then those of halving."""
         for group in sweeps.groups(trials):
             for position, trial in enumerate(group):
                 if self._look(trial) is None and trial.id not in self._cuts([group[: position + 1]]):
                     self.bench.write(f"first look at {trial.model}, {trial.label}")
                     self.bench.results.record_look(trial.id, self.bench.glance(trial))
-        if self.search:
-            self.search.narrow(trials)
+        if self.halving:
+            self.halving.narrow(trials)
 
     def left_out(self, trials: list[Trial]) -> dict[str, str]:
         """Trials that are not worth measuring by what was looked at so far, with the reason."""
-        return self._cuts(sweeps.groups(trials)) | (self.search.left_out(trials) if self.search else {})
+        return self._cuts(sweeps.groups(trials)) | (self.halving.left_out(trials) if self.halving else {})
 
     def is_over(self, trials: list[Trial]) -> bool:
         """Whether no look is wanted any more."""
         groups = sweeps.groups(trials)
         cuts = self._cuts(groups)
         looked = all(trial.id in cuts or self._look(trial) for group in groups for trial in group)
-        return looked and (self.search is None or self.search.is_over(trials))
+        return looked and (self.halving is None or self.halving.is_over(trials))
 
     def _cuts(self, groups: list[list[Trial]]) -> dict[str, str]:
         found = {}

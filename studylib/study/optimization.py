@@ -14,8 +14,8 @@ from studylib.runtimes import RUNTIMES, SESSIONS
 from studylib.runtimes.settings import read
 from studylib.study import sweeps
 from studylib.study.study import Study
-from studylib.study.sweeps import Point
-from studylib.verdicts import compression, contenders
+from studylib.study.sweeps import Deviation
+from studylib.verdicts.findings import Findings
 from studylib.verdicts.losses import lost
 from studylib.verdicts.variants import Variant
 
@@ -64,7 +64,7 @@ def path(study: Study, force: bool = False) -> pd.DataFrame:
     study.evaluate(matrix=False)
     found = [_found(study, trial) for trial in _starts(study)]
     if not found:
-        why = dict.fromkeys(f"{trial.label}: {study.results.status(trial)[1]}" for trial in study.trials if trial.recipe == "fp32")
+        why = dict.fromkeys(f"{trial.label}: {study.results.state(trial).why}" for trial in study.trials if trial.recipe == "fp32")
         raise InputError(f"A path starts from fp32, and none can be timed here ({'; '.join(why) or 'no trial of fp32 is planned'}).")
     chosen = tuple(dict.fromkeys(trial for one in found for trial in (*one.trials, *_controls(one))))
     measured = replace(study, plan=replace(study.plan, chosen=chosen))
@@ -126,28 +126,28 @@ def _rate(study: Study, trial: Trial) -> float:
 
 def _recipes(study: Study, start: Trial) -> Iterable[Trial]:
     """Other recipes of the same model in the same runtime that keep the budget."""
-    most, doubles = study.params.choice.max_accuracy_loss, study.results.doubles()
+    most, findings = study.params.choice.max_accuracy_loss, Findings(study.results)
     for trial in study.same:
         ours = (trial.model, trial.where) == (start.model, start.where) and trial.recipe != "fp32" and study.is_smallest(trial)
-        if ours and trial.id not in doubles and lost(Variant(study.results, trial, start)).within(most):
+        if ours and trial.id not in findings.doubles and lost(Variant(findings, trial, start)).within(most):
             yield trial
 
 
 def _batches(study: Study, before: Trial) -> Iterable[Trial]:
     for size in sweeps.BATCH_SIZES:
         if size > before.batch_size:
-            yield _changed(study, before, Point(batch_size=size))
+            yield _changed(study, before, Deviation(batch_size=size))
 
 
 def _sessions(study: Study, before: Trial) -> Iterable[Trial]:
     for count in RUNTIMES[before.runtime].settings.get(SESSIONS, ()):
         if 1 < int(count) <= min(before.threads, before.batch_size):
-            yield _changed(study, before, Point({SESSIONS: count}))
+            yield _changed(study, before, Deviation({SESSIONS: count}))
 
 
 def _memories(study: Study, before: Trial) -> Iterable[Trial]:
     for settings in sweeps.settings("memory", before.runtime):
-        yield _changed(study, before, Point(settings))
+        yield _changed(study, before, Deviation(settings))
 
 
 _NOTHING = {
@@ -158,41 +158,40 @@ _NOTHING = {
 }
 
 
-def _changed(study: Study, before: Trial, point: Point) -> Trial:
+def _changed(study: Study, before: Trial, point: Deviation) -> Trial:
     """``before`` with what ``point`` says besides."""
     settings = read(before.options) | point.settings
-    more = Point(settings, point.threads, point.batch_size)
+    more = Deviation(settings, point.threads, point.batch_size)
     return study.plan.planned(before.model, before.where, before.recipe, point.batch_size or before.batch_size, sweep="path", point=more)
 
 
 def _rows(study: Study, one: Path) -> Iterable[dict]:
-    results = study.results
+    findings = Findings(study.results)
     before = one.start
-    yield _row(results, one, Step("start", one.start), None)
+    yield _row(findings, one, Step("start", one.start), None)
     for step in one.steps:
-        yield _row(results, one, step, before)
-        ok = step.trial and step.goes_on and results.status(step.trial)[0] == "ok"
+        yield _row(findings, one, step, before)
+        ok = step.trial and step.goes_on and findings.state(step.trial).ok
         before = step.trial if ok else before
 
 
-def _row(results, one: Path, step: Step, before: Trial | None) -> dict:
+def _row(findings: Findings, one: Path, step: Step, before: Trial | None) -> dict:
     shared = dict.fromkeys(_COLUMNS, "") | {"model": one.start.model, "runtime": one.start.where, "step": step.name}
     if step.trial is None:
         return shared | {"setting": f"none: {step.why}", "goes on": "no"}
-    status, reason = results.status(step.trial)
+    state = findings.state(step.trial)
     setting = f"{step.trial.shown}, batch {step.trial.batch_size}" + (f", {step.trial.options}" if step.trial.options else "")
-    if status != "ok":
-        return shared | {"setting": f"{setting}; {status}: {reason}", "goes on": _goes_on(step)}
-    table = results.table()
-    values = table[table.trial_id == step.trial.id].set_index("metric")
+    if not state.ok:
+        return shared | {"setting": f"{setting}; {state}", "goes on": _goes_on(step)}
+    values = findings.values(step.trial)
     return shared | {
         "setting": setting,
         "p50_ms": wording.typical_ms(values),
         "samples_per_s": wording.interval(values, "throughput", 1),
-        "over the step before": _over(before, step.trial, results),
-        "over the start": _over(one.start if before else None, step.trial, results),
+        "over the step before": _over(before, step.trial, findings),
+        "over the start": _over(one.start if before else None, step.trial, findings),
         "rss_peak_mb": wording.interval(values, "rss_peak", 1e6),
-        "lost": lost(Variant(results, step.trial, one.start)).words if before else "",
+        "lost": lost(Variant(findings, step.trial, one.start)).words if before else "",
         "goes on": _goes_on(step),
     }
 
@@ -201,7 +200,5 @@ def _goes_on(step: Step) -> str:
     return "yes" if step.goes_on else f"no: not {_GAIN - 1:.0%} faster in a first look"
 
 
-def _over(before: Trial | None, trial: Trial, results) -> str:
-    if before is None or results.status(before)[0] != "ok":
-        return ""
-    return compression.speed_text(contenders.for_one_sample(before, trial, results), results)
+def _over(before: Trial | None, trial: Trial, findings: Findings) -> str:
+    return findings.against(before, trial).words if before is not None and findings.state(before).ok else ""

@@ -30,7 +30,7 @@ from studylib.scenarios import SCENARIOS, USUAL_SCENARIOS, planned, scenario_for
 from studylib.scenarios.loadgen import version as loadgen_version
 from studylib.study import sweeps
 from studylib.study.refusals import why_already, why_no_stream, why_not_here
-from studylib.study.sweeps import USUAL, Point
+from studylib.study.sweeps import USUAL, Deviation
 
 # Code whose change makes a measurement another one, beside that of its runtime and scenario.
 _MEASURING = (worker.evaluate, worker.check, worker.find_rate, worker.measure, Bench, LocalExecutor)
@@ -58,7 +58,7 @@ class _Wanted:
     format: str
     batch_size: int = 1
     sweep: str = ""
-    point: Point = USUAL
+    point: Deviation = USUAL
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Plan:
     # --- inside ------------------------------------------------------------------------------------------------------
 
     def planned(
-        self, model: str, runtime_name: str, recipe: str, batch_size: int, *, sweep: str = "", point: Point = USUAL, scenario: str = ""
+        self, model: str, runtime_name: str, recipe: str, batch_size: int, *, sweep: str = "", point: Deviation = USUAL, scenario: str = ""
     ) -> Trial:
         name, provider = split_name(runtime_name)
         runtime, origin = RUNTIMES[name], self.models[model].source_format
@@ -178,7 +178,7 @@ class Plan:
         trial = self._trial(wanted, keys, reason)
         return replace(trial, **self._driven(trial.conditions, scenario or scenario_for(batch_size)))
 
-    def _why_not(self, runtime: str, provider: str, scenario: str = "single_stream", point: Point = USUAL) -> str | None:
+    def _why_not(self, runtime: str, provider: str, scenario: str = "single_stream", point: Deviation = USUAL) -> str | None:
         """Why a runtime cannot use a provider on this host, or on the phone, or None."""
         if self.phone is None:
             return RUNTIMES[runtime].why_not(provider, self.host)

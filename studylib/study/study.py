@@ -10,24 +10,25 @@ from pathlib import Path
 from studylib import params
 from studylib.artifacts.software import git_state, package_versions
 from studylib.artifacts.store import Artifact, Store
-from studylib.errors import InputError
+from studylib.errors import InputError, Reason
 from studylib.executors import Executor, LocalExecutor, PhoneExecutor
 from studylib.machine import hardware
 from studylib.machine.clock import now
 from studylib.machine.disturbance_limits import Limits
-from studylib.machine.fitness import Advice, fitness
+from studylib.machine.fitness import Concern, fitness
 from studylib.measure import peaks
 from studylib.measure.rounds import Bench
 from studylib.models.own import named
+from studylib.results.reasons import failed
 from studylib.results.records import PLAIN, Trial
 from studylib.results.results import Results
-from studylib.study.halving import Search
+from studylib.study.halving import Halving
 from studylib.study.narrowing import Narrowing
 from studylib.study.plan import Plan
 from studylib.study.stock import Stock
 
 # Of a phone, its heat alone is seen from here, beside each repetition.
-_UNSEEN = Advice(
+_UNSEEN = Concern(
     "what else a phone does is not seen from here, only how warm it says it is",
     "plug it in, keep its screen on and other apps closed, let it cool; trust interleaved comparisons and the A/A control",
 )
@@ -223,7 +224,7 @@ class Study:
         """What a repetition may suffer and still count."""
         return Limits(steal_share=self.params.choice.max_steal)
 
-    def fitness(self) -> list[Advice]:
+    def fitness(self) -> list[Concern]:
         """What speaks against measuring on this machine, as it is now."""
         if self.plan.phone:
             return [_UNSEEN]
@@ -233,7 +234,7 @@ class Study:
     def narrowing(self) -> Narrowing:
         """What is worth measuring in full."""
         choice = self.params.choice
-        return Narrowing(self.bench, Search(self.bench, choice.max_accuracy_loss) if choice.search else None)
+        return Narrowing(self.bench, Halving(self.bench, choice.max_accuracy_loss) if choice.search else None)
 
     @cached_property
     def bench(self) -> Bench:
@@ -267,7 +268,7 @@ class Study:
         """An artifact of this study by its key, its hash checked once in this process."""
         return self.stock.get(key)
 
-    def _run_facts(self, failures: dict[str, str], causes: dict[str, dict]) -> dict:
+    def _run_facts(self, failures: dict[str, Reason], causes: dict[str, dict]) -> dict:
         return {
             "study": f"{self.params.hardware.name}-{self.params.effort}",
             "hardware": self.params.hardware.name,
@@ -281,7 +282,7 @@ class Study:
             "host_id": self.host.id,
             "limits": asdict(self.limits),
             "parameters": self.params.model_dump(mode="json") | {"settings": asdict(self.params.settings)},
-            "failures": failures,
+            "failures": {key: failed(reason) for key, reason in failures.items()},
             "causes": causes,
             "git": git_state(),
             "python": platform.python_version(),

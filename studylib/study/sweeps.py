@@ -39,7 +39,7 @@ _SETTINGS: dict[str, dict[str, tuple[dict[str, str], ...]]] = {
 
 
 @dataclass(frozen=True)
-class Point:
+class Deviation:
     """What one trial of a sweep has that differs from the usual; None where it is as usual."""
 
     settings: dict[str, str] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Point:
     batch_size: int | None = None
 
 
-USUAL = Point()
+USUAL = Deviation()
 
 
 def chosen(names: tuple[str, ...]) -> list[str]:
@@ -57,13 +57,13 @@ def chosen(names: tuple[str, ...]) -> list[str]:
     return list(SWEEPS) if ALL in names else list(names)
 
 
-def points(name: str, runtime: "Runtime", threads: int, batch_sizes: tuple[int, ...]) -> list[Point]:
+def points(name: str, runtime: "Runtime", threads: int, batch_sizes: tuple[int, ...]) -> list[Deviation]:
     """The points of a sweep that a study with these ``threads`` and ``batch_sizes`` does not measure anyway."""
     if name == "batch":
-        return [Point(batch_size=size) for size in BATCH_SIZES if size not in batch_sizes]
+        return [Deviation(batch_size=size) for size in BATCH_SIZES if size not in batch_sizes]
     if name == "threads":
-        return [Point(threads=count) for count in _powers(threads)] if runtime.heeds_threads else []
-    return [Point(own) for own in settings(name, runtime.name)]
+        return [Deviation(threads=count) for count in _powers(threads)] if runtime.heeds_threads else []
+    return [Deviation(own) for own in settings(name, runtime.name)]
 
 
 def settings(name: str, runtime: str) -> tuple[dict[str, str], ...]:

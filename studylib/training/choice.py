@@ -16,7 +16,7 @@ _LEAST_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class Choice:
+class KeptUnits:
     """``kept``: whether each unit stays, shape (units,). ``without``: blocks left out. MACs are those of known layers, one sample."""
 
     kept: np.ndarray
@@ -35,7 +35,9 @@ class _Removal:
     block: Block | None = None
 
 
-def choose(channels: Channels, costs: Costs, importance: np.ndarray, blocks: dict[Block, float], share: float, step: int = _STEP) -> Choice:
+def choose(
+    channels: Channels, costs: Costs, importance: np.ndarray, blocks: dict[Block, float], share: float, step: int = _STEP
+) -> KeptUnits:
     """What to remove so that at most ``share`` of the multiply-accumulates stay.
 
     ``importance``: growth of the loss by unit; ``blocks``: by block. ``step``: channels are removed by so many at once
@@ -63,20 +65,20 @@ def choose(channels: Channels, costs: Costs, importance: np.ndarray, blocks: dic
     for group, size in zip(ranked, sizes, strict=True):
         kept[group[: len(group) - int(size)]] = False
     removed = tuple(removal.block for removal in done if removal.block)
-    return Choice(kept, removed, round(whole), round(float(costs.macs(sizes, without))))
+    return KeptUnits(kept, removed, round(whole), round(float(costs.macs(sizes, without))))
 
 
-def narrowed(channels: Channels, costs: Costs, width: float) -> Choice:
+def narrowed(channels: Channels, costs: Costs, width: float) -> KeptUnits:
     """Every group narrowed to ``width`` of its channels, by number alone: the first ones stay."""
     kept = np.ones(channels.count, bool)
     sizes = [max(1, round(len(group) * width)) for group in costs.groups]
     for group, size in zip(costs.groups, sizes, strict=True):
         kept[group[size:]] = False
     macs = [round(float(costs.macs(np.array(size, float)))) for size in (costs.full, sizes)]
-    return Choice(kept, (), *macs)
+    return KeptUnits(kept, (), *macs)
 
 
-def evidence(model, smaller, channels: Channels, choice: Choice) -> dict:
+def evidence(model, smaller, channels: Channels, choice: KeptUnits) -> dict:
     """Notes on what became smaller: MACs of one sample, parameters, and by layer [channels before, after] where they differ."""
     gone = {name for block in choice.without for name in block.inside}
     computing = [call.name for call in channels.graph.calls if kinds.kind_of(call.operation) in kinds.MIXING and call.name not in gone]

@@ -3,25 +3,21 @@
 ``sl.advise(results, …)`` is `advise` of this module. Every word and number is made from the rows of the results.
 """
 
-from dataclasses import asdict
-
-import pandas as pd
-
-from studylib.errors import InputError, lookup
+from studylib.errors import InputError, Kind, Reason, lookup
 from studylib.results import assumed, standing
 from studylib.results.results import Results
 from studylib.verdicts import behind
 from studylib.verdicts.advised import Advice, Advices, RunnerUp, configuration
 from studylib.verdicts.contenders import models, sample_ns, unjudged, why_none
 from studylib.verdicts.decisions import decide, rehearsal
+from studylib.verdicts.findings import Findings, once
 from studylib.verdicts.grounds import grounds
 from studylib.verdicts.limits import Candidate, Limit, candidates, limits
-from studylib.verdicts.losses import budget_of
-from studylib.verdicts.projects import Project, projects
+from studylib.verdicts.projects import projects
 
 
 def advise(
-    results: Results,
+    results: Results | Findings,
     max_accuracy_loss: float | None = None,
     latency_ns: float | None = None,
     rss_bytes: float | None = None,
@@ -35,41 +31,35 @@ def advise(
     are held against the unfavourable end of each interval. What failed, was skipped or is invalid is never advised, and a rehearsal
     advises nothing. Raises `InputError` for what is no limit.
     """
-    if not isinstance(results, Results):
+    if not isinstance(results, Results | Findings):
         raise InputError(f"advise was given a {type(results).__name__}; give it results, such as sl.read_results('cpu').")
-    most = budget_of(results) if max_accuracy_loss is None else max_accuracy_loss
+    findings = Findings.of(results)
+    most = findings.budget if max_accuracy_loss is None else max_accuracy_loss
     asked = limits(most, latency_ns, rss_bytes, size_bytes)
-    known = dict.fromkeys(models(results))
+    known = dict.fromkeys(models(findings))
     if model is not None:
         lookup(known, "model of these results", model)
-    return Advices(_advice(name, asked, results) for name in known if model in (None, name))
+    return Advices(_advice(findings, name, tuple(asked)) for name in known if model in (None, name))
 
 
-def choices(results: Results) -> pd.DataFrame:
-    """Which configuration to choose for which kind of project within the study's own budget, a row for each model and kind."""
-    found = advise(results)
-    rows = [{"model": one.model} | asdict(project) for one in found for project in one.projects]
-    rows += [{"model": one.model} | asdict(Project("", "", "none", one.reason)) for one in found if not one.projects]
-    return pd.DataFrame(rows, columns=["model", "kind", "counts", "choice", "because"])
-
-
-def _advice(model: str, asked: list[Limit], results: Results) -> Advice:
-    ground, unfinished = grounds(results), standing.incomplete(results)
+@once
+def _advice(findings: Findings, model: str, asked: tuple[Limit, ...]) -> Advice:
+    ground, unfinished = grounds(findings), standing.incomplete(findings.results)
     shared = {"model": model, "caveats": tuple(filter(None, (ground.words, unfinished))), "limits": tuple(one.words for one in asked)}
-    timed = candidates(results, model)
+    timed = candidates(findings, model)
     if not timed:
-        return Advice(**shared, reason=why_none(results, model))
-    doubted = assumed.warning(results.artifacts(), model)
-    same = tuple(filter(None, (behind.same_files(model, results), doubted and f"WARNING about its accuracy: {doubted}.")))
+        return Advice(**shared, reason=why_none(findings, model))
+    doubted = assumed.warning(findings.results.artifacts(), model)
+    same = tuple(filter(None, (behind.same_files(model, findings), doubted and f"WARNING about its accuracy: {doubted}.")))
     if not ground.decides:
-        return Advice(**shared, notes=same, known=behind.known(model, timed, asked, results), reason=rehearsal(ground))
+        return Advice(**shared, notes=same, known=behind.known(model, timed, asked, findings), reason=rehearsal(ground))
     smallest = min(candidate.variant.trial.batch_size for candidate in timed)
     pool = [candidate for candidate in timed if candidate.variant.trial.batch_size == smallest]
     fit = _fit(pool, asked)
     if not fit:
-        reason = f"none of the {len(pool)} configurations that were timed keeps every limit"
+        reason = Reason(Kind.OVER_LIMIT, f"none of the {len(pool)} configurations that were timed keeps every limit")
         return Advice(**shared, notes=same, reason=reason, unmet=behind.unmet(pool, asked))
-    found = decide([candidate.variant for candidate in fit], [candidate.variant for candidate in pool], results)
+    found = decide([candidate.variant for candidate in fit], [candidate.variant for candidate in pool], findings)
     if found.best is None:
         return Advice(**shared, notes=same, reason=found.reason)
     chosen = next(candidate for candidate in fit if candidate.variant is found.best)
@@ -84,7 +74,7 @@ def _advice(model: str, asked: list[Limit], results: Results) -> Advice:
     )
 
 
-def _fit(pool: list[Candidate], asked: list[Limit]) -> list[Candidate]:
+def _fit(pool: list[Candidate], asked: tuple[Limit, ...]) -> list[Candidate]:
     """Those that keep every limit; where none is known to, the float versions whose outputs cannot be compared and that keep the rest."""
     kept = [candidate for candidate in pool if behind.keeps(candidate, asked)]
     if kept:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 
+from studylib.errors import Reason
 from studylib.results.records import Trial
 from studylib.verdicts.projects import Project
 from studylib.wording import plain
@@ -69,7 +70,7 @@ class Advice:
     runners_up: tuple[RunnerUp, ...] = ()
     unmet: tuple[Unmet, ...] = ()
     projects: tuple[Project, ...] = ()
-    reason: str = ""
+    reason: Reason | None = None
 
     @property
     def headline(self) -> str:

@@ -1,16 +1,17 @@
 """Why one configuration was advised and the others stand behind it, in words made from the rows."""
 
-from studylib.results.results import Results
+from studylib.stats import Verdict
 from studylib.verdicts.advised import Unmet, configuration
-from studylib.verdicts.compare import judged
-from studylib.verdicts.compression import family, speed_text
-from studylib.verdicts.contenders import baseline, for_one_sample, sample_ns, verdict
+from studylib.verdicts.contenders import against, baseline, sample_ns
+from studylib.verdicts.findings import Findings
 from studylib.verdicts.limits import Candidate, Limit, typical
 from studylib.verdicts.losses import lost
-from studylib.verdicts.variants import Variant
+from studylib.verdicts.variants import Variant, family
 from studylib.wording import digits, ratio_text, some
 
 _EQUAL = 1.05
+# What is said of a rival, by the verdict on the chosen one against it.
+_REVERSED = {Verdict.FASTER: "slower", Verdict.SLOWER: "faster", Verdict.CANNOT_TELL: "not distinguishable"}
 _READINGS = (
     ("throughput", "{} samples/s", 1),
     ("rss_peak", "peak memory {} MB", 1e6),
@@ -18,12 +19,12 @@ _READINGS = (
 )
 
 
-def keeps(candidate: Candidate, asked: list[Limit]) -> bool:
+def keeps(candidate: Candidate, asked: tuple[Limit, ...]) -> bool:
     """Whether every limit is kept."""
     return all(limit.hold(candidate).kept for limit in asked)
 
 
-def why(chosen: Candidate, fit: list[Candidate], asked: list[Limit]) -> tuple[str, ...]:
+def why(chosen: Candidate, fit: list[Candidate], asked: tuple[Limit, ...]) -> tuple[str, ...]:
     """What the chosen one is among those that are ``fit``, what it reads, and how it keeps the limits."""
     readings = [text.format(chosen.readings[metric].words(unit)) for metric, text, unit in _READINGS if metric in chosen.readings]
     alone = "It is the only one that keeps every limit" if len(fit) == 1 else f"It is the fastest of {len(fit)} that keep every limit"
@@ -37,28 +38,29 @@ def numbers(chosen: Candidate, pool: list[Candidate], ties: tuple[Variant, ...])
     reading, start = chosen.readings[metric], baseline([candidate.variant for candidate in pool])
     told = [f"{text.format(reading.words(unit))} (n {reading.n:.0f})" if reading.n else text.format(reading.words(unit))]
     if start and start is not chosen.variant:
-        found = for_one_sample(start.trial, chosen.variant.trial, chosen.variant.results)
-        told.append(f"{speed_text(found, chosen.variant.results)}, against {start.trial.label} (n {found.comparison.n} rounds)")
+        found = against(start, chosen.variant)
+        told.append(f"{found.words}, against {start.trial.label} (n {found.comparison.n} rounds)")
     told.append(lost(chosen.variant).text if start is not chosen.variant else "the baseline itself")
     close = f"; not distinguishable from {some([tie.trial.label for tie in ties], 3)}" if ties else ""
     words = "; ".join(told) + close
     return f"{words[0].upper()}{words[1:]}."
 
 
-def faster_and_out(chosen: Candidate, pool: list[Candidate], asked: list[Limit]) -> str:
+def faster_and_out(chosen: Candidate, pool: list[Candidate], asked: tuple[Limit, ...]) -> str:
     """Who is measurably faster and was left out for what it lost, or may have lost; empty where nobody is."""
     accuracy, *others = asked
-    out = [one for one in pool if keeps(one, others) and not accuracy.hold(one).kept and verdict(chosen.variant, one.variant) == "faster"]
+    lossy = [one for one in pool if keeps(one, others) and not accuracy.hold(one).kept]
+    out = [one for one in lossy if against(chosen.variant, one.variant).verdict is Verdict.FASTER]
     if not out:
         return ""
     named = [f"{one.label} ({accuracy.hold(one).missed})" for one in sorted(out, key=lambda one: sample_ns(one.variant))]
     return f"Faster, and not known to keep the budget: {some(named, 2, '; ')}."
 
 
-def same_files(model: str, results: Results) -> str:
+def same_files(model: str, findings: Findings) -> str:
     """Which recipes of ``model`` left another one's file as it was; empty where none did."""
-    named = {trial.id: trial for trial in results.plan() if trial.model == model and trial.usual and not trial.sweep}
-    found = [(named[name], first) for name, first in results.doubles().items() if name in named]
+    named = {trial.id: trial for trial in findings.plan if trial.model == model and trial.usual and not trial.sweep}
+    found = [(named[name], first) for name, first in findings.doubles.items() if name in named]
     searched = [(one, first) for one, first in found if family(one.recipe) == "adaptive"]
     others = [(one, first) for one, first in found if family(one.recipe) != "adaptive"]
     nothing = [f"the search found nothing faster than {first.label}: {one.recipe} is the same file" for one, first in searched]
@@ -66,9 +68,9 @@ def same_files(model: str, results: Results) -> str:
     return f"{told[0].upper()}{told[1:]}." if told else ""
 
 
-def known(model: str, timed: list[Candidate], asked: list[Limit], results: Results) -> tuple[str, ...]:
+def known(model: str, timed: list[Candidate], asked: tuple[Limit, ...], findings: Findings) -> tuple[str, ...]:
     """What a rehearsal tells all the same: what ran, how large files are, what they lost."""
-    accuracy, ours = asked[0], [trial for trial in results.compared() if trial.model == model and not trial.control]
+    accuracy, ours = asked[0], [trial for trial in findings.compared if trial.model == model and not trial.control]
     not_timed = len(ours) - len(timed)
     ran = f"{len(timed)} of {len(ours)} configurations ran here and passed parity" + (
         f"; {not_timed} did not, and the report gives each reason" if not_timed else ""
@@ -85,12 +87,11 @@ def known(model: str, timed: list[Candidate], asked: list[Limit], results: Resul
     )
 
 
-def behind(chosen: Candidate, other: Candidate, asked: list[Limit]) -> str:
+def behind(chosen: Candidate, other: Candidate, asked: tuple[Limit, ...]) -> str:
     """Why ``other`` was not advised: limits it breaks, its speed with interval and verdict, and what it needs more or less of."""
     broken = [held.missed for limit in asked for held in [limit.hold(other)] if not held.kept]
-    found = for_one_sample(other.variant.trial, chosen.variant.trial, chosen.variant.results)
-    verdict = judged(found, chosen.variant.results)
-    said = {"faster": "slower", "slower": "faster"}.get(verdict, verdict.replace("cannot tell", "not distinguishable"))
+    found = against(other.variant, chosen.variant)
+    said = _REVERSED[found.verdict] + (f": {found.note}" if found.note else "")
     caveat = f"; {found.caveat}" if found.caveat else ""
     speed = f"{said}: takes {ratio_text(found.comparison)} the time (n {found.comparison.n} rounds{caveat})"
     sizes = [_times(one, chosen, other) for one in (("size", "file"), ("rss_peak", "peak memory"))]
@@ -106,7 +107,7 @@ def _times(of: tuple[str, str], chosen: Candidate, other: Candidate) -> str:
     return f"{name} {digits(larger)} times {'larger' if theirs > ours else 'smaller'}" if larger > _EQUAL else ""
 
 
-def unmet(pool: list[Candidate], asked: list[Limit]) -> tuple[Unmet, ...]:
+def unmet(pool: list[Candidate], asked: tuple[Limit, ...]) -> tuple[Unmet, ...]:
     """Each limit that stands in the way: of those that keep all the others the nearest to it; else the nearest of all, if it misses."""
     found = []
     for limit in asked:
@@ -122,7 +123,7 @@ def unmet(pool: list[Candidate], asked: list[Limit]) -> tuple[Unmet, ...]:
     return tuple(found) or tuple(_torn(limit, pool, asked) for limit in asked)
 
 
-def _torn(limit: Limit, pool: list[Candidate], asked: list[Limit]) -> Unmet:
+def _torn(limit: Limit, pool: list[Candidate], asked: tuple[Limit, ...]) -> Unmet:
     """A limit that can be kept, but only by what breaks another one."""
     nearest = min(pool, key=lambda candidate: limit.hold(candidate).over)
     broken = [held.missed for other in asked for held in [other.hold(nearest)] if not held.kept]

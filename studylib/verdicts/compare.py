@@ -8,7 +8,8 @@ import numpy as np
 from studylib import stats
 from studylib.results.records import Measurement, Trial
 from studylib.results.results import Results
-from studylib.wording import digits
+from studylib.stats import Verdict
+from studylib.wording import digits, ratio_text
 
 # A study that was stopped and went on within this time has lost no round.
 _TOGETHER_S = 600
@@ -20,6 +21,7 @@ class SpeedUp:
     """A contender against the baseline of its model and batch size. ``caveat`` says why a verdict is withheld.
 
     ``floor``: this run's noise floor, where it is known (`noise_floor`); a ratio within it carries no verdict.
+    ``comparable``: whether any round holds both; what was measured apart says nothing about who is faster.
     """
 
     baseline: Trial
@@ -27,16 +29,29 @@ class SpeedUp:
     comparison: stats.Comparison
     caveat: str = ""
     floor: float | None = None
+    comparable: bool = True
 
     @property
-    def verdict(self) -> str:
-        """What the study declares: ``faster``, ``slower``, or ``cannot tell`` with the noise floor where that is why."""
+    def verdict(self) -> Verdict:
+        """What the study declares of the contender."""
         return beyond(self.comparison, self.floor)
 
     @property
-    def comparable(self) -> bool:
-        """Whether any round holds both; what was measured apart says nothing about who is faster."""
-        return self.caveat != _APART
+    def note(self) -> str:
+        """Why there is no verdict where the interval alone would carry one; empty otherwise."""
+        if self.verdict is self.comparison.verdict:
+            return ""
+        return f"within this run's noise [{digits(1 / self.floor)}, {digits(self.floor)}]"
+
+    @property
+    def words(self) -> str:
+        """``1.36x [1.32, 1.39], faster``; or what stands against a verdict."""
+        return f"{ratio_text(self.comparison)}, {self.caveat or self.verdict_text}"
+
+    @property
+    def verdict_text(self) -> str:
+        """``faster``, or ``cannot tell: within this run's noise [0.98, 1.02]``."""
+        return f"{self.verdict}: {self.note}" if self.note else str(self.verdict)
 
     def times(self, factor: float) -> "SpeedUp":
         """The same with every ratio multiplied: two queries of different size, compared by sample."""
@@ -50,27 +65,8 @@ def baseline_of(trials: list[Trial], model: str, batch_size: int) -> Trial | Non
     return next((trial for trial in floats if trial.runtime == "tensorflow"), floats[0] if floats else None)
 
 
-def speed_ups(results: Results) -> list[SpeedUp]:
-    """Every measured trial against its baseline; the A/A control against its twin."""
-    measured = [trial for trial in results.compared() if results.status(trial)[0] == "ok"]
-    floors = {panel: noise_floor(results, *panel) for panel in dict.fromkeys((trial.model, trial.batch_size) for trial in measured)}
-    found = []
-    for contender in measured:
-        baseline = twin_of(contender, measured) if contender.control else baseline_of(measured, contender.model, contender.batch_size)
-        if baseline is not None and baseline.id != contender.id:
-            floor = None if contender.control else floors[contender.model, contender.batch_size]
-            found.append(replace(speed_up(baseline, contender, results), floor=floor))
-    return found
-
-
-def twin_of(control: Trial, trials: list[Trial]) -> Trial | None:
-    """The trial that an A/A control repeats: the same in everything else."""
-    repeated = replace(control, control=False, reason=None).id
-    return next((trial for trial in trials if trial.id == repeated), None)
-
-
-def speed_up(baseline: Trial, contender: Trial, results: Results) -> SpeedUp:
-    """Compare medians of paired rounds.
+def speed_up(baseline: Trial, contender: Trial, results: Results, floor: float | None = None) -> SpeedUp:
+    """Compare medians of paired rounds; a ratio within the noise ``floor`` will carry no verdict.
 
     A round counts when both of its repetitions were measured in one uninterrupted session, or within minutes
     of each other: what was measured apart is never paired.
@@ -78,10 +74,10 @@ def speed_up(baseline: Trial, contender: Trial, results: Results) -> SpeedUp:
     before, after = paired_rounds(baseline, contender, results)
     if not len(before):
         first, second = (_medians(results.measurements(trial.id))[:1] for trial in (baseline, contender))
-        return SpeedUp(baseline, contender, stats.compare(first, second), _APART)
+        return SpeedUp(baseline, contender, stats.compare(first, second), _APART, floor, comparable=False)
     comparison = stats.compare(before, after)
     caveat = "" if comparison.n >= stats.MINIMUM_ROUNDS else f"{comparison.n} rounds measured together are too few for an interval"
-    return SpeedUp(baseline, contender, comparison, caveat)
+    return SpeedUp(baseline, contender, comparison, caveat, floor)
 
 
 def paired_rounds(baseline: Trial, contender: Trial, results: Results) -> tuple[np.ndarray, np.ndarray]:
@@ -95,8 +91,9 @@ def controls(results: Results, model: str, batch_size: int) -> list[SpeedUp]:
     """What was measured against itself: the A/A control, and every file that was timed under two names (`Results.doubles`)."""
     ours = [trial for trial in results.plan() if trial.usual and (trial.model, trial.batch_size) == (model, batch_size)]
     measured, doubles = [trial for trial in ours if results.measurements(trial.id)], results.doubles()
-    pairs = [(twin_of(trial, measured) if trial.control else doubles.get(trial.id), trial) for trial in measured]
-    return [speed_up(twin, trial, results) for twin, trial in pairs if twin in measured]
+    pairs = [(trial.twin if trial.control else doubles.get(trial.id), trial) for trial in measured]
+    # The one of the plan: a trial of an older version has its records under a name of that version.
+    return [speed_up(one, trial, results) for twin, trial in pairs for one in measured if one == twin]
 
 
 def noise_floor(results: Results, model: str, batch_size: int) -> float | None:
@@ -113,17 +110,10 @@ def floor_of(control: stats.Comparison) -> float | None:
     return None if control.low is None else max(1 / control.low, control.high, 1.0)
 
 
-def judged(found: SpeedUp, results: Results) -> str:
-    """The verdict of a comparison, which a ratio within this run's noise floor does not carry."""
-    return beyond(found.comparison, noise_floor(results, found.contender.model, found.contender.batch_size))
-
-
-def beyond(comparison: stats.Comparison, floor: float | None) -> str:
+def beyond(comparison: stats.Comparison, floor: float | None) -> Verdict:
     """The verdict that a study declares: the interval's, unless the ratio lies within the noise ``floor``."""
-    verdict, ratio = comparison.verdict, comparison.ratio
-    if verdict == "cannot tell" or floor is None or max(ratio, 1 / ratio) > floor:
-        return verdict
-    return f"cannot tell: within this run's noise [{digits(1 / floor)}, {digits(floor)}]"
+    is_noise = floor is not None and max(comparison.ratio, 1 / comparison.ratio) <= floor
+    return Verdict.CANNOT_TELL if is_noise else comparison.verdict
 
 
 def typical_ns(measurements: list[Measurement]) -> float:

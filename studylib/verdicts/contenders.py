@@ -1,38 +1,40 @@
-"""What competes: every timed trial beside the fp32 that its answers are held against, and how two of them compare."""
+"""What competes: every timed trial beside the fp32 that its answers are held against, and how they compare."""
 
-from studylib.results.records import Trial
-from studylib.results.results import Results
-from studylib.verdicts import compare
+from studylib.errors import Kind, Reason
+from studylib.results.reasons import Status
+from studylib.stats import Verdict
+from studylib.verdicts.compare import SpeedUp
+from studylib.verdicts.findings import Findings, once
 from studylib.verdicts.losses import reference_of
 from studylib.verdicts.variants import Variant
 from studylib.wording import some
 
 # Of several reasons why nothing was timed, what went wrong counts before what was never tried.
-_WORST_FIRST = ("failed", "invalid", "pending", "skipped")
+_WORST_FIRST = (Status.FAILED, Status.INVALID, Status.PENDING, Status.SKIPPED)
 _SHOWN_REASONS = 2
 
 
-def contenders(results: Results, model: str | None = None) -> list[Variant]:
+@once
+def contenders(findings: Findings) -> list[Variant]:
     """Every trial that was timed and is valid, of all batch sizes. Answers are held against TensorFlow fp32, else the first fp32."""
     # Queries one after the other: times under load answer another question.
-    plan = [trial for trial in results.compared() if not trial.control and model in (None, trial.model)]
-    references = {name: reference_of(plan, name, results) for name in dict.fromkeys(trial.model for trial in plan)}
-    timed = [trial for trial in plan if results.status(trial)[0] == "ok"]
-    return [Variant(results, trial, references[trial.model]) for trial in timed]
+    plan = [trial for trial in findings.compared if not trial.control]
+    references = {name: reference_of(plan, name, findings.results) for name in dict.fromkeys(trial.model for trial in plan)}
+    return [Variant(findings, trial, references[trial.model]) for trial in findings.timed if not trial.control]
 
 
-def models(results: Results) -> list[str]:
+def models(findings: Findings) -> list[str]:
     """The models of the plan in its order, those without any number too."""
-    return list(dict.fromkeys(trial.model for trial in results.plan()))
+    return list(dict.fromkeys(trial.model for trial in findings.plan))
 
 
-def why_none(results: Results, model: str) -> str:
-    """Why nothing of ``model`` competes, in words: what became of its trials, what went wrong first."""
-    ours = [results.status(trial) for trial in results.compared() if trial.model == model and not trial.control]
+def why_none(findings: Findings, model: str) -> Reason:
+    """Why nothing of ``model`` competes: what became of its trials, what went wrong first."""
+    ours = [findings.state(trial) for trial in findings.compared if trial.model == model and not trial.control]
     if not ours:
-        return "nothing was timed one query after the other; other scenarios do not tell who is faster"
-    reasons = dict.fromkeys(sorted(ours, key=lambda told: _WORST_FIRST.index(told[0])))
-    return f"nothing was timed ({some([f'{status}: {reason}' for status, reason in reasons], _SHOWN_REASONS, '; ')})"
+        return Reason(Kind.NOT_TIMED, "nothing was timed one query after the other; other scenarios do not tell who is faster")
+    states = dict.fromkeys(sorted(ours, key=lambda state: _WORST_FIRST.index(state.status)))
+    return Reason(Kind.NOT_TIMED, f"nothing was timed ({some([str(state) for state in states], _SHOWN_REASONS, '; ')})")
 
 
 def at_smallest_batch(found: list[Variant]) -> list[Variant]:
@@ -44,24 +46,19 @@ def at_smallest_batch(found: list[Variant]) -> list[Variant]:
 
 
 def sample_ns(variant: Variant) -> float:
-    """The typical time for one sample: of a query, shared by its samples."""
-    return compare.typical_ns(variant.results.measurements(variant.trial.id)) / variant.trial.batch_size
+    """The typical time for one sample, to sort by."""
+    return variant.sample_ns
 
 
-def for_one_sample(baseline: Trial, contender: Trial, results: Results) -> compare.SpeedUp:
-    """As `compare.speed_up`, for the time of one sample: batches of different sizes can be compared."""
-    return compare.speed_up(baseline, contender, results).times(contender.batch_size / baseline.batch_size)
+def against(baseline: Variant, contender: Variant) -> SpeedUp:
+    """The contender against the baseline, for the time of one sample."""
+    return contender.findings.against(baseline.trial, contender.trial)
 
 
 def fastest(found: list[Variant]) -> tuple[Variant, list[Variant]]:
     """The one with the least time for a sample, and those that it is not measurably faster than, the next fastest first."""
     best, *rivals = sorted(found, key=sample_ns)
-    return best, [rival for rival in rivals if verdict(rival, best) != "faster"]
-
-
-def verdict(baseline: Variant, contender: Variant) -> str:
-    """``faster``, ``slower``, or why neither can be said; a ratio that the A/A control reaches too is within noise."""
-    return compare.judged(for_one_sample(baseline.trial, contender.trial, contender.results), contender.results)
+    return best, [rival for rival in rivals if against(rival, best).verdict is not Verdict.FASTER]
 
 
 def baseline(rivals: list[Variant]) -> Variant | None:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from studylib.results.results import Results
 from studylib.verdicts import compare, passport
+from studylib.verdicts.findings import Findings, once
 from studylib.verdicts.passport import Fit, Fitness
 from studylib.wording import digits, ratio_text, some
 
@@ -63,17 +63,18 @@ class Grounds:
         return f"before the run: {some(list(self.causes), 1)}" if self.causes else ""
 
 
-def grounds(results: Results) -> Grounds:
-    """What ``results`` stand on."""
-    run = results.run()
-    pairs = dict.fromkeys((trial.model, trial.batch_size) for trial in results.compared())
-    found = [control for pair in pairs for control in compare.controls(results, *pair) if control.comparison.low is not None]
+@once
+def grounds(findings: Findings) -> Grounds:
+    """What the numbers stand on."""
+    run = findings.run
+    pairs = dict.fromkeys((trial.model, trial.batch_size) for trial in findings.compared)
+    found = [control for pair in pairs for control in findings.controls(*pair) if control.comparison.low is not None]
     return Grounds(
         run["native"],
         run["title"],
         run["host"]["description"],
         tuple(run["mismatches"]),
-        passport.fitness(results),
+        passport.fitness(findings),
         max(found, key=lambda control: compare.floor_of(control.comparison), default=None),
-        tuple(dict.fromkeys(told["cause"] for told in results.fitness())),
+        tuple(dict.fromkeys(told["cause"] for told in findings.results.fitness())),
     )

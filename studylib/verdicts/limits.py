@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from studylib.errors import InputError
 from studylib.params import RANDOM_SQNR_DB
-from studylib.results.results import Results
 from studylib.verdicts.contenders import contenders
+from studylib.verdicts.findings import Findings, once
 from studylib.verdicts.losses import lost
 from studylib.verdicts.variants import Variant
 from studylib.wording import digits
@@ -119,10 +119,12 @@ def typical(readings: dict[str, Reading]) -> tuple[str, str, float]:
     return ("latency_mean", "mean {} ms", 1e6) if "latency_p50" not in readings else ("latency_p50", "median {} ms", 1e6)
 
 
-def candidates(results: Results, model: str) -> list[Candidate]:
+@once
+def candidates(findings: Findings, model: str) -> list[Candidate]:
     """The timed and valid trials of ``model`` with what the results table says of each."""
-    table = results.table()
-    return [Candidate(variant, _readings(table[table.trial_id == variant.trial.id])) for variant in contenders(results, model)]
+    table = findings.table
+    ours = [variant for variant in contenders(findings) if variant.trial.model == model]
+    return [Candidate(variant, _readings(table[table.trial_id == variant.trial.id])) for variant in ours]
 
 
 def limits(max_accuracy_loss: float, latency_ns: float | None, rss_bytes: float | None, size_bytes: float | None) -> list[Limit]:

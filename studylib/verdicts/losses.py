@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from studylib import stats
-from studylib.params import RANDOM_SQNR_DB, Choice
+from studylib.params import RANDOM_SQNR_DB
 from studylib.results.records import Trial
 from studylib.results.results import Results
 from studylib.verdicts.variants import Variant, share
@@ -94,14 +94,8 @@ def lost(variant: Variant) -> Lost:
 
 def lost_of(variant: Variant) -> Lost:
     """What ``variant`` lost against the float version that winner and advice hold answers against, whatever its own ``float32`` is."""
-    results = variant.results
-    return lost(replace(variant, float32=reference_of(results.compared(), variant.trial.model, results)))
-
-
-def budget_of(results: Results) -> float:
-    """The share of right answers that this study may lose."""
-    usual = Choice.model_fields["max_accuracy_loss"].default
-    return results.run()["parameters"].get("choice", {}).get("max_accuracy_loss", usual)
+    findings = variant.findings
+    return lost(replace(variant, float32=reference_of(findings.compared, variant.trial.model, findings.results)))
 
 
 def reference_of(plan: list[Trial], model: str, results: Results) -> Trial | None:

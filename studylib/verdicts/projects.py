@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 
 from studylib.quality.metrics import tolerance
-from studylib.verdicts.contenders import fastest, for_one_sample, sample_ns, verdict
+from studylib.stats import Verdict
+from studylib.verdicts.contenders import against, fastest, sample_ns
 from studylib.verdicts.limits import Candidate, Reading, typical
 from studylib.verdicts.losses import Lost, lost
 from studylib.wording import ratio_text
@@ -119,12 +120,11 @@ def _share(ours: Reading, theirs: Reading) -> str:
 
 def _cost(usual: Candidate, chosen: Candidate) -> str:
     """What ``chosen`` costs in time against the usual one: ``takes 1.30x [1.20, 1.40] the time (n 8 rounds)``."""
-    found = for_one_sample(chosen.variant.trial, usual.variant.trial, usual.variant.results)
+    found = against(chosen.variant, usual.variant)
     if not found.comparable:
         return "and what it costs in time is not known: the two were measured apart"
     takes = f"takes {ratio_text(found.comparison)} the time (n {found.comparison.n} rounds)"
-    apart = verdict(chosen.variant, usual.variant) in ("faster", "slower")
-    return takes if apart else f"{takes}, not distinguishable"
+    return f"{takes}, not distinguishable" if found.verdict is Verdict.CANNOT_TELL else takes
 
 
 def _numbers(chosen: Candidate, metric: str, text: str, unit: float) -> str:

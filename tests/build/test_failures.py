@@ -11,6 +11,7 @@ from studylib.machine import clock
 from studylib.results.results import Results
 from studylib.study.opening import open_study
 from tests.command_line import cli
+from tests.outputs import status_of
 from tests.recorded_results import trial
 
 WRONG = "DATA for 'x' has the shape [20, 5]; the model takes [20, 4], the sample first"
@@ -39,7 +40,7 @@ def _evaluated(model: str, data: str, **choice):
     usual = {"recipes": ("fp32",), "runtimes": ("onnxruntime", "openvino"), "batch_sizes": (1,)}
     study = open_study("cpu", "smoke", models=(model,), data=data, **usual | choice, write=lambda line: None)
     study.evaluate()
-    return study, {study.results.status(one) for one in study.results.plan()}
+    return study, {status_of(study.results, one) for one in study.results.plan()}
 
 
 @pytest.fixture(autouse=True)

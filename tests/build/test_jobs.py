@@ -23,7 +23,7 @@ from studylib.build.jobs import (
 )  # fmt: skip
 from studylib.measure import worker
 from studylib.quality.criteria import Criteria
-from studylib.scenarios import Budget, Load
+from studylib.scenarios import Load, RunLength
 from studylib.study.opening import open_study
 
 OPENED = {
@@ -31,7 +31,7 @@ OPENED = {
 }  # fmt: skip
 CRITERIA = Criteria("fp16", "classification", True, "real")
 VERSIONS = {"reference": "r", "version": "v", "criteria": CRITERIA}
-LOAD = Load("streaming", 3, Budget(7, 0.5, 8.0), seed=11, target_qps=2.5, latency_bound_ns=5, states={"new": "old"}, chunk_s=0.3)
+LOAD = Load("streaming", 3, RunLength(7, 0.5, 8.0), seed=11, target_qps=2.5, latency_bound_ns=5, states={"new": "old"}, chunk_s=0.3)
 TARGET = Target(
     kind="search", key="k", model="m", seed=7, label="l", needs=("n", "o"), steps=(("fp32", "keras", "onnx"), ("fp16", "onnx", "onnx")),
     recipe="fp16", format="onnx", split="test", about="b", lessons="e", weight=2.5, matrix=True, calibration=3, training=4, n=5,

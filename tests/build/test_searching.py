@@ -9,6 +9,7 @@ from studylib.errors import RefusedError
 from studylib.models.zoo import Samples
 from studylib.results.results import Results
 from tests.command_line import cli
+from tests.outputs import status_of
 
 SAMPLES = Samples({"x": np.arange(120, dtype=np.float32).reshape(60, 2)}, np.arange(60))
 
@@ -67,7 +68,7 @@ def test_a_saved_assignment_is_applied_to_the_next_version_of_the_model(mnist, t
     done = cli("study", *arguments, "--assignment", str(tmp_path / "assignment.json"), outputs=tmp_path / "outputs")
     assert done.returncode == 0, done.stdout + done.stderr
     results = Results(tmp_path / "outputs" / "cpu")
-    states = {trial.runtime: results.status(trial) for trial in results.plan() if trial.recipe == "adaptive_wi8"}
+    states = {trial.runtime: status_of(results, trial) for trial in results.plan() if trial.recipe == "adaptive_wi8"}
     assert states["onnxruntime"] == ("ok", "")
     assert states["litert"] == ("failed", "This assignment is for onnx and the model is tflite; search again for tflite.")
     (search,) = results.searches().values()

@@ -10,6 +10,7 @@ from studylib.errors import ArtifactError
 from studylib.formats.keras_signature import named
 from studylib.models.own import OwnModel
 from studylib.models.zoo import MODELS, handmade
+from tests.outputs import status_of
 
 
 def _onnx(path, *operators: str, outputs=("y",)):
@@ -101,7 +102,7 @@ def test_a_model_whose_samples_cannot_be_made_costs_its_own_rows(tmp_path, monke
     good, bad = _onnx(tmp_path / "good.onnx", "Relu"), _onnx(tmp_path / "bad.onnx", "Log", "Log")
     study = open_study("cpu", "smoke", models=(good, bad), recipes=("fp32",), runtimes=("onnxruntime",), write=lambda line: None)
     study.evaluate(("fp32",))
-    states = {trial.model: study.results.status(trial) for trial in study.trials if not trial.control}
+    states = {trial.model: status_of(study.results, trial) for trial in study.trials if not trial.control}
     assert states["bad"][0] == "failed"
     assert "on invented inputs the model answers NaN" in states["bad"][1]
     assert study.results.evaluation(next(t for t in study.trials if t.model == "good").evaluation_id)["status"] == "ok"

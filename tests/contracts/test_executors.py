@@ -17,13 +17,13 @@ from studylib.errors import CancelledError, StudyError, TrialError
 from studylib.executors import LocalExecutor, PhoneExecutor, find_phone
 from studylib.machine.clock import is_tried_again
 from studylib.models.zoo import Samples
-from studylib.scenarios import Budget, Load
+from studylib.scenarios import Load, RunLength
 from tests.executors.stand_in_phone import attach
 from tests.litert_models import saved, signed
 
 pytestmark = pytest.mark.slow
 
-LOAD = Load("single_stream", 1, Budget(20, 0, 5))
+LOAD = Load("single_stream", 1, RunLength(20, 0, 5))
 # By event: how the words of its failure begin, and what else they say.
 FAILURES = {
     "refuse": ("", ("the recording says: raise", "Benchmarking failed")),

@@ -7,7 +7,7 @@ import pytest
 
 from studylib.models.zoo import Samples
 from studylib.runtimes import RUNTIMES, Options, Session
-from studylib.scenarios import SCENARIOS, Budget, Facts, Load, loadgen, planned
+from studylib.scenarios import SCENARIOS, Facts, Load, RunLength, loadgen, planned
 
 PAIRS = [(name, "loop") for name in SCENARIOS] + [(name, "loadgen") for name in SCENARIOS if SCENARIOS[name].by_loadgen]
 SAMPLES = Samples({"x": np.zeros((16, 2), np.float32), "state": np.zeros((16, 1), np.float32)}, None)
@@ -30,7 +30,7 @@ def driven(request):
     if driver == "loadgen" and loadgen.why_not():
         pytest.skip(loadgen.why_not())
     size = 8 if scenario in ("multi_stream", "offline") else 1
-    load = Load(scenario, size, Budget(20, 0.05, 2), 1, 100_000, 300.0, 50_000_000, {"new_state": "state"}, 0.5)
+    load = Load(scenario, size, RunLength(20, 0.05, 2), 1, 100_000, 300.0, 50_000_000, {"new_state": "state"}, 0.5)
     drive = loadgen.drive if driver == "loadgen" else SCENARIOS[scenario].loop
     return scenario, driver, drive(Echo(), SAMPLES, load)
 
@@ -78,4 +78,8 @@ def test_what_a_study_plans_of_each():
 def test_replayed_values_pass_through_the_loop(recording):
     path, folder = recording("contract", values_ns=[7, 8])
     session = RUNTIMES["replay"].open(path, Options())
-    assert set(SCENARIOS["multi_stream"].loop(session, Samples.load(folder), Load("multi_stream", 2, Budget(4, 0, 1))).values_ns) == {7, 8}
+    load = Load("multi_stream", 2, RunLength(4, 0, 1))
+    assert set(SCENARIOS["multi_stream"].loop(session, Samples.load(folder), load).values_ns) == {
+        7,
+        8,
+    }

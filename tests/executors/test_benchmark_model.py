@@ -7,7 +7,7 @@ import pytest
 from studylib.build.jobs import MeasureJob
 from studylib.errors import TrialError
 from studylib.executors.phone.benchmark_model import Query, checked, command, parsed, placed, timing
-from studylib.scenarios import Budget, Load
+from studylib.scenarios import Load, RunLength
 
 # github.com/tensorflow/tensorflow/issues/43541, an Arm phone, 2020: no prefix, no percentiles.
 GPU_2020 = """STARTING!
@@ -52,7 +52,7 @@ JOB = MeasureJob(
     runtime="litert",
     provider="cpu",
     threads=4,
-    load=Load("single_stream", 1, Budget(140, 0.5, 8.0)),
+    load=Load("single_stream", 1, RunLength(140, 0.5, 8.0)),
     warmup_s=0.3,
 )
 

@@ -9,10 +9,10 @@ import pytest
 
 from studylib.build.driving import make_artifacts
 from studylib.build.jobs import MeasureJob, Target
-from studylib.errors import TrialError
+from studylib.errors import Kind, TrialError
 from studylib.executors import LocalExecutor
 from studylib.executors.local import end, environment, follow
-from studylib.scenarios import Budget, Load
+from studylib.scenarios import Load, RunLength
 from tests.scripted_jobs import scripted
 
 pytestmark = pytest.mark.slow
@@ -24,7 +24,7 @@ def job(recording, shelf):
 
     def make(**content) -> MeasureJob:
         artifact, samples = (shelf.put(path).key for path in recording("job", **content))
-        load = Load("single_stream", 1, Budget(20, 0, 5))
+        load = Load("single_stream", 1, RunLength(20, 0, 5))
         return MeasureJob(artifact=artifact, samples=samples, runtime="replay", provider="cpu", threads=1, load=load)
 
     return make
@@ -57,8 +57,9 @@ def test_a_failure_becomes_words(job, shelf, event, words):
 
 def test_a_hang_is_killed_at_the_timeout(job, shelf):
     begun = time.monotonic()
-    with pytest.raises(TrialError, match=r"timeout: no answer within 3 s; the process was killed"):
+    with pytest.raises(TrialError, match=r"timeout: no answer within 3 s; the process was killed") as told:
         LocalExecutor(1, shelf).run(job(events={"5": "hang"}), 3)
+    assert told.value.kind is Kind.TIMEOUT
     assert time.monotonic() - begun < 30
 
 
@@ -105,7 +106,7 @@ def test_what_hangs_while_it_is_made_costs_itself():
         for target in job.targets:
             limits.append(on_line(json.dumps({"begun": target.key})))
             if target.key == "hangs":
-                raise TrialError("timeout: no answer within 50 s; the process was killed")
+                raise TrialError("timeout: no answer within 50 s; the process was killed", Kind.TIMEOUT)
             assert on_line(json.dumps({"ended": target.key, "reason": None})) is None
         return {}
 

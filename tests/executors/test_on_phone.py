@@ -18,9 +18,10 @@ from studylib.machine.disturbance_limits import Limits, why_invalid
 from studylib.models.zoo import Samples
 from studylib.quality.answers import stacked
 from studylib.quality.criteria import Criteria
+from studylib.report.by_name import tables
 from studylib.results.records import Measurement
 from studylib.results.results import Results
-from studylib.scenarios import Budget, Load
+from studylib.scenarios import Load, RunLength
 from tests.executors.stand_in_phone import THERMAL, attach
 
 pytestmark = pytest.mark.slow
@@ -78,7 +79,7 @@ def opened(keys):
 
 @pytest.fixture
 def measure(opened):
-    return MeasureJob(**opened, load=Load("single_stream", 1, Budget(140, 0.1, 5.0)), warmup_s=0.1)
+    return MeasureJob(**opened, load=Load("single_stream", 1, RunLength(140, 0.1, 5.0)), warmup_s=0.1)
 
 
 @pytest.fixture
@@ -267,9 +268,8 @@ def test_other_jobs_stay_on_this_computer(executor, phone, measure, recording, s
 def test_what_was_measured_becomes_rows_and_tables_without_percentiles(executor, phone, measure, evaluate, tmp_path):
     """From the executor's result through the record on disk to the tables: means labelled so, nothing invented."""
     from studylib.report import machines, report, summary
-    from studylib.report.figures import registry
-    from studylib.report.tables import frames
-    from studylib.verdicts import advice, compare, winners
+    from studylib.report.figures.latency import latency as latency_figure
+    from studylib.verdicts import advice, compare
     from tests.recorded_results import run_facts, trial
 
     results = Results(tmp_path / "outputs" / "android")
@@ -298,19 +298,20 @@ def test_what_was_measured_becomes_rows_and_tables_without_percentiles(executor,
     mean = table[(table.trial_id == slow.id) & (table.metric == "latency_mean")].iloc[0]
     assert mean.ci_low < mean.value < mean.ci_high
     assert mean.n == 8
-    shown = frames.latency(results).set_index("recipe")
+    shown = tables.latency(results).set_index("recipe")
     assert re.fullmatch(r"mean 1\.0\d \[1\.\d+, 1\.\d+\]", shown.p50_ms["fp16"])
     assert (shown.p95_ms["fp16"], shown.cold_start_ms["fp16"], shown.rss_peak_mb["fp16"], shown.n["fp16"]) == ("–", "–", "–", 8)
     faster = compare.speed_up(slow, fast, results).comparison
     assert faster.ratio == pytest.approx(2, rel=0.02)
     assert faster.verdict == "faster"
-    assert frames.winners(results).fastest[0] == "litert fp16"
-    assert winners.table(results)["winner"].tolist()
+    assert set(tables.winners(results).winner) == {"litert fp16"}
+    assert tables.winners(results)["winner"].tolist()
     advised = str(advice.advise(results, max_accuracy_loss=1.0))
     assert "Mean 1.0" in advised
     assert "median" not in (advised + " ".join(summary.summary(results))).lower()
     assert "p95 latency of a query is not known: only means of queries are known" in str(advice.advise(results, latency_ns=1e9))
-    drawn, *_, caption, _ = registry.distributions(results)
+    drawing = latency_figure(results)
+    drawn, caption = drawing.figure, drawing.caption
     assert "each dot is one repetition's mean of many queries" in caption
     assert not [patch for axes in drawn.axes for patch in axes.patches]  # no box: nothing is known of single queries
     machines.write(tmp_path / "outputs")

@@ -265,8 +265,8 @@ def test_a_float_island_in_a_quantized_onnx_graph_is_found(net, calibration, tmp
 
 def test_islands_are_told_apart_by_where_they_lie():
     kinds = ["float", "quantize", "integer", "dequantize", "float", "quantize", "integer", "dequantize", "float"]
-    steps = [islands.Step(f"op{i}", "", kind, (str(i),), (str(i + 1),)) for i, kind in enumerate(kinds)]
-    found = islands.find([*steps, islands.Step("lonely", "", "float", ("a",), ("b",))])
+    steps = [islands.Operation(f"op{i}", "", kind, (str(i),), (str(i + 1),)) for i, kind in enumerate(kinds)]
+    found = islands.find([*steps, islands.Operation("lonely", "", "float", ("a",), ("b",))])
     assert [entry["where"] for entry in found["operators"]] == ["before", "between", "after", "apart"]
     course = [("float", 1), ("quantize", 1), ("integer", 1), ("dequantize", 1), ("island", 1), ("quantize", 1), ("integer", 1)]
     assert found["course"] == [*course, ("dequantize", 1), ("float", 2)]

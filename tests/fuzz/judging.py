@@ -15,6 +15,7 @@ import numpy as np
 from tests.fuzz import independent
 from tests.fuzz.drawn import Drawn
 from tests.in_process import study_of
+from tests.outputs import conversion_status_of, status_of
 
 RECIPES = ("fp32", "fp16", "dynamic_wi8_afp32", "static_wi8_ai8", "weight_only_wi8_afp32")
 BATCHES = (1, 4)
@@ -73,12 +74,12 @@ def _judge_words(verdict: Verdict, study) -> None:
     good = {trial.id for trial in _passed(study)}
     for trial in study.trials:
         # Nothing is timed here: what passed the gate and waits for its turn is "pending".
-        status, reason = study.results.status(trial)
+        status, reason = status_of(study.results, trial)
         verdict.states["ok" if trial.id in good else status] += 1
         if trial.id not in good:
             _look_at(verdict, status, trial.label, reason)
     for cell in study.results.conversions():
-        status, reason = study.results.conversion_status(cell)
+        status, reason = conversion_status_of(study.results, cell)
         if status != "ok":
             _look_at(verdict, status, f"{cell.source} to {cell.target}", reason)
 

@@ -21,7 +21,7 @@ def _rapl(root, package, dram, second=None):
 def _spent(root, change, provider="cpu", seconds=(10.0, 12.0)):
     """What is told between two moments, between which ``change`` rewrites the files."""
     ticks = iter(seconds)
-    reading = energy.Reading(*energy.find_meters(provider, root), clock=lambda: next(ticks))
+    reading = energy.EnergyReading(*energy.find_meters(provider, root), clock=lambda: next(ticks))
     change()
     return reading.until_now()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from studylib.build.jobs import MeasureJob
-from studylib.errors import TrialError
+from studylib.errors import Kind, TrialError
 from studylib.executors import LocalExecutor
 from studylib.machine import memory_limit
 from studylib.machine.disturbance_limits import Limits
@@ -15,14 +15,14 @@ from studylib.measure.rounds import Bench
 from studylib.measure.within_memory import run_within
 from studylib.params import Effort
 from studylib.results.results import Results
-from studylib.scenarios import Budget, Load
+from studylib.scenarios import Load, RunLength
 from tests.machine.planted import plant
 from tests.recorded_results import trial
 from tests.scripted_jobs import origin, scripted
 
 MB = 10**6
 ROOMY = 500 * MB
-LOAD = Load("single_stream", 1, Budget(3, 0, 5))
+LOAD = Load("single_stream", 1, RunLength(3, 0, 5))
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux enforces RLIMIT_DATA")
 
 
@@ -121,7 +121,7 @@ def test_a_limit_that_was_too_strict_costs_nothing_but_is_told():
 
 
 def test_a_hang_is_not_waited_for_twice():
-    execute, limits = _executor(TrialError("timeout: no answer within 1 s"))
+    execute, limits = _executor(TrialError("timeout: no answer within 1 s", Kind.TIMEOUT))
     with pytest.raises(TrialError, match="timeout"):
         run_within(100, execute, JOB, 1)
     assert limits == [100]

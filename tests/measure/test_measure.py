@@ -7,7 +7,7 @@ from studylib.build.driving import make_artifacts
 from studylib.build.executor import Executor
 from studylib.build.jobs import BuildJob, Target
 from studylib.build.site import Site
-from studylib.errors import CancelledError, StudyError, TrialError
+from studylib.errors import CancelledError, Kind, Reason, StudyError, TrialError
 from studylib.executors import LocalExecutor
 from studylib.machine.disturbance_limits import Limits
 from studylib.measure import worker
@@ -35,7 +35,7 @@ class FakeExecutor(Executor):
             raise KeyboardInterrupt
         self.jobs.append(job)
         if job.artifact in self.fail:
-            raise TrialError("crash: the process was killed by SIGSEGV")
+            raise TrialError("crash: the process was killed by SIGSEGV", Kind.CRASH)
         stolen = self.steal.pop(0) if self.steal else 0.0
         memory = dict.fromkeys(("rss_before", "rss_after_load", "rss_after_first", "rss_peak", "vms_peak"), 100)
         return {
@@ -196,25 +196,26 @@ def _build(keys, script, known=None):
         for key in runs[-1]:
             on_line(json.dumps({"begun": key}))
             if script.get(key) == "kill":
-                raise TrialError("crash: the process was killed by SIGSEGV")
-            on_line(json.dumps({"ended": key, "reason": script.get(key)}))
+                raise TrialError("crash: the process was killed by SIGSEGV", Kind.CRASH)
+            on_line(json.dumps({"ended": key, "reason": script.get(key), "kind": "refused"}))
         if script.get("exit") == "kill":
             raise TrialError("crash at exit")
         return {}
 
-    failures = make_artifacts(_targets(*keys), known or {}, scripted(execute), lambda key: False, 10, lambda line: None)
-    return failures, runs
+    known = {key: Reason(Kind.REFUSED, words) for key, words in (known or {}).items()}
+    failures = make_artifacts(_targets(*keys), known, scripted(execute), lambda key: False, 10, lambda line: None)
+    return {key: (reason.kind, reason.text) for key, reason in failures.items()}, runs
 
 
 def test_a_conversion_that_kills_its_process_costs_that_artifact_alone():
     failures, runs = _build("abc", {"b": "kill"})
-    assert failures == {"b": "crash: the process was killed by SIGSEGV"}
+    assert failures == {"b": ("crash", "crash: the process was killed by SIGSEGV")}
     assert runs == [["a", "b", "c"], ["c"]]
 
 
 def test_a_reason_survives_the_death_of_the_process_that_told_it():
     failures, _ = _build("abc", {"a": "no translation", "b": "kill"})
-    assert failures == {"a": "no translation", "b": "crash: the process was killed by SIGSEGV"}
+    assert failures == {"a": ("refused", "no translation"), "b": ("crash", "crash: the process was killed by SIGSEGV")}
 
 
 def test_a_crash_after_everything_ended_costs_nothing():
@@ -222,7 +223,7 @@ def test_a_crash_after_everything_ended_costs_nothing():
 
 
 def test_what_is_known_to_fail_is_not_tried_and_stays_known():
-    assert _build("ab", {}, known={"a": "no translation"}) == ({"a": "no translation"}, [["b"]])
+    assert _build("ab", {}, known={"a": "no translation"}) == ({"a": ("refused", "no translation")}, [["b"]])
 
 
 def test_what_is_present_is_not_made():
@@ -243,7 +244,7 @@ def test_a_worker_that_cannot_start_stops_the_study():
 def test_what_needs_a_failed_artifact_is_not_tried(tmp_path, capsys):
     target = Target(kind="recipe", key="b", label="b", model="none", seed=1, needs=("a",))
     worker.build(BuildJob(targets=(target,), failed={"a": "no translation"}), Site(store=str(tmp_path)))
-    assert capsys.readouterr().out.splitlines()[-1] == '{"ended": "b", "reason": "no translation"}'
+    assert capsys.readouterr().out.splitlines()[-1] == '{"ended": "b", "reason": "no translation", "kind": "refused"}'
 
 
 def test_what_was_cancelled_is_not_tried_again_in_another_way(bench):

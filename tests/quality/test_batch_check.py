@@ -9,6 +9,7 @@ from studylib.models.zoo import Samples
 from studylib.quality import batch_check
 from studylib.results.records import Trial
 from tests.in_process import study_of
+from tests.outputs import status_of
 from tests.recorded_results import trial
 from tests.scripted_jobs import scripted
 
@@ -200,7 +201,7 @@ def _study(tmp_path, model: str, **choice):
 
 
 def _statuses(study) -> dict:
-    return {(t.runtime, t.batch_size): study.results.status(t) for t in study.results.plan() if not t.control and not t.sweep}
+    return {(t.runtime, t.batch_size): status_of(study.results, t) for t in study.results.plan() if not t.control and not t.sweep}
 
 
 REASONS = {
@@ -248,7 +249,7 @@ def test_looks_and_measures_time_no_batch_that_is_answered_wrongly(tmp_path, mon
     study.bench.measure(study.timed)
     study.save()
     assert {job.load.batch_size for job in jobs if job.kind == "measure"} == {1}
-    statuses = {t.batch_size: study.results.status(t) for t in study.results.plan() if not t.control and not t.reason}
+    statuses = {t.batch_size: status_of(study.results, t) for t in study.results.plan() if not t.control and not t.reason}
     assert statuses.pop(1) == ("ok", "")
     assert all(status == "failed" and "every sample has the same answer" in reason for status, reason in statuses.values())
     left_out = {t.batch_size: t.reason for t in study.results.plan() if t.reason}
@@ -298,12 +299,12 @@ def test_sessions_beside_each_other_are_checked_as_they_are_timed(tmp_path, monk
 
 def test_a_batch_that_ends_its_process_costs_only_its_size(tmp_path):
     from studylib.build.jobs import CheckJob
-    from studylib.errors import TrialError
+    from studylib.errors import Kind, TrialError
     from studylib.measure import checking
 
     def execute(job, *rest):
         if 8 in job.sizes:
-            raise TrialError("crash: the process was killed by SIGKILL (often: out of memory)")
+            raise TrialError("crash: the process was killed by SIGKILL (often: out of memory)", Kind.CRASH)
         return {"batches": [{"batch_size": size, "status": "ok", "reason": ""} for size in job.sizes]}
 
     opened = {"artifact": "a", "samples": "s", "runtime": "onnxruntime", "provider": "cpu", "threads": 1}
@@ -317,10 +318,10 @@ def test_findings_are_kept_by_evaluation_size_and_settings(tmp_path):
 
     results, usual = Results(tmp_path), trial(batch_size=4, scenario="offline")
     results.record_check(usual, {"batch_size": 4, "status": "failed", "reason": "batch 4: wrong"})
-    assert results.why_unlike(usual) == "batch 4: wrong"
+    assert str(results.why_unlike(usual)) == "batch 4: wrong"
     facts = {**usual.__dict__}
     for change in ({"batch_size": 8}, {"options": "sessions=2"}, {"evaluation_id": "another"}):
         other = Trial(**{name: facts[name] for name, field in Trial.__dataclass_fields__.items() if field.init} | change)
-        assert results.why_unlike(other) == ""
+        assert results.why_unlike(other) is None
     results.forget_failures()
     assert results.checks(usual) == {4: None}

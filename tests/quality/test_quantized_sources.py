@@ -9,7 +9,7 @@ from studylib.errors import RefusedError
 from studylib.models.own import OwnModel
 from studylib.models.zoo import Samples
 from studylib.recipes import RECIPES
-from studylib.report.tables import formats, frames
+from studylib.report.by_name import tables
 from studylib.results.records import Trial
 from tests import litert_models
 from tests.in_process import study_of
@@ -42,12 +42,12 @@ def test_it_is_called_what_it_is_and_passes_in_whole_numbers(study):
 
 def test_no_table_calls_it_fp32(study):
     study.save()
-    quality = frames.quality(study.results)
+    quality = tables.quality(study.results)
     assert set(quality.recipe) == {"as it came, int8"} and quality["whole numbers"].str.contains("% of whole numbers equal").all()
-    shown = [quality, formats.conversions(study.results), formats.remarks(study.results), formats.inside(study.results)]
-    shown += [frames.artifacts(study.results), formats.every_operator(study.results), study.results.table()[["recipe", "reason"]]]
+    shown = [quality, tables.conversions(study.results), tables.remarks(study.results), tables.inside(study.results)]
+    shown += [tables.artifacts(study.results), tables.operators(study.results), study.results.table()[["recipe", "reason"]]]
     assert not any("fp32" in str(value).replace("dynamic_wi8_afp32", "") for frame in shown for value in frame.to_numpy().ravel())
-    assert len(formats.every_operator(study.results)) > 2
+    assert len(tables.operators(study.results)) > 2
 
 
 def test_what_the_source_is_changes_no_name_of_a_trial():

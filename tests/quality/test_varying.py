@@ -14,10 +14,12 @@ from studylib.models.own import OwnModel
 from studylib.models.zoo import Samples
 from studylib.quality import varying
 from studylib.quality.answers import stacked
-from studylib.report.tables import formats, frames
-from studylib.verdicts import compression
+from studylib.report.by_name import tables
+from studylib.report.tables.techniques import quality_text
 from studylib.verdicts.losses import lost
+from studylib.verdicts.variants import variants as every_variant
 from tests.in_process import study_of
+from tests.outputs import status_of
 
 RNG = np.random.default_rng(3)
 
@@ -130,7 +132,7 @@ def test_speed_is_measured_and_fidelity_is_not_told(study):
     for one in results.plan():
         if one.reason or one.batch_size > 1:
             continue
-        assert results.status(one) == ("ok", "")
+        assert status_of(results, one) == ("ok", "")
         found = results.evaluation(one.evaluation_id)
         assert (found["comparable"], "sqnr" in found, "n" in found, "agreeing" in found) == (False, False, False, False)
         assert "the number of answers depends on the input (output 'kept': 1×0×4 to " in found["why_not_comparable"]
@@ -142,20 +144,19 @@ def test_speed_is_measured_and_fidelity_is_not_told(study):
 
 def test_every_table_says_not_comparable(study):
     results = study.results
-    assert all(text.startswith("not comparable: ") for text in frames.quality(results).parity)
-    assert set(frames.winners(results).quality) == {"not comparable"}
-    timed = [variant for variant in compression.variants(results) if results.status(variant.trial)[0] == "ok"]
+    assert all(text.startswith("not comparable: ") for text in tables.quality(results).parity)
+    timed = [variant for variant in every_variant(results) if results.state(variant.trial).ok]
     assert timed
-    assert {compression.quality_text(variant) for variant in timed} == {"not comparable"}
+    assert {quality_text(variant) for variant in timed} == {"not comparable"}
     assert {lost(variant).within(0.01) for variant in timed} == {None}
     words = "not known: the number of answers depends on the input"
     assert all(lost(variant).words.startswith(words) for variant in timed)
-    cells = formats.conversions(results)
+    cells = tables.conversions(results)
     assert cells[cells.status == "ok"]["reason or remark"].str.startswith("not comparable: ").all()
 
 
 def test_its_batches_are_refused(study):
-    reasons = {study.results.status(one) for one in study.results.plan() if one.batch_size > 1 and not one.reason}
+    reasons = {status_of(study.results, one) for one in study.results.plan() if one.batch_size > 1 and not one.reason}
     assert {status for status, _ in reasons} == {"failed"}
     assert all(reason.startswith("batch 4: no input of the model has a batch axis") for _, reason in reasons)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.in_process import measured
+from tests.outputs import status_of
 
 NOTHING = re.compile("no operator of .* that integers can be used for|has no operator that can be quantized")
 
@@ -45,7 +46,7 @@ RUNTIMES = ("litert", "onnxruntime")
 
 
 def _states(results, model: str) -> dict:
-    return {(t.runtime, t.recipe): results.status(t) for t in results.plan() if t.model == model and not t.control}
+    return {(t.runtime, t.recipe): status_of(results, t) for t in results.plan() if t.model == model and not t.control}
 
 
 @pytest.fixture(scope="module")

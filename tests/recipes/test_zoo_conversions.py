@@ -9,6 +9,7 @@ import pytest
 
 from studylib.models.zoo import MODELS
 from tests.in_process import study_of
+from tests.outputs import conversion_status_of
 
 # The smoke study takes mnist_cnn through every format already.
 OTHERS = [name for name in MODELS if name not in ("mnist_cnn", "handmade", "deepspeech")]
@@ -34,7 +35,7 @@ def test_it_reaches_every_format_and_passes_parity(converted):
     cells = {(cell.source, cell.target): cell for cell in converted.results.conversions()}
     for target in FORMATS:
         cell = cells["keras", target]
-        assert converted.results.conversion_status(cell) == ("ok", ""), target
+        assert conversion_status_of(converted.results, cell) == ("ok", ""), target
         found = converted.results.evaluation(cell.trial.evaluation_id)
         assert found["sqnr"] > 90, (target, found["sqnr"])
         assert found["finite"]

@@ -6,7 +6,6 @@ folder (``outputs/cpu``) first.
 """
 
 import dataclasses
-import inspect
 import json
 import shutil
 import sys
@@ -17,8 +16,9 @@ from unittest import mock
 
 import numpy as np
 
-from studylib.report import summary, tables
-from studylib.report.figures import drawing, registry
+from studylib.report import summary
+from studylib.report.by_name import tables
+from studylib.report.figures import drawing
 from studylib.results.results import Results
 from studylib.verdicts import advice
 
@@ -47,26 +47,22 @@ def told(results: Results) -> str:
     """Every table, sentence and figure's data of results, in lines that a comparison can show."""
     parts = ["# summary", *summary.summary(results), "# advice", str(advice.advise(results))]
     for name in dir(tables):
-        table = getattr(tables, name)
-        one_model = "model" in inspect.signature(table).parameters
-        parts += [f"# table {name}", *_rows(table(results, "mnist_cnn") if one_model else table(results))]
+        parts += [f"# table {name}", *_rows(getattr(tables, name)(results))]
     seen: dict[str, list[str]] = {}
     save = drawing.save
 
-    def look_and_save(results, figure, name, *words):
-        seen[name] = [*map(str, words), *(_drawn(figure) if figure is not None else [])]
-        return save(results, figure, name, *words)
+    def look_and_save(results, section, made):
+        seen[section.id] = [section.title, made.caption, made.alt, *_drawn(made.figure)]
+        return save(results, section, made)
 
     with mock.patch.object(drawing, "save", look_and_save):
-        registry.draw_all(results)
+        drawing.draw_all(results)
     for name, lines in seen.items():
         parts += [f"# figure {name}", *lines]
     return "\n".join(parts).replace(str(results.folder.parent), "OUTPUTS") + "\n"
 
 
 def _rows(table) -> list[str]:
-    if not hasattr(table, "columns"):
-        return [str(table)]
     return [" | ".join(map(str, table.columns)), *(" | ".join(map(_plain, row)) for row in table.itertuples(index=False))]
 
 

@@ -15,7 +15,8 @@ import pytest
 import studylib as sl
 from studylib.cli import cli
 from studylib.report import machines, report, summary
-from studylib.verdicts import winners
+from studylib.report.by_name import tables
+from studylib.verdicts import compare, winners
 from studylib.verdicts.grounds import grounds
 from studylib.verdicts.passport import Fit
 from studylib.wording import plain
@@ -163,7 +164,7 @@ def test_the_same_file_is_nowhere_a_rival_of_itself(variants):
     assert advice.notes[-1] == "The search found nothing faster than onnxruntime fp32: adaptive_wi8 is the same file."
     unread = len(advice.caveats)  # the first line tells 1.13 as what it is: noise
     said = str(advice).splitlines()[unread:] + summary.summary(results)[unread:]
-    for told in (" ".join(said), winners.table(results).to_csv(), sl.tables.fastest(results).to_csv()):
+    for told in (" ".join(said), tables.winners(results).to_csv()):
         assert "1.13" not in told
         assert not re.search(r"adaptive_wi8(?! is)", told)
     assert {row.recipe for row in sl.tables.speed_ups(results).itertuples()} == {"fp32 (A/A)", "fp16"}
@@ -183,9 +184,9 @@ def test_a_file_timed_under_two_names_tells_the_noise(variants):
     """The two differ by 1.13, and nothing differs between them: that is the noise floor."""
     results = _same_hash(variants)
     assert grounds(results).control.contender.recipe == "adaptive_wi8"
-    assert sl.compare.noise_floor(results, "mnist_cnn", 1) > 1.12
+    assert compare.noise_floor(results, "mnist_cnn", 1) > 1.12
     alone = variants({"fp32": _of(400_000), "fp16": _of(600_000)}, control=404_000)
-    assert sl.compare.noise_floor(alone, "mnist_cnn", 1) < 1.05
+    assert compare.noise_floor(alone, "mnist_cnn", 1) < 1.05
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,13 @@ import pytest
 import studylib as sl
 from studylib.errors import InputError
 from studylib.report import machines, report, summary
-from studylib.report.figures import registry
-from studylib.report.tables import frames
+from studylib.report.by_name import tables
+from studylib.report.figures import drawing
+from studylib.report.sections import TABLES, in_report
 from studylib.results import standing
 from studylib.results.results import Results
-from studylib.wording import some
-from tests.recorded_results import measurement, run_facts, small_study, trial
+from studylib.wording import digits, markdown, some
+from tests.recorded_results import EVALUATED, measurement, run_facts, small_study, trial
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +62,9 @@ def test_every_figure_says_whether_it_is_native(recorded, native):
 
 def test_figures_are_the_same_for_the_same_results(recorded):
     results = recorded()
-    first = list(registry.draw_all(results))
+    first = list(drawing.draw_all(results))
     bytes_of = {made.name: (results.folder / "figures" / f"{made.name}.svg").read_bytes() for made in first}
-    registry.draw_all(results)
+    drawing.draw_all(results)
     assert all((results.folder / "figures" / f"{name}.svg").read_bytes() == content for name, content in bytes_of.items())
 
 
@@ -86,18 +87,19 @@ def test_pictures_of_an_earlier_study_do_not_stay(recorded):
 def test_the_fastest_lists_every_rival_it_does_not_beat(recorded):
     """A trial with more fast values but a slower typical repetition must not win."""
     results = recorded()
-    (row,) = frames.winners(results).to_dict("records")
-    assert (row["fastest"], row["not distinguishable from it"]) == ("onnxruntime fp32", "")
+    row, _ = tables.winners(results).to_dict("records")
+    assert (row["winner"], row["not distinguishable from it"]) == ("onnxruntime fp32", "")
 
 
 def test_what_was_measured_apart_is_not_said_to_be_as_fast(tmp_path):
     results, trials = Results(tmp_path), [trial(recipe=name, artifact_key=name[-1] * 64) for name in ("fp32", "fp16")]
     results.save_plan(trials, run_facts(), [])
+    results.record_evaluation(trials[0].evaluation_id, EVALUATED | {"n": 1000, "agreeing": [True] * 1000, "sqnr": 90.0})
     for repetition in range(8):
         results.record(measurement(trials[0], repetition))
         later = {"session": "another", "started_at": "2026-02-02T00:00:00+00:00", "ended_at": "2026-02-02T01:00:00+00:00"}
         results.record(measurement(trials[1], repetition, [90_000] * 200, **later))
-    (row,) = frames.winners(results).to_dict("records")
+    row, _ = tables.winners(results).to_dict("records")
     assert (row["not distinguishable from it"], row["measured apart from it"]) == ("", "onnxruntime fp32")
 
 
@@ -123,7 +125,7 @@ def test_a_study_without_any_timing_still_reports(recorded):
 def test_markdown_tables_keep_their_columns():
     import pandas as pd
 
-    assert frames.markdown(pd.DataFrame({"a|b": ["x|y"], "c": [1.23456]})) == "| a\\|b | c |\n| --- | --- |\n| x\\|y | 1.23 |"
+    assert markdown(pd.DataFrame({"a|b": ["x|y"], "c": [1.23456]})) == "| a\\|b | c |\n| --- | --- |\n| x\\|y | 1.23 |"
 
 
 def test_tables_of_an_unknown_or_empty_set_say_what_to_do(tmp_path, monkeypatch):
@@ -158,8 +160,8 @@ def test_comparing_nothing_says_what_to_do(tmp_path):
 def test_every_table_has_its_columns_even_when_nothing_could_be_made(tmp_path):
     results = Results(tmp_path)
     results.save_plan([trial()], run_facts(failures={"a" * 64: "converter failed"}), [])
-    made = {name: make(results) for name, (_, make) in report._TABLES.items()}
-    assert all("model" in frame for name, frame in made.items() if name not in ("winners", "peaks", "passport", "recorded"))
+    made = {section.id: section.make(results) for section in in_report(TABLES)}
+    assert all("model" in frame for name, frame in made.items() if name not in ("over_models", "peaks", "passport", "recorded"))
     assert made["not_measured"].reason.tolist() == ["converter failed"]
     assert "converter failed" in report.build(results).read_text()
 
@@ -169,7 +171,7 @@ def test_every_table_has_its_columns_even_when_nothing_could_be_made(tmp_path):
     [(29634.2, "29,600"), (0.031234, "0.0312"), (3, "3.00"), (999.6, "1,000"), (0, "0"), (float("nan"), "nan"), (-12.34, "-12.3")],
 )
 def test_digits_are_three_and_never_an_exponent(value, text):
-    assert frames.digits(value) == text
+    assert digits(value) == text
 
 
 def test_any_title_can_be_drawn_and_printed(recorded):
@@ -244,5 +246,5 @@ def test_tables_show_three_digits_and_keep_their_values(recorded):
 
 
 def test_an_unknown_table_is_told_with_the_known_ones():
-    with pytest.raises(AttributeError, match=r"there is no table 'latencies'\. Known: accuracy_changes, adaptive, .*latency"):
+    with pytest.raises(AttributeError, match=r"Unknown table 'latencies'\. Known: accuracy_changes, adaptive, .*Did you mean 'latency'"):
         sl.tables.latencies  # noqa: B018

@@ -1,8 +1,9 @@
 import pytest
 
 from studylib.report import report
-from studylib.report.figures import registry
-from studylib.report.tables import roof
+from studylib.report.by_name import tables
+from studylib.report.figures.roofline import roofline as figure_of
+from studylib.report.tables import roofline
 from studylib.results.peaks import Peaks
 from studylib.results.results import Results
 from studylib.study.opening import open_study
@@ -52,7 +53,7 @@ def timed(tmp_path):
 
 
 def _only(results):
-    (point,) = roof.points(results)
+    (point,) = roofline.points(results)
     return point
 
 
@@ -79,7 +80,7 @@ def test_the_interval_is_the_latencys_turned_round(timed):
 
 def test_the_long_table_has_the_operations_and_the_share_of_the_peak(timed):
     results = timed(({}, {}, 100_000), ({"recipe": "fp16"}, {"macs": None, "macs_why": "a loop"}, 100_000))
-    table, point = results.table(), roof.points(results)[0]
+    table, point = results.table(), roofline.points(results)[0]
     found = table[table.recipe == "fp32"].set_index("metric")
     assert (found.loc["flops", "value"], found.loc["flops", "unit"]) == (2e6, "op/sample")
     told = found.loc["fraction_of_peak"]
@@ -102,7 +103,7 @@ def test_few_operations_for_each_byte_are_bound_by_memory(timed):
     assert (point.bound, point.level.working_set_bytes) == ("memory", 2**26)
     assert point.roof_per_s == pytest.approx(5e9, rel=1e-4)
     assert point.fraction.value == pytest.approx(0.4, rel=0.015)
-    row = roof.rows(timed(({}, large, 100_000_000))).iloc[0]
+    row = tables.roofline(timed(({}, large, 100_000_000))).iloc[0]
     assert row["bound by"] == "memory (64 MiB working set)"
     assert row["op/byte"] == "0.500"
 
@@ -127,7 +128,7 @@ def test_what_computes_in_integers_is_held_against_int8(timed):
     results = timed(
         ({"recipe": "static_wi8_ai8"}, _INT8, 100_000), ({"recipe": "weight_only_wi8_afp32"}, _INT8 | {"float_islands": None}, 100_000)
     )
-    integers, weights_only = roof.points(results)
+    integers, weights_only = roofline.points(results)
     assert (integers.arithmetic, integers.roof_per_s) == ("int8", 400e9)
     assert integers.fraction.value == pytest.approx(0.05, rel=0.015)
     assert (weights_only.arithmetic, weights_only.roof_per_s) == ("float32", 100e9)
@@ -150,22 +151,22 @@ def test_lookup_tables_are_a_caveat_where_memory_bounds(timed):
 @pytest.mark.parametrize(("wrong", "times"), [({"macs": 10**7}, 2.0), ({"macs": 6 * 10**6}, 1.2)])
 def test_more_than_the_roof_is_flagged_and_never_cut_off(timed, wrong, times):
     results = timed(({}, {}, 100_000), ({"recipe": "fp16"}, wrong, 100_000))
-    right, planted = roof.points(results)
+    right, planted = roofline.points(results)
     assert not right.is_suspicious
     assert planted.is_suspicious
     assert planted.fraction.value == pytest.approx(times, rel=0.015)
-    rows = roof.rows(results).set_index("recipe")
+    rows = tables.roofline(results).set_index("recipe")
     assert rows.loc["fp16", "remarks"].startswith(
         f"SUSPICIOUS: {planted.fraction.value:.2f} times the roof. Either the peaks are too low (FORCE=1"
     )
     assert float(rows.loc["fp16", "% of roof"].split()[0]) > 100
     assert rows.loc["fp32", "remarks"] == ""
-    assert "SUSPICIOUS: 1 of 2 points lie above their roof" in registry.roofline(results)[3]
+    assert "SUSPICIOUS: 1 of 2 points lie above their roof" in figure_of(results).caption
 
 
 def test_a_peak_measured_too_low_is_found_out(timed):
     low = {2: _peaks(float32=10e9, others_share=0.5)}
-    remarks = roof.rows(timed(({}, {}, 100_000), peaks=low)).remarks[0]
+    remarks = tables.roofline(timed(({}, {}, 100_000), peaks=low)).remarks[0]
     assert remarks.startswith("SUSPICIOUS: 2.0")
     assert remarks.endswith("something else took 50% of the processors while the peaks were measured: they may be too low")
 
@@ -188,27 +189,27 @@ def test_a_peak_measured_too_low_is_found_out(timed):
 )  # fmt: skip
 def test_a_trial_without_a_place_under_the_roof_says_why(timed, changes, within, peaks, reason):
     results = timed((changes, within, 100_000), peaks=peaks)
-    row = roof.rows(results).iloc[0]
+    row = tables.roofline(results).iloc[0]
     assert row.remarks == reason
     assert row["% of roof"] == "–"
-    assert registry.roofline(results)[0] is None
+    assert figure_of(results) is None
 
 
 def test_a_sweep_of_settings_is_in_the_table_and_not_in_the_figure(timed):
     results = timed(({}, {}, 100_000), ({"options": "graph=basic", "sweep": "graph"}, {}, 110_000))
-    assert list(roof.rows(results).setting) == ["", "graph=basic"]
-    assert len(registry.roofline(results)[0].axes[0].containers) == 1
+    assert list(tables.roofline(results).setting) == ["", "graph=basic"]
+    assert len(figure_of(results).figure.axes[0].containers) == 1
 
 
 def test_queries_of_several_samples_wait_for_nothing(timed):
     results = timed(({}, {}, 100_000), ({"scenario": "multi_stream", "batch_size": 8}, {}, 800_000))
-    assert [point.fraction.value for point in roof.points(results)] == pytest.approx([0.2, 0.2], rel=0.015)
-    assert list(roof.rows(results).setting) == ["", "multi_stream"]
+    assert [point.fraction.value for point in roofline.points(results)] == pytest.approx([0.2, 0.2], rel=0.015)
+    assert list(tables.roofline(results).setting) == ["", "multi_stream"]
 
 
 def test_controls_and_trials_without_times_are_left_out(timed):
     results = timed(({}, {}, 100_000), ({"control": True}, {}, 100_000))
-    assert len(roof.rows(results)) == 1
+    assert len(tables.roofline(results)) == 1
 
 
 def test_a_larger_working_set_is_never_faster():
@@ -219,7 +220,7 @@ def test_a_larger_working_set_is_never_faster():
 
 def test_the_peaks_are_a_table(timed):
     results = timed(({}, {}, 100_000), peaks={2: _peaks(without={"openvino MatMul": "absent"}), 1: {"threads": 1, "reason": "it crashed"}})
-    table = roof.peaks(results)
+    table = tables.peaks(results)
     assert list(table.what) == ["float32", "int8", "memory, 256 KiB", "memory, 64 MiB", "–"]
     assert list(table.peak) == ["100 Gop/s", "400 Gop/s", "80.0 GB/s", "10.0 GB/s", ""]
     assert table["slowest round"][0] == "90.0 Gop/s"
@@ -236,7 +237,7 @@ def test_the_peaks_are_a_table(timed):
     ],
 )
 def test_main_memory_that_may_be_a_cache_says_so(timed, cache_bytes, words):
-    assert roof.peaks(timed(({}, {}, 100_000), peaks={2: _peaks(cache_bytes=cache_bytes)})).remarks.iloc[-1] == words
+    assert tables.peaks(timed(({}, {}, 100_000), peaks={2: _peaks(cache_bytes=cache_bytes)})).remarks.iloc[-1] == words
 
 
 def test_the_figure_has_the_roofs_and_every_point(timed):
@@ -244,8 +245,8 @@ def test_the_figure_has_the_roofs_and_every_point(timed):
             for latency, recipe in ((90_000, "fp32"), (60_000, "static_wi8_ai8"), (30_000, "fp16"))
             for runtime in ("onnxruntime", "litert")]  # fmt: skip
     results = timed(*many, ({"model": "other"}, {"macs": 10**7}, 100_000))
-    figure, name, _, caption, alt = registry.roofline(results)
-    assert name == "roofline"
+    made = figure_of(results)
+    figure, caption, alt = made.figure, made.caption, made.alt
     assert [axes.get_title() for axes in figure.axes] == ["mnist_cnn, 2 threads", "other, 2 threads"]
     assert [len(axes.containers) for axes in figure.axes] == [6, 1]
     # Two flat roofs at the peaks, two slopes at the bandwidths.
@@ -274,8 +275,8 @@ def test_a_study_measures_the_peaks_before_it_times(smoke_study):
     assert measuring < next(number for number, line in enumerate(lines) if line.startswith("repetition 1 of"))
     results = Results(folder)
     assert {record["host_id"] for record in results.peaks().values()} == {results.run()["host_id"]}
-    shown = roof.rows(results)
-    assert len(shown) == len([t for t in results.distinct() if not t.control and results.status(t)[0] == "ok"])
+    shown = tables.roofline(results)
+    assert len(shown) == len([t for t in results.distinct() if not t.control and results.state(t).ok])
     assert set(shown["% of roof"]) != {"–"}
     assert (folder / "figures" / "roofline.svg").exists()
 

@@ -5,8 +5,11 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from studylib.report.figures import drawing, scenario_figures
-from studylib.report.tables import frames, scenario_tables
+from studylib.report.by_name import tables
+from studylib.report.figures import drawing
+from studylib.report.figures.scenarios import scenarios as figure_of
+from studylib.report.sections import FIGURES, named
+from studylib.report.tables import scenarios
 from studylib.results import rows
 from studylib.results.results import Results
 from studylib.scenarios import Facts
@@ -85,7 +88,7 @@ def test_the_real_time_factor_is_latency_over_the_chunk(results):
 
 
 def test_the_table_of_scenarios_shows_the_verdict_of_every_row(results):
-    frame = scenario_tables.scenarios(results)
+    frame = tables.scenarios(results)
     assert list(frame.scenario) == ["server", "multi_stream", "streaming", "single_stream"]
     assert list(frame["samples a query"]) == [1, 8, 1, 1]
     assert frame.valid[0] == f"LoadGen: INVALID in 2 of 8 repetitions: {REASON}"
@@ -96,31 +99,31 @@ def test_the_table_of_scenarios_shows_the_verdict_of_every_row(results):
 
 
 def test_other_tables_compare_the_usual_scenarios_alone(results):
-    frame = frames.latency(results)
+    frame = tables.latency(results)
     assert list(frame.runtime) == ["onnxruntime", "litert"]
     assert list(frame.LoadGen) == ["", "LoadGen: VALID in 8 of 8 repetitions"]
-    assert set(frames.speed_ups(results).LoadGen) == {"LoadGen: VALID in 8 of 8 repetitions"}
+    assert set(tables.speed_ups(results).LoadGen) == {"LoadGen: VALID in 8 of 8 repetitions"}
 
 
 def test_without_loadgen_no_table_mentions_it(recorded):
     results = recorded()
-    assert "LoadGen" not in frames.latency(results)
-    assert "LoadGen" not in frames.speed_ups(results)
-    assert scenario_tables.scenarios(results).empty
-    assert (scenario_tables.note(results), scenario_tables.sentences(results)) == ("", [])
+    assert "LoadGen" not in tables.latency(results)
+    assert "LoadGen" not in tables.speed_ups(results)
+    assert tables.scenarios(results).empty
+    assert (scenarios.note(results), scenarios.sentences(results)) == ("", [])
 
 
 def test_sentences_carry_verdict_and_the_words_about_mlperf(results):
-    server, stream = scenario_tables.sentences(results)
+    server, stream = scenarios.sentences(results)
     assert server.startswith("mnist_cnn, server: onnxruntime fp32 server answers 83.5 [")
     assert REASON in server
     assert server.endswith("LoadGen-driven, not MLPerf results.")
     assert stream.startswith("speech, streaming: onnxruntime fp32 streaming needs 0.")
-    assert "not MLPerf results" in scenario_tables.note(results)
+    assert "not MLPerf results" in scenarios.note(results)
 
 
 def test_the_search_for_a_rate_is_shown_test_by_test(results):
-    (row,) = scenario_tables.rates(results).to_dict("records")
+    (row,) = tables.rates(results).to_dict("records")
     assert (row["qps"], row["queries"], row["over bound"], row["held"]) == (90.0, 300, 2, "yes")
 
 
@@ -145,18 +148,18 @@ def test_records_of_older_versions_have_no_facts_and_stay_readable(tmp_path):
 
 
 def test_the_figure_shows_each_scenario_with_its_bound_and_what_loadgen_said(results):
-    figure, name, _, caption, alt = scenario_figures.scenarios(results)
-    assert name == "scenarios"
+    made = figure_of(results)
+    figure, caption, alt = made.figure, made.caption, made.alt
     assert [axes.get_title() for axes in figure.axes] == ["mnist_cnn, server", "mnist_cnn, multi_stream", "speech, streaming"]
     server = figure.axes[0]
     assert [label.get_text() for label in server.get_yticklabels()] == ["onnxruntime fp32, 91.5 queries/s (LoadGen: invalid)"]
     assert [text.get_text() for text in server.get_legend().get_texts()] == ["bound 100 ms"]
     assert figure.axes[1].get_legend() is None
-    assert scenario_tables.NOTE in caption
+    assert scenarios.NOTE in caption
     assert "speech onnxruntime fp32 streaming: median 0.1" in alt
-    drawing.save(results, figure, name, "t", caption, alt)
+    drawing.save(results, named(FIGURES, "figure", "scenarios"), made)
     assert (results.folder / "figures" / "scenarios.png").stat().st_size > 10_000
 
 
 def test_without_another_scenario_there_is_no_figure(recorded):
-    assert scenario_figures.scenarios(recorded())[0] is None
+    assert figure_of(recorded()) is None

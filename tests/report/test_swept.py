@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from studylib.report.figures import registry
-from studylib.report.tables import swept
+from studylib.report.by_name import tables
+from studylib.report.figures.batch import batch
 from studylib.results.results import Results
 from tests.recorded_results import measurement, run_facts, trial
 
@@ -27,26 +27,26 @@ def results(tmp_path) -> Results:
 
 
 def test_each_point_is_held_against_the_usual_one(results):
-    table = swept.settings(results).set_index(["sweep", "value"])
+    table = tables.settings(results).set_index(["sweep", "value"])
     assert table.loc[("graph", "as usual"), "against the usual"] == ""
     assert table.loc[("graph", "graph=disable"), "against the usual"].startswith("0.66")
     assert table.loc[("graph", "graph=disable"), "against the usual"].endswith("slower")
 
 
 def test_batches_are_compared_by_sample(results):
-    table = swept.settings(results).set_index(["sweep", "value"])
+    table = tables.settings(results).set_index(["sweep", "value"])
     assert table.loc[("batch", "8"), "against the usual"].startswith(("2.00x", "1.99x", "2.01x"))
     assert table.loc[("batch", "16"), "status"] == "skipped: cut short: a first look found no more at batch 8"
 
 
 def test_throughput_is_drawn_over_the_batch_size(results, tmp_path):
-    figure, name, _, _, alt = registry.batches(results)
+    made = batch(results)
+    figure, alt = made.figure, made.alt
     figure.savefig(tmp_path / "figure.png")
-    assert name == "batch"
     assert "most at batch 8, 20,0" in alt or "most at batch 8, 19,9" in alt or "most at batch 8, 20,100" in alt
 
 
 def test_without_sweeps_there_is_nothing(variants):
     results = variants({"fp32": (400_000, {}, 95, 90.0, {})})
-    assert swept.settings(results).empty
-    assert registry.batches(results)[0] is None
+    assert tables.settings(results).empty
+    assert batch(results) is None

@@ -17,7 +17,7 @@ import pytest
 import studylib as sl
 from studylib.errors import InputError, OutputError
 from studylib.machine import process_memory
-from studylib.report.tables import frames
+from studylib.report.by_name import tables
 from studylib.results import recording
 from studylib.results.results import Results
 from tests import ROOT
@@ -31,7 +31,7 @@ def results(tmp_path):
 
 
 def _row(results, name="work"):
-    (row,) = frames.recorded(results).query("name == @name").to_dict("records")
+    (row,) = tables.recorded(results).query("name == @name").to_dict("records")
     return row
 
 
@@ -313,6 +313,8 @@ def test_a_killed_process_loses_only_the_call_it_was_in(results):
     code = """
 import os, signal, sys
 import studylib as sl
+from studylib.report.by_name import tables
+from studylib.report.by_name import tables
 results = sl.Results(sys.argv[1])
 for number in range(5):
     with sl.recorded("work", results):
@@ -339,7 +341,7 @@ def test_a_forked_child_is_a_process_of_its_own(results):
 
 
 def test_nothing_recorded_is_an_empty_table(results):
-    table = frames.recorded(results)
+    table = tables.recorded(results)
     assert table.empty
     assert "p50_ms" in table
 

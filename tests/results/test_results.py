@@ -9,6 +9,7 @@ from studylib.errors import InputError
 from studylib.results.long_table import COLUMNS
 from studylib.results.records import read_sealed, write_sealed
 from studylib.results.results import Results
+from tests.outputs import status_of
 from tests.recorded_results import measurement, run_facts, trial
 
 
@@ -54,15 +55,15 @@ def test_status_says_in_words_why_a_trial_has_no_numbers(tmp_path):
     results = Results(tmp_path)
     of, skipped, unmade = trial(), trial(reason="no GPU"), trial(artifact_key="f" * 64)
     results.save_plan([of, skipped, unmade], run_facts(failures={"f" * 64: "converter failed"}), [])
-    assert results.status(skipped) == ("skipped", "no GPU")
-    assert results.status(unmade) == ("failed", "converter failed")
-    assert results.status(of)[0] == "pending"
+    assert status_of(results, skipped) == ("skipped", "no GPU")
+    assert status_of(results, unmade) == ("failed", "converter failed")
+    assert status_of(results, of)[0] == "pending"
     results.record(measurement(of, 0, status="invalid", reason="disturbed"))
-    assert results.status(of) == ("invalid", "disturbed")
+    assert status_of(results, of) == ("invalid", "disturbed")
     results.record(measurement(of, 1))
-    assert results.status(of) == ("ok", "")
+    assert status_of(results, of) == ("ok", "")
     results.record(measurement(of, 2, status="failed", reason="crash"))
-    assert results.status(of) == ("failed", "crash")
+    assert status_of(results, of) == ("failed", "crash")
 
 
 def test_an_artifact_out_of_parity_is_a_failed_row(recorded):
@@ -171,7 +172,7 @@ def test_results_of_a_later_version_are_refused_in_words(recorded):
     results = recorded()
     run = json.loads((results.folder / "run.json").read_text())
     (results.folder / "run.json").write_text(json.dumps(run | {"form": 99}))
-    with pytest.raises(InputError, match=r"was written by a newer studylib \(form 99; this one reads up to 1\)"):
+    with pytest.raises(InputError, match=r"was written by a newer studylib \(form 99; this one reads up to 2\)"):
         Results(results.folder).run()
 
 

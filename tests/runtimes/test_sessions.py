@@ -14,10 +14,11 @@ from studylib.errors import StudyError
 from studylib.machine import hardware
 from studylib.measure import worker
 from studylib.quality.criteria import Criteria
-from studylib.report.tables import frames, resources
+from studylib.report.by_name import tables
 from studylib.results.results import Results
 from studylib.runtimes import RUNTIMES, Options, Session, onnxruntime
 from studylib.runtimes.base import Parallel
+from tests.outputs import status_of
 from tests.recorded_results import run_facts, trial
 
 _NEEDS_AZURE = pytest.mark.skipif(
@@ -173,9 +174,9 @@ def test_an_accelerator_that_is_none_gives_an_invalid_row(tiny, monkeypatch, tmp
     results, of = Results(tmp_path / "cpu"), trial(provider="azure")
     results.save_plan([of], run_facts(), [])
     results.record_evaluation(of.evaluation_id, found)
-    assert results.status(of) == ("invalid", found["reason"])
-    assert frames.quality(results).parity[0].startswith("invalid: fell back: 4 of 4 nodes that compute (MatMul)")
-    (row,) = resources.placements(results).to_dict("records")
+    assert status_of(results, of) == ("invalid", found["reason"])
+    assert tables.quality(results).parity[0].startswith("invalid: fell back: 4 of 4 nodes that compute (MatMul)")
+    (row,) = tables.placements(results).to_dict("records")
     assert (row["asked for"], row["ran on"], row["nodes"], row["kinds"]) == ("azure", "CPUExecutionProvider", 4, "MatMul 4")
     results.forget_failures()
     assert results.evaluation(of.evaluation_id) is None

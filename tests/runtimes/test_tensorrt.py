@@ -18,7 +18,7 @@ from studylib.measure import worker
 from studylib.runtimes import Options, base
 from studylib.runtimes.nvidia import engine_cache, tensorrt, tensorrt_engines
 from studylib.runtimes.nvidia.cuda_memory import DeviceArray, Stream
-from studylib.scenarios import Budget, Load
+from studylib.scenarios import Load, RunLength
 from tests.runtimes.stand_in_nvidia import Nvidia, cudaError_t
 
 RUNTIME = tensorrt.TensorRT()
@@ -223,7 +223,7 @@ def test_where_nothing_can_be_kept_it_is_said(nvidia, tmp_path):
 
 def test_a_repetition_that_built_an_engine_does_not_count_and_the_next_one_does(nvidia, tiny, tmp_path, shelf):
     keys = {"artifact": shelf.put(tiny.path).key, "samples": shelf.put(tiny.samples.save(tmp_path / "samples")).key}
-    job = MeasureJob(**keys, runtime="tensorrt", provider="cuda", threads=1, load=Load("offline", 4, Budget(3, 0.0, 5.0)))
+    job = MeasureJob(**keys, runtime="tensorrt", provider="cuda", threads=1, load=Load("offline", 4, RunLength(3, 0.0, 5.0)))
     site = Site(store=str(shelf.folder))
     reasons = [why_invalid(worker.measure(job, site)["disturbances"] | STILL, Limits()) for _ in range(2)]
     assert reasons[0].startswith(

@@ -8,7 +8,7 @@ import pytest
 
 from studylib.models.zoo import Samples
 from studylib.runtimes import RUNTIMES, Options
-from studylib.scenarios import Budget, Load, drive, scenario_for
+from studylib.scenarios import Load, RunLength, drive, scenario_for
 
 SAMPLES = Samples({"x": np.arange(12, dtype=np.float32).reshape(6, 2)}, None)
 
@@ -18,8 +18,8 @@ def _session(recording, **content):
     return RUNTIMES["replay"].open(path, Options())
 
 
-def _values(session, scenario, batch_size, *budget, samples=SAMPLES):
-    return drive(session, samples, Load(scenario, batch_size, Budget(*budget))).values_ns
+def _values(session, scenario, batch_size, *length, samples=SAMPLES):
+    return drive(session, samples, Load(scenario, batch_size, RunLength(*length))).values_ns
 
 
 def test_values_are_exactly_the_recorded_latencies(recording):

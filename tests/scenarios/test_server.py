@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from studylib.errors import RefusedError
-from studylib.scenarios import Budget, Driven, Facts, Load, arrivals, rate
+from studylib.scenarios import Driven, Facts, Load, RunLength, arrivals, rate
 
-LOAD = Load("server", 1, Budget(50, 0.2, 3), seed=1, target_qps=500.0)
+LOAD = Load("server", 1, RunLength(50, 0.2, 3), seed=1, target_qps=500.0)
 
 
 def test_arrivals_are_poisson_at_the_rate_and_by_the_seed():
-    due = arrivals.schedule(Load("server", 1, Budget(20_000, 0, 100), seed=1, target_qps=1000.0))
+    due = arrivals.schedule(Load("server", 1, RunLength(20_000, 0, 100), seed=1, target_qps=1000.0))
     gaps = np.diff(due)
     assert gaps.mean() == pytest.approx(1e6, rel=0.03)
     assert gaps.std() == pytest.approx(1e6, rel=0.05)
@@ -18,18 +18,18 @@ def test_arrivals_are_poisson_at_the_rate_and_by_the_seed():
 
 
 def test_the_longest_duration_cuts_the_schedule():
-    assert len(arrivals.schedule(Load("server", 1, Budget(1000, 0, 2), target_qps=10.0))) == 20
+    assert len(arrivals.schedule(Load("server", 1, RunLength(1000, 0, 2), target_qps=10.0))) == 20
 
 
 def test_a_rate_is_needed():
     with pytest.raises(RefusedError, match=r"needs queries per second above 0, not None; give QPS="):
-        arrivals.schedule(Load("server", 1, Budget(1, 0, 1)))
+        arrivals.schedule(Load("server", 1, RunLength(1, 0, 1)))
 
 
 def test_latency_counts_from_the_arrival(sleeper, samples):
     """Two answers of 5 ms for queries that arrive together: the second waits for the first."""
     session = sleeper(0.005)
-    driven = arrivals.drive(session, samples, Load("server", 1, Budget(40, 0, 3), target_qps=100_000.0))
+    driven = arrivals.drive(session, samples, Load("server", 1, RunLength(40, 0, 3), target_qps=100_000.0))
     assert len(driven.values_ns) == 40
     assert driven.values_ns[1] - driven.values_ns[0] == pytest.approx(5e6, rel=0.5)
     assert driven.values_ns[-1] >= 40 * 5e6 * 0.9
@@ -53,7 +53,7 @@ def _answering(per_second: float):
 
 
 def test_the_search_finds_the_highest_rate_within_a_20th():
-    found = rate.find_rate(_answering(700), Load("server", 1, LOAD.budget, typical_ns=10**6), 60)
+    found = rate.find_rate(_answering(700), Load("server", 1, LOAD.length, typical_ns=10**6), 60)
     assert 0.95 * 700 <= found["qps"] <= 700
     assert [test["qps"] for test in found["tests"]][-2:] == [found["qps"]] * 2
     assert [test["held"] for test in found["tests"]] == [test["qps"] <= 700 for test in found["tests"]]
@@ -67,17 +67,17 @@ def test_a_rate_that_was_kept_by_luck_is_lowered_until_it_is_kept_twice():
         done.append(load.target_qps)
         return _answering(700 if len(done) < 6 else 500)(load)
 
-    found = rate.find_rate(tiring, Load("server", 1, LOAD.budget, typical_ns=10**6), 60)
+    found = rate.find_rate(tiring, Load("server", 1, LOAD.length, typical_ns=10**6), 60)
     assert 0.85 * 500 <= found["qps"] <= 500
     assert [test["held"] for test in found["tests"]][-2:] == [True, True]
 
 
 def test_a_search_without_time_left_ends_after_one_test():
-    assert len(rate.find_rate(_answering(10**9), Load("server", 1, LOAD.budget, typical_ns=10**6), 0)["tests"]) == 1
+    assert len(rate.find_rate(_answering(10**9), Load("server", 1, LOAD.length, typical_ns=10**6), 0)["tests"]) == 1
 
 
 def test_a_bound_that_no_rate_keeps_is_refused_with_what_to_do():
-    load = Load("server", 1, LOAD.budget, typical_ns=200_000_000)
+    load = Load("server", 1, LOAD.length, typical_ns=200_000_000)
     with pytest.raises(RefusedError, match=r"no rate keeps 99 of 100 queries within 100 ms: .*one query alone takes 200 ms.*BOUND="):
         rate.find_rate(_answering(0), load, 60)
 
@@ -91,6 +91,6 @@ def test_queries_that_all_fail_end_the_search():
 @pytest.mark.slow
 def test_the_search_on_a_real_clock_ends_below_what_the_session_can_do(sleeper, samples):
     """Four milliseconds an answer: 250 a second can never be kept, half of it can."""
-    load = Load("server", 1, Budget(50, 0.2, 1), typical_ns=4_000_000, latency_bound_ns=40_000_000)
+    load = Load("server", 1, RunLength(50, 0.2, 1), typical_ns=4_000_000, latency_bound_ns=40_000_000)
     found = rate.find_rate(lambda one: arrivals.drive(sleeper(0.004), samples, one), load, 60)
     assert 60 < found["qps"] < 260

@@ -6,7 +6,7 @@ import pytest
 from studylib.errors import RefusedError
 from studylib.models.zoo import MODELS, Samples
 from studylib.runtimes import Session
-from studylib.scenarios import Budget, Load, drive
+from studylib.scenarios import Load, RunLength, drive
 
 
 class Adder(Session):
@@ -25,7 +25,7 @@ class Adder(Session):
 
 
 SAMPLES = Samples({"x": np.arange(1, 13, dtype=np.float32).reshape(6, 2), "state": np.full((6, 1), 99, np.float32)}, None)
-LOAD = Load("streaming", 1, Budget(14, 0, 1), states={"new_state": "state"}, chunk_s=0.5)
+LOAD = Load("streaming", 1, RunLength(14, 0, 1), states={"new_state": "state"}, chunk_s=0.5)
 
 
 def test_chunks_come_in_order_with_the_state_of_the_last():
@@ -40,7 +40,7 @@ def test_chunks_come_in_order_with_the_state_of_the_last():
 
 def test_a_model_without_state_is_refused():
     with pytest.raises(RefusedError, match="carries no state from query to query"):
-        drive(Adder(), SAMPLES, Load("streaming", 1, Budget(1, 0, 1)))
+        drive(Adder(), SAMPLES, Load("streaming", 1, RunLength(1, 0, 1)))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_model_without_state_is_refused():
 )
 def test_a_file_without_the_state_is_refused(states, words):
     with pytest.raises(RefusedError, match=words):
-        drive(Adder(), SAMPLES, Load("streaming", 1, Budget(2, 0, 1), states=states))
+        drive(Adder(), SAMPLES, Load("streaming", 1, RunLength(2, 0, 1), states=states))
 
 
 def test_loadgen_has_no_such_scenario_and_the_facts_say_so():

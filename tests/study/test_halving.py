@@ -64,7 +64,7 @@ def search(tmp_path):
         return {"samples_per_s": 1e9 / (times[one.id] * rng.lognormal(0, 0.01)), "n": 11}
 
     bench = SimpleNamespace(results=results, seed=1, glance=glance, write=lambda text: None, glances=glances)
-    return halving.Search(bench, 0.01), trials, times
+    return halving.Halving(bench, 0.01), trials, times
 
 
 def test_it_finds_the_fastest_within_the_budget(search):

@@ -9,10 +9,11 @@ import pytest
 
 from studylib.artifacts import arrays
 from studylib.recipes.convert.from_onnx import OnnxToSavedModel
+from studylib.report.by_name import tables
 from studylib.results.results import Results
 from tests.command_line import cli
 from tests.in_process import measured
-from tests.outputs import only
+from tests.outputs import conversion_status_of, only, status_of
 
 DENSENET = Path(find_spec("onnx").origin).parent / "backend" / "test" / "data" / "light" / "light_densenet121.onnx"
 QUICK = {"recipes": ("fp32",), "batch_sizes": (1,), "sweeps": ()}
@@ -26,7 +27,7 @@ def _package_file(package: str, name: str) -> Path:
 
 
 def _cells(results: Results, model: str) -> dict:
-    return {(cell.source, cell.target): results.conversion_status(cell) for cell in results.conversions() if cell.model == model}
+    return {(cell.source, cell.target): conversion_status_of(results, cell) for cell in results.conversions() if cell.model == model}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def test_a_stateful_model_keeps_its_states_as_inputs_and_outputs(others):
     assert status == "failed"
     assert reason.startswith("OpenVINO stops at Conv")
     (trial,) = [t for t in others.plan() if t.model == "vad" and t.runtime == "onnxruntime" and not t.control]
-    assert others.status(trial) == ("ok", "")
+    assert status_of(others, trial) == ("ok", "")
     found = others.evaluation(trial.evaluation_id)
     assert [one["name"] for one in found["outputs"]] == ["output", "stateN"]
     assert (found["data"], "agreeing" in found) == ("synthetic", False)
@@ -101,7 +102,7 @@ def test_an_old_keras_file_reaches_every_format(others):
 
 @pytest.mark.slow
 def test_a_damaged_file_costs_its_own_rows_and_nothing_else(others):
-    states = {t.model: others.status(t) for t in others.plan() if t.runtime == "onnxruntime" and not t.control}
+    states = {t.model: status_of(others, t) for t in others.plan() if t.runtime == "onnxruntime" and not t.control}
     assert states["cut"][0] == "failed"
     assert "damaged or cut off" in states["cut"][1]
     assert states["vad"][0] == states["emotion_model"][0] == "ok"
@@ -112,9 +113,8 @@ def test_a_damaged_file_costs_its_own_rows_and_nothing_else(others):
 
 @pytest.mark.slow
 def test_what_was_assumed_is_said(others):
-    from studylib.report.tables import formats
 
-    remarks = formats.remarks(others)
+    remarks = tables.remarks(others)
     assert any("no DATA was given" in remark for remark in remarks[remarks.model == "emotion_model"].remark)
     assert any("Keras 2" in remark or "Keras 1" in remark for remark in remarks[remarks.model == "emotion_model"].remark)
     report = (others.folder / "report" / "report.md").read_text(encoding="utf-8")
@@ -155,9 +155,8 @@ def pictures(tmp_path_factory):
 @pytest.mark.slow
 def test_what_decides_an_accuracy_stands_beside_it(pictures):
     from studylib.report import summary
-    from studylib.report.tables import frames
 
-    (row,) = frames.quality(pictures).to_dict("records")
+    (row,) = tables.quality(pictures).to_dict("records")
     assert row["accuracy_%"].startswith("100")
     assert row["accuracy assumes"].startswith(
         "WARNING: 3 class folders for a model of 4 classes and no `labels` in a card: blue is class 0"
@@ -180,12 +179,11 @@ def test_a_signal_of_any_length_is_timed_on_a_signal_and_a_single_value_says_so(
         save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), tmp_path / f"{name}.onnx")
     models = (tmp_path / "signal.onnx", tmp_path / "values.onnx")
     results = measured(tmp_path / "outputs", *models, runtimes=("onnxruntime",), **QUICK)
-    from studylib.report.tables import formats, frames
 
-    remarks = formats.remarks(results)
+    remarks = tables.remarks(results)
     said = " ".join(remarks[remarks.model == "signal"].remark)
     assert "'x': dynamic axes are 128 long, so a sample has the shape [128]" in said
-    latency = frames.latency(results)
+    latency = tables.latency(results)
     assert set(latency[latency.model == "signal"].remark) == {""}
     assert set(latency[latency.model == "values"].remark.str.startswith("'x' is a single value a sample")) == {True}
     table = results.table()

@@ -19,6 +19,7 @@ from studylib.results.results import Results
 from studylib.study.notebooks import NOTEBOOKS
 from tests import ROOT
 from tests.command_line import cli
+from tests.outputs import status_of
 
 CPU = ("study", "--hw", "cpu", "--effort", "smoke")
 # Less of the same study, for what is not about how much there is.
@@ -37,7 +38,7 @@ def _repetitions(names):
 def test_it_measures_every_planned_trial(smoke_study):
     done, folder = smoke_study
     results = Results(folder)
-    statuses = [results.status(trial)[0] for trial in results.plan()]
+    statuses = [status_of(results, trial)[0] for trial in results.plan()]
     assert statuses.count("ok") == 19
     assert set(statuses) == {"ok", "skipped"}
     assert "done in" in done.stdout
@@ -209,7 +210,7 @@ def test_a_failing_notebook_is_kept_and_named(copy, tmp_path):
     for name in ("params", "notebooks"):
         shutil.copytree(ROOT / name, project / name)
     path = project / "notebooks" / "09-findings.ipynb"
-    path.write_text(path.read_text().replace("sl.tables.winners(results)", "sl.winners.tabel(results)"))
+    path.write_text(path.read_text().replace("sl.tables.winners(results)", "sl.tables.tabel(results)"))
     done = cli(*CPU, outputs=copy, STUDYLIB_ROOT=str(project), PYTHONPATH=str(ROOT))
     assert done.returncode == 1
     assert "notebook 09-findings, cell" in done.stderr

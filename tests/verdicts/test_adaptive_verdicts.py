@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from studylib.report.figures import registry
-from studylib.report.tables import sensitivity
-from studylib.verdicts import adaptive_verdicts
+from studylib.report.by_name import tables
+from studylib.report.figures.sensitivity import sensitivity
 
 
 def _of(ns: int, right: int, sqnr: float) -> tuple:
@@ -16,7 +15,7 @@ FP32, STATIC = _of(400_000, 95, 90.0), _of(200_000, 80, 12.0)
 
 
 def _row(results):
-    (row,) = adaptive_verdicts.verdicts(results).to_dict("records")
+    (row,) = tables.adaptive(results).to_dict("records")
     return row
 
 
@@ -78,7 +77,7 @@ def test_random_weights_are_held_to_fidelity(variants, sqnr, kept):
 
 
 def test_without_adaptive_recipes_there_is_no_row(variants):
-    assert adaptive_verdicts.verdicts(variants({"fp32": FP32, "static_wi8_ai8": STATIC})).empty
+    assert tables.adaptive(variants({"fp32": FP32, "static_wi8_ai8": STATIC})).empty
 
 
 SEARCH = {
@@ -101,44 +100,45 @@ SEARCH = {
 
 def test_layers_are_ranked_and_say_what_was_chosen(variants):
     results = variants({"fp32": FP32}, searches={"k": SEARCH})
-    table = sensitivity.layers(results)
+    table = tables.layers(results)
     assert list(table.layer) == ["last", "first"]
     assert list(table.chosen) == ["fp32", "static_wi8_ai8"]
     assert list(table.loss) == ["5.0 points", ""]
     assert list(table.n) == [32, 32]
-    figure, *_, alt = registry.sensitivities(results)
+    made = sensitivity(results)
+    figure, alt = made.figure, made.alt
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["Conv first", "Gemm last"]
     assert "last (Gemm) with 9.0 dB" in alt
 
 
 def test_every_step_of_a_search_is_shown_and_the_chosen_one_marked(variants):
     results = variants({"fp32": FP32}, searches={"k": SEARCH})
-    table = sensitivity.searches(results)
+    table = tables.searches(results)
     assert list(table.chosen) == ["", "●"]
     assert list(table["speed-up over fp32"]) == ["not timed", "1.31x [1.20, 1.40], 8 rounds"]
-    (verdict,) = sensitivity.verdicts(results).to_dict("records")
+    (verdict,) = tables.found(results).to_dict("records")
     assert (verdict["within budget"], verdict["ranked"]) == ("yes", "every layer")
 
 
 def test_a_given_assignment_was_not_judged(variants):
     given = SEARCH | {"sensitivity": [], "steps": [], "facts": SEARCH["facts"] | {"within_budget": None}}
-    (verdict,) = sensitivity.verdicts(variants({"fp32": FP32}, searches={"k": given})).to_dict("records")
+    (verdict,) = tables.found(variants({"fp32": FP32}, searches={"k": given})).to_dict("records")
     assert verdict["within budget"] == "not judged"
 
 
 def test_outputs_that_are_not_finite_are_ranked_and_drawn(variants):
     broken = SEARCH["sensitivity"][0] | {"alone_quantized": {"sqnr_db": "-inf", "loss": 1.0}}
     results = variants({"fp32": FP32}, searches={"k": SEARCH | {"sensitivity": [broken]}})
-    assert sensitivity.layers(results)["alone quantized, dB"][0] == -np.inf
-    assert registry.sensitivities(results)[0] is not None
+    assert tables.layers(results)["alone quantized, dB"][0] == -np.inf
+    assert sensitivity(results) is not None
 
 
 def test_without_a_search_there_is_nothing_to_draw(variants):
     results = variants({"fp32": FP32})
-    assert registry.sensitivities(results)[0] is None
-    assert sensitivity.layers(results).empty
-    assert sensitivity.searches(results).empty
-    assert sensitivity.verdicts(results).empty
+    assert sensitivity(results) is None
+    assert tables.layers(results).empty
+    assert tables.searches(results).empty
+    assert tables.found(results).empty
 
 
 def test_a_gain_within_the_noise_of_the_run_is_none(variants):
@@ -152,5 +152,5 @@ def test_a_gain_within_the_noise_of_the_run_is_none(variants):
 
 def test_a_ranking_that_was_cut_short_says_so_in_the_figure(variants):
     cut = SEARCH | {"ranking": "the first 2 of 50 layers, for lack of time: 1 s each; EFFORT=full ranks more"}
-    figure, *_ = registry.sensitivities(variants({"fp32": FP32}, searches={"k": cut}))
+    figure = sensitivity(variants({"fp32": FP32}, searches={"k": cut})).figure
     assert figure.axes[0].get_title() == "mnist_cnn, onnx (the first 2 of 50 layers)"

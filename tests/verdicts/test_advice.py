@@ -7,6 +7,7 @@ import pytest
 
 import studylib as sl
 from studylib.errors import InputError, UnknownNameError
+from studylib.verdicts.winners import winners
 from tests.recorded_results import measurement, run_facts, trial
 
 RIGHT = [True] * 1000
@@ -63,7 +64,7 @@ def test_runners_up_say_why_they_stand_behind(three):
 def test_a_budget_is_held_against_the_unfavourable_end(variants):
     """Eight of a thousand lost are within a point as measured, and may be more than one."""
     results = variants({"fp32": _of(400_000), "static_wi8_ai8": _of(200_000, wrong=8)})
-    assert sl.winners.winners(results)[0].variant.trial.recipe == "fp32"
+    assert winners(results)[0].variant.trial.recipe == "fp32"
     advice = _advice(results)
     assert advice.configuration.recipe == "fp32"
     assert "up to 1.4 within the interval: 0.4 points over the 1 allowed" in advice.runners_up[0].reason
@@ -282,7 +283,7 @@ def test_outputs_that_cannot_be_compared_never_keep_a_budget(variants):
     rows = {"fp32": (400_000, {}, 0, 90.0, unlike), "static_wi8_ai8": (200_000, {}, 0, 90.0, unlike)}
     results = variants(rows)
     advice = _advice(results)
-    assert advice.configuration.recipe == sl.winners.winners(results)[0].variant.trial.recipe == "fp32"
+    assert advice.configuration.recipe == winners(results)[0].variant.trial.recipe == "fp32"
     assert "the baseline itself" in advice.notes[0]
     assert "its fidelity is not known: the number of outputs varies" in advice.why[-1]
     assert "its fidelity is not known: the number of outputs varies" in advice.runners_up[0].reason

@@ -4,11 +4,12 @@ import pytest
 
 from studylib.results.results import Results
 from studylib.verdicts import compare
+from studylib.verdicts.findings import Findings
 from tests.recorded_results import measurement, run_facts, trial
 
 
 def test_the_contender_is_twice_as_fast_and_the_twin_cannot_be_told_apart(recorded):
-    found = {item.contender.label: item for item in compare.speed_ups(recorded())}
+    found = {item.contender.label: item for item in Findings(recorded()).speed_ups}
     fast, twin = found["onnxruntime fp32"], found["onnxruntime fp32 (A/A)"]
     assert fast.comparison.ratio == pytest.approx(2, rel=0.03)
     assert fast.comparison.verdict == "faster"
@@ -18,7 +19,7 @@ def test_the_contender_is_twice_as_fast_and_the_twin_cannot_be_told_apart(record
 
 
 def test_too_few_rounds_are_said(recorded):
-    found = compare.speed_ups(recorded(rounds=3))[0]
+    found = Findings(recorded(rounds=3)).speed_ups[0]
     assert (found.comparison.verdict, found.caveat) == ("cannot tell", "3 rounds measured together are too few for an interval")
 
 
@@ -30,7 +31,7 @@ def _two(results, **changes):
     for repetition in range(8):
         results.record(measurement(slow, repetition))
         results.record(measurement(fast, repetition, [50_000] * 200, **alter(repetition)))
-    return compare.speed_ups(results)[0]
+    return Findings(results).speed_ups[0]
 
 
 @pytest.mark.parametrize("changes", [{"campaign": 2}, {"session": "another", "started_at": "2026-02-02T00:00:00+00:00"}])

@@ -1,12 +1,18 @@
 import pytest
 from matplotlib.collections import PathCollection
 
-from studylib.report.figures import registry
-from studylib.verdicts import compression, why
+from studylib.report.by_name import tables
+from studylib.report.figures.precisions import precisions
+from studylib.report.figures.trade_off import trade_off
+from studylib.verdicts import compare
+from studylib.verdicts.findings import Findings
+from studylib.verdicts.variants import family as family_of
+from studylib.verdicts.variants import variants as every_variant
+from tests.recorded_results import measurement, small_study
 
 
 def _why(results, recipe, start) -> str:
-    (row,) = [row for row in why.reasons(results).itertuples() if row.recipe == recipe and row.what.startswith(start)]
+    (row,) = [row for row in tables.reasons(results).itertuples() if row.recipe == recipe and row.what.startswith(start)]
     return row.why
 
 
@@ -18,7 +24,7 @@ def test_the_front_holds_what_no_other_beats_in_both(variants):
             "static_wi8_ai8": (200_000, conv, 90, 20.0, {}), "dynamic_wi8_afp32": (300_000, conv, 85, 20.0, {}),
         }
     )  # fmt: skip
-    table = compression.techniques(results).set_index("recipe")
+    table = tables.techniques(results).set_index("recipe")
     assert list(table.index[table.front == "●"]) == ["fp32", "static_wi8_ai8"]
     assert table.loc["static_wi8_ai8", "times smaller"] == pytest.approx(3, rel=0.01)
     assert table.loc["static_wi8_ai8", "gzip_kb"] == 1
@@ -32,17 +38,17 @@ def test_the_front_holds_what_no_other_beats_in_both(variants):
 def test_a_variant_that_was_not_timed_is_a_row_that_says_why(variants):
     failed = {"evaluation": {"status": "failed", "reason": "parity: SQNR 3.0 dB against the source model; at layer x"}}
     results = variants({"fp32": (400_000, {}, 95, 90.0, {}), "static_wi8_ai8": (0, {}, 20, 3.0, failed)})
-    row = compression.techniques(results).set_index("recipe").loc["static_wi8_ai8"]
+    row = tables.techniques(results).set_index("recipe").loc["static_wi8_ai8"]
     assert row.status.startswith("failed: parity: SQNR 3.0 dB")
     assert row.p50_ms == "–"
     assert row.front == ""
-    refused = [what for what in why.reasons(results).what if what.startswith("refused")]
+    refused = [what for what in tables.reasons(results).what if what.startswith("refused")]
     assert refused == ["refused by the parity gate: SQNR 3.0 dB against the source model"]
 
 
 def test_random_weights_are_judged_by_agreement(variants):
     results = variants({"fp32": (400_000, {}, 95, 90.0, {})}, weights="random")
-    assert compression.techniques(results).quality[0].startswith("agreement 100.0")
+    assert tables.techniques(results).quality[0].startswith("agreement 100.0")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +60,7 @@ def test_random_weights_are_judged_by_agreement(variants):
     ],
 )  # fmt: skip
 def test_every_recipe_belongs_to_a_kind_of_technique(recipe, family):
-    assert compression.family(recipe) == family
+    assert family_of(recipe) == family
 
 
 SLOWER = {
@@ -91,9 +97,9 @@ def test_zeros_that_no_kernel_skips_explain_why_pruning_brought_no_speed(variant
 def test_dependent_samples_carry_no_test(variants):
     more = {"evaluation": {"independent": False}}
     results = variants({"fp32": (400_000, {}, 95, 90.0, more), "static_wi8_ai8": (200_000, {}, 75, 12.0, more)})
-    row = compression.techniques(results).set_index("recipe").loc["static_wi8_ai8"]
+    row = tables.techniques(results).set_index("recipe").loc["static_wi8_ai8"]
     assert row.change == "-20.0 points (samples depend on each other: no test)"
-    (told,) = why.reasons(results).what
+    (told,) = tables.reasons(results).what
     assert told == "worse: -20.0 points of accuracy (samples depend on each other: no test)"
 
 
@@ -101,16 +107,15 @@ def test_the_same_file_stands_on_the_front_once_and_is_no_rival_of_itself(varian
     """A search that quantized nothing: fp32 looks 1.13 times slower than itself, by noise."""
     same = {"sha256": "e" * 64}
     results = variants({"adaptive_wi8": (355_000, {}, 95, 90.0, same), "fp32": (400_000, {}, 95, 90.0, same)})
-    table = compression.techniques(results).set_index("recipe")
+    table = tables.techniques(results).set_index("recipe")
     assert table.loc["fp32", "front"] == "●"
     row = table.loc["adaptive_wi8"]
     assert (row.front, row["against fp32"], row.status) == ("", "", "the same file as fp32")
-    assert why.reasons(results).empty
-    figure, *_, alt = registry.trade_off(results)
+    assert tables.reasons(results).empty
+    made = trade_off(results)
+    figure, alt = made.figure, made.alt
     assert "of 1 variants these are on the Pareto front" in alt
-    assert len(figure.axes[0].collections) == len(
-        registry.trade_off(variants({"fp32": (400_000, {}, 95, 90.0, same)}))[0].axes[0].collections
-    )
+    assert len(figure.axes[0].collections) == len(trade_off(variants({"fp32": (400_000, {}, 95, 90.0, same)})).figure.axes[0].collections)
 
 
 def test_what_may_have_lost_more_than_the_budget_is_said_and_drawn_hollow(variants):
@@ -122,9 +127,23 @@ def test_what_may_have_lost_more_than_the_budget_is_said_and_drawn_hollow(varian
         "static_wi8_ai8": (200_000, {}, 0, 40.0, some),
     }
     results = variants(rows)
-    assert list(compression.techniques(results).budget) == ["kept", "kept", "OVER BUDGET"]
-    marks = [one.get_facecolor()[0][:3] for one in _marks(registry.trade_off(results)[0])]
+    assert list(tables.techniques(results).budget) == ["kept", "kept", "OVER BUDGET"]
+    marks = [one.get_facecolor()[0][:3] for one in _marks(trade_off(results).figure)]
     assert [tuple(mark) == (1.0, 1.0, 1.0) for mark in marks] == [False, False, True]
+
+
+def test_a_mark_of_the_trade_off_and_its_bar_are_one_estimate(tmp_path):
+    """The median of all values and the mean of the repetitions' medians differ where repetitions do."""
+    results = small_study(tmp_path)
+    slow = results.plan()[0]
+    for repetition in range(8):
+        results.record(measurement(slow, repetition, [100_000 if repetition < 3 else 400_000] * 200, campaign=2))
+    row = results.table().set_index(["trial_id", "metric"]).loc[(slow.id, "latency_p50")]
+    panel = trade_off(results).figure.axes[0]
+    assert 0.4 in [mark.get_offsets()[0][0] for mark in _marks(panel.figure)]
+    bars = [tuple(line.get_xdata()) for line in panel.lines if len(line.get_xdata()) == 2 and len(set(line.get_ydata())) == 1]
+    assert (row.ci_low / 1e6, row.ci_high / 1e6) in bars
+    assert compare.typical_ns(results.measurements(slow.id)) / 1e6 == pytest.approx(0.238, abs=0.001)  # not what is drawn
 
 
 def _marks(figure) -> list:
@@ -134,7 +153,7 @@ def _marks(figure) -> list:
 
 def test_equals_in_different_files_stand_on_the_front_together(variants):
     results = variants({"fp32": (400_000, {}, 95, 90.0, {}), "adaptive_wi8": (400_000, {}, 95, 90.0, {})})
-    assert list(compression.techniques(results).front) == ["●", "●"]
+    assert list(tables.techniques(results).front) == ["●", "●"]
 
 
 def test_a_refusal_is_not_explained_by_lessons(variants):
@@ -149,7 +168,7 @@ def test_an_unknown_processor_is_never_blamed(variants, recipe):
         "fp32": (400_000, {}, 95, 90.0, {}), recipe: (800_000, {"Cast": 4}, 40, 9.0, {}),
         "static_wi8_ai8_reduce_range": (300_000, {}, 94, 25.0, {}),
     }  # fmt: skip
-    assert not why.reasons(variants(rows, isa=())).why.str.contains("processor").any()
+    assert not tables.reasons(variants(rows, isa=())).why.str.contains("processor").any()
 
 
 def test_without_evidence_it_says_so(variants):
@@ -166,7 +185,7 @@ def test_a_hybrid_file_quantizes_inside_its_operators(variants):
 
 def test_a_faster_variant_needs_no_excuse(variants):
     results = variants({"fp32": (400_000, {"Conv": 3}, 95, 90.0, {}), "static_wi8_ai8": (200_000, {"ConvInteger": 3}, 95, 40.0, {})})
-    assert why.reasons(results).empty
+    assert tables.reasons(results).empty
 
 
 def test_small_models_pay_for_every_operator(variants):
@@ -202,7 +221,7 @@ def test_saturation_is_told_where_no_answer_changed(variants):
     }  # fmt: skip
     told = _why(variants(rows, isa=("avx2", "avx512f")), "static_wi8_ai8", "loses signal: SQNR 16.1 dB")
     assert told.endswith("with 7-bit weights (reduce_range) SQNR is 39.8 dB instead of 16.1")
-    with_vnni = why.reasons(variants(rows))
+    with_vnni = tables.reasons(variants(rows))
     assert not with_vnni.what.str.contains("loses signal").any()
 
 
@@ -227,8 +246,8 @@ NO_SCORES = {"without": ("agreeing", "correct")}
 def test_equal_outputs_are_drawn_at_the_top(variants, tmp_path):
     rows = {"fp32": (400_000, {}, 95, float("inf"), NO_SCORES), "fp16": (300_000, {}, 95, 60.0, NO_SCORES)}
     results = variants(rows)
-    assert {variant.measure for variant in compression.variants(results)} == {"sqnr"}
-    figure, *_ = registry.trade_off(results)
+    assert {variant.measure for variant in every_variant(Findings(results))} == {"sqnr"}
+    figure = trade_off(results).figure
     figure.savefig(tmp_path / "figure.png")
     assert figure.axes[0].get_ylim()[1] < 200
 
@@ -237,7 +256,8 @@ def test_float_islands_and_conversions_are_drawn_where_they_lie(variants, tmp_pa
     course = [["quantize", 1], ["integer", 6], ["dequantize", 1], ["island", 2], ["quantize", 1], ["integer", 2], ["dequantize", 1]]
     more = {"islands": {"operators": [], "count": 2, "quantize": 2, "dequantize": 2, "course": course}}
     results = variants({"fp32": (400_000, {}, 95, 90.0, {}), "static_wi8_ai8": (200_000, {}, 94, 30.0, more)})
-    figure, *_, alt = registry.precisions(results)
+    made = precisions(results)
+    figure, alt = made.figure, made.alt
     figure.savefig(tmp_path / "figure.png")
     (axes,) = figure.axes
     strips = [(round(patch.get_x(), 2), round(patch.get_width(), 2)) for patch in axes.patches]
@@ -247,14 +267,14 @@ def test_float_islands_and_conversions_are_drawn_where_they_lie(variants, tmp_pa
 
 
 def test_without_integers_no_graph_is_drawn(variants):
-    assert registry.precisions(variants({"fp32": (400_000, {}, 95, 90.0, {})}))[0] is None
+    assert precisions(variants({"fp32": (400_000, {}, 95, 90.0, {})})) is None
 
 
 def test_the_figure_names_the_front_and_the_kinds(variants):
     results = variants({"fp32": (400_000, {}, 95, 90.0, {}), "static_wi8_ai8": (200_000, {}, 94, 30.0, {})})
-    figure, name, _, _, alt = registry.trade_off(results)
+    made = trade_off(results)
+    figure, alt = made.figure, made.alt
     texts = [text.get_text() for text in figure.axes[0].get_legend().get_texts()][-2:]
-    assert name == "trade-off"
     assert texts == ["1  onnxruntime static_wi8_ai8", "2  onnxruntime fp32"]
     assert "of 2 variants these are on the Pareto front" in alt
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from studylib.verdicts import passport
+from studylib.report.by_name import tables
+from studylib.verdicts.passport import fitness, noise_floors
 from tests.recorded_results import measurement
 
 QUIET = {"steal_share": 0.01, "load_1min": 0.5, "involuntary_switches": 3, "governor": "performance", "affinity": "0-1"}
@@ -26,7 +27,7 @@ def told(recorded):
         facts = json.loads((results.folder / "run.json").read_text()) | (run or {})
         (results.folder / "run.json").write_text(json.dumps(facts))
         results.save_fitness(list(said))
-        return results, passport.table(results).set_index("what")
+        return results, tables.passport(results).set_index("what")
 
     return read
 
@@ -37,7 +38,8 @@ def _planned(results, n):
 
 def test_a_quiet_run_is_fit(told):
     results, table = told()
-    word, why = passport.verdict(results)
+    found = fitness(results)
+    word, why = found.fit, found.why
     assert word == "yes"
     assert why.startswith("a trial against itself reads up to 1.0")
     assert table.found["is this machine fit to measure?"] == f"yes: {why}"
@@ -66,7 +68,7 @@ def test_repetitions_that_stay_invalid_make_it_unfit(told):
     results, _ = told()
     lost = [measurement(_planned(results, 0), number, status="invalid", reason="d", disturbances=QUIET) for number in range(3)]
     results, table = told(lost)
-    assert passport.verdict(results) == ("no", "3 of 24 repetitions stayed invalid")
+    assert (fitness(results).fit, fitness(results).why) == ("no", "3 of 24 repetitions stayed invalid")
     assert table["what to do"]["repetitions that stayed invalid"] == "mend what disturbed them, then FORCE=1"
 
 
@@ -76,10 +78,11 @@ def test_a_noisy_control_makes_it_unfit(told):
     rounds = [(100_000 * rng.lognormal(0.4, 0.3) * np.ones(50)).astype(int).tolist() for _ in range(8)]
     noisy = [measurement(_planned(results, 2), number, values, disturbances=QUIET) for number, values in enumerate(rounds)]
     results, table = told(noisy)
-    word, why = passport.verdict(results)
+    found = fitness(results)
+    word, why = found.fit, found.why
     assert word == "no"
     assert why.endswith("smaller differences are below the noise floor")
-    floor = passport.noise_floors(results)[0]
+    floor = noise_floors(results)[0]
     assert floor[:2] == ("mnist_cnn", 1)
     assert floor[2] > 1.25
     assert table.found["A/A control of mnist_cnn, batch 1"] == f"a trial against itself reads up to {floor[2]:.3f}x"
@@ -87,7 +90,7 @@ def test_a_noisy_control_makes_it_unfit(told):
 
 def test_too_few_rounds_need_care(told):
     results, table = told(rounds=3)
-    assert passport.verdict(results)[0] == "with care"
+    assert fitness(results).fit == "with care"
     assert table.found["A/A control of mnist_cnn, batch 1"] == "no control with an interval"
 
 
@@ -118,12 +121,12 @@ def test_a_governor_that_changed_is_a_finding(told):
 
 def test_nothing_measured_is_not_known(recorded):
     results = recorded(rounds=0)
-    assert passport.verdict(results) == ("not known", "nothing was measured yet")
-    assert passport.table(results).iloc[0].found == "not known: nothing was measured yet"
+    assert (fitness(results).fit, fitness(results).why) == ("not known", "nothing was measured yet")
+    assert tables.passport(results).iloc[0].found == "not known: nothing was measured yet"
 
 
 def test_results_of_an_older_version_still_have_a_passport(recorded):
-    table = passport.table(recorded()).set_index("what")
+    table = tables.passport(recorded()).set_index("what")
     assert table.found["taken by other virtual machines"] == "at worst 0.0%, n = 24"
     assert "load of the minute before" in table.found["cannot be read here"]
 
@@ -132,12 +135,12 @@ def test_results_of_an_older_version_still_have_a_passport(recorded):
 def test_a_gpu_is_looked_at_where_one_computed(variants, provider):
     results = variants({"fp32": (200_000, {}, 95, 90.0, {})}, provider=provider)
     (one,) = results.plan()
-    table = passport.table(results).set_index("what")
+    table = tables.passport(results).set_index("what")
     assert ("GPU slowed down by heat" in table.found["cannot be read here"]) == (provider == "cuda")
     if provider == "cuda":
         hot = {"gpu_heat_share": 0.11, "gpu_power_share": 0.9, "gpu_clock_min_hz": 1.305e9, "gpu_clock_max_hz": 1.98e9}
         results.record(measurement(one, 0, status="invalid", reason="disturbed", disturbances=hot))
-        table = passport.table(results).set_index("what")
+        table = tables.passport(results).set_index("what")
         row = table.loc["GPU slowed down by heat, share of the time"]
         assert (row.found, row.limit) == ("at worst 11.0%, n = 1", "5.0%")
         assert row["what to do"].startswith("let it cool")

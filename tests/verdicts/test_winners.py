@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from studylib import stats
+from studylib.report.by_name import tables
 from studylib.results.results import Results
 from studylib.verdicts import winners
 from tests.recorded_results import measurement, run_facts, trial
@@ -21,7 +22,7 @@ FP32, STATIC = _of(400_000, 95, 90.0), _of(200_000, 95, 40.0)
 
 
 def _latency(results, **options):
-    return next(row for row in winners.table(results, **options).to_dict("records") if row["for"] == "latency")
+    return next(row for row in tables.winners(results, **options).to_dict("records") if row["for"] == "latency")
 
 
 def test_the_fastest_within_the_budget_wins_over_tensorflow(recorded):
@@ -29,13 +30,13 @@ def test_the_fastest_within_the_budget_wins_over_tensorflow(recorded):
     assert (row["winner"], row["baseline"], row["rounds"]) == ("onnxruntime fp32", "tensorflow fp32", 8)
     assert row["over the baseline"].startswith(("2.0", "1.9"))
     assert row["over the baseline"].endswith("], faster")
-    assert row["target"] == "cpu (native)"
+    assert row["hardware"] == "cpu (native)"
     assert row["lost"] == "0.0 points of accuracy (n 1000), up to 0.3 within the interval"
 
 
 def test_a_rehearsal_has_no_winner(recorded):
     row = _latency(recorded(native=False))
-    assert row["target"] == "cpu (REHEARSAL)"
+    assert row["hardware"] == "cpu (REHEARSAL)"
     assert row["winner"] == "none: this is a rehearsal of Test machine, whose speed is not known"
     assert winners.geometric_mean(recorded(native=False)) is None
 
@@ -100,13 +101,15 @@ def test_throughput_compares_samples_of_any_batch(tmp_path):
     for one, ns in zip(plan, (400_000, 100_000, 400_000, 600_000), strict=True):
         for repetition in range(8):
             results.record(measurement(one, repetition, [ns] * 200))
-    latency, throughput = winners.table(results).to_dict("records")
+    latency, larger, throughput = tables.winners(results).to_dict("records")
+    assert [row["for"] for row in (latency, larger, throughput)] == ["latency", "latency, batch 8", "throughput"]
+    assert (larger["winner"], larger["baseline"]) == ("tensorflow fp32 x8", "tensorflow fp32 x8")
     assert (latency["winner"], latency["baseline"], latency["over the baseline"]) == (
         "litert fp32", "tensorflow fp32", "4.00x [4.00, 4.00], faster",
     )  # fmt: skip
     assert (throughput["winner"], throughput["over the baseline"]) == ("tensorflow fp32 x8", "the baseline itself")
     results.save_plan([slow, fast, plan[3]], run_facts(), [])
-    _, throughput = winners.table(results).to_dict("records")
+    *_, throughput = tables.winners(results).to_dict("records")
     assert (throughput["winner"], throughput["baseline"]) == ("litert fp32 x8", "tensorflow fp32")
     assert throughput["over the baseline"] == "5.33x [5.33, 5.33], faster"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from studylib.build.executor import OnLine, unheard
-from studylib.errors import TrialError
+from studylib.errors import Kind, TrialError
 from studylib.executors.local import Child, follow
 
 # The one place on the device that is written to: from here its shell may run programs.
@@ -101,7 +101,9 @@ class Adb:
         try:
             return _run([self.program, "-s", self.serial, *words], timeout_s, on_line, self._child)
         except subprocess.TimeoutExpired:
-            raise TrialError(f"timeout: no answer from the device within {timeout_s:.0f} s; what ran there is ended") from None
+            raise TrialError(
+                f"timeout: no answer from the device within {timeout_s:.0f} s; what ran there is ended", Kind.TIMEOUT
+            ) from None
 
     def _kill(self, ids: list[str]) -> None:
         """End what still runs on the device; it may be gone already, and so may the device."""

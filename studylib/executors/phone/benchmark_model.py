@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from studylib.build.jobs import MeasureJob, SessionJob
-from studylib.errors import TrialError
+from studylib.errors import Kind, TrialError
 from studylib.params.recipe_names import split_recipe
 from studylib.runtimes.settings import read
 
@@ -53,9 +53,9 @@ class Told:
 
 def timing(job: MeasureJob) -> list[str]:
     """The flags of a measured repetition: as many queries and seconds as the job's load asks for."""
-    budget = job.load.budget
+    length = job.load.length
     return [
-        f"--num_runs={budget.min_values}", f"--min_secs={budget.min_duration_s:g}", f"--max_secs={budget.max_duration_s:g}",
+        f"--num_runs={length.min_values}", f"--min_secs={length.min_duration_s:g}", f"--max_secs={length.max_duration_s:g}",
         f"--warmup_runs={_WARMUP}", f"--warmup_min_secs={job.warmup_s:g}",
     ]  # fmt: skip
 
@@ -96,7 +96,7 @@ def checked(status: int, lines: Sequence[str]) -> Sequence[str]:
     if status > 128 and status - 128 in set(signal.Signals):
         name = signal.Signals(status - 128).name
         hint = " (often: out of memory)" if name == "SIGKILL" else ""
-        raise TrialError(f"crash: benchmark_model was killed by {name}{hint}; its last words: {last}")
+        raise TrialError(f"crash: benchmark_model was killed by {name}{hint}; its last words: {last}", Kind.CRASH)
     raise TrialError(f"error: benchmark_model ended with {status}: {last}")
 
 

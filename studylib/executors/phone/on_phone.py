@@ -9,7 +9,7 @@ from uuid import uuid4
 from studylib.artifacts.store import content_hash
 from studylib.build.executor import Executor, OnLine, unheard
 from studylib.build.jobs import CheckJob, EvaluateJob, Job, JudgeBatchJob, JudgeJob, LocateJob, MeasureJob, PackJob, SessionJob
-from studylib.errors import CancelledError, InputError, TrialError
+from studylib.errors import CancelledError, InputError, Kind, TrialError
 from studylib.executors.local import LocalExecutor, job_folder
 from studylib.executors.phone import benchmark_model
 from studylib.executors.phone.adb import FOLDER
@@ -172,7 +172,9 @@ class PhoneExecutor(Executor):
             self.phone.adb.push(path, remote, left_s())
             told = self._asked(["sha256sum", remote], left_s)
             if not told or told[-1].split(" ")[0] != digest:
-                raise TrialError(f"{path.name} did not arrive on the phone as it was sent; is there space left under {FOLDER}?")
+                raise TrialError(
+                    f"{path.name} did not arrive on the phone as it was sent; is there space left under {FOLDER}?", Kind.DEVICE
+                )
             if runs:
                 self._asked(["chmod", "755", remote], left_s)
             self._known(left_s).add(digest)
@@ -191,5 +193,5 @@ class PhoneExecutor(Executor):
     def _asked(self, words: list[str], left_s: Callable[[], float]) -> list[str]:
         status, lines = self.phone.adb.shell(words, left_s())
         if status:
-            raise TrialError(f"the phone refused {words[0]}: {lines[-1].strip() if lines else status}")
+            raise TrialError(f"the phone refused {words[0]}: {lines[-1].strip() if lines else status}", Kind.DEVICE)
         return lines

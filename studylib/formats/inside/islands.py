@@ -7,7 +7,7 @@ _LISTED = 200
 
 
 @dataclass(frozen=True)
-class Step:
+class Operation:
     """One operator as the search sees it. ``kind``: integer, float, quantize, dequantize or neutral (shapes, constants)."""
 
     type: str
@@ -17,7 +17,7 @@ class Step:
     outputs: tuple[str, ...]
 
 
-def find(steps: list[Step]) -> dict | None:
+def find(steps: list[Operation]) -> dict | None:
     """``operators`` (type, name, where), ``quantize`` and ``dequantize`` counts, ``course``; None when nothing runs in integers.
 
     ``where`` is ``between`` quantized parts, ``before`` the first of them, ``after`` the last, or ``apart``. ``course``: the
@@ -37,7 +37,7 @@ def find(steps: list[Step]) -> dict | None:
     return {"operators": found[:_LISTED], "count": len(found), "course": course, **counts}
 
 
-def _downstream(steps: list[Step]) -> list[bool]:
+def _downstream(steps: list[Operation]) -> list[bool]:
     """For each step, whether an integer operator lies before it."""
     touched, flags = set(), []
     for step in steps:
@@ -47,7 +47,7 @@ def _downstream(steps: list[Step]) -> list[bool]:
     return flags
 
 
-def _upstream(steps: list[Step]) -> list[bool]:
+def _upstream(steps: list[Operation]) -> list[bool]:
     """For each step, whether an integer operator lies after it."""
     needed, flags = set(), []
     for step in reversed(steps):

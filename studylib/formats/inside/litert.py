@@ -189,7 +189,7 @@ def _count(file: File, operator, index: int, shapes: list) -> counting.Count:
     return operator_macs(what, kind, options, inputs, outputs, file.is_custom(operator))
 
 
-def _steps(file: File) -> list[islands.Step]:
+def _steps(file: File) -> list[islands.Operation]:
     graph, steps = file.graphs[0], []
     constants = {str(index) for index, tensor in enumerate(graph.tensors) if file.is_constant(tensor)}
     for operator in graph.operators:
@@ -198,7 +198,7 @@ def _steps(file: File) -> list[islands.Step]:
             constants.update(names[1])  # a weight that is stored smaller
             continue
         name = graph.tensors[operator.outputs[0]].name.decode() if len(operator.outputs) else ""
-        steps.append(islands.Step(file.type(operator), name, _kind(file, graph, operator, constants), *names))
+        steps.append(islands.Operation(file.type(operator), name, _kind(file, graph, operator, constants), *names))
     return steps
 
 

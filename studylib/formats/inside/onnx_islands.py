@@ -7,7 +7,7 @@ _ACTIVATIONS = ("Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "HardSwis
 _METADATA = ("Shape", "Constant", "ConstantOfShape", "Identity", "Size", "Range", "Unsqueeze", "Squeeze", "Cast", "Reshape", "Flatten")
 
 
-def onnx_steps(graph, constants: set[str]) -> list[islands.Step]:
+def onnx_steps(graph, constants: set[str]) -> list[islands.Operation]:
     """The graph as the search for float islands sees it; conversions and arithmetic of ``constants`` are left out."""
     producers = {name: node for node in graph.node for name in node.output}
     consumers: dict[str, list] = {}
@@ -22,7 +22,7 @@ def onnx_steps(graph, constants: set[str]) -> list[islands.Step]:
         if node.op_type == "DynamicQuantizeLinear":
             constants.update(node.output[1:])
         kind = _kind(node, constants, producers, consumers)
-        steps.append(islands.Step(node.op_type, node.name, kind, tuple(node.input), tuple(node.output)))
+        steps.append(islands.Operation(node.op_type, node.name, kind, tuple(node.input), tuple(node.output)))
     return steps
 
 

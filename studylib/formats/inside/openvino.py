@@ -136,9 +136,9 @@ def _convolution(what: str, kind: str, inputs: list, output) -> Count:
     return counting.convolution(what, inputs[0] if "Backprop" in kind else output, weights, channels)
 
 
-def _steps(model) -> list[islands.Step]:
+def _steps(model) -> list[islands.Operation]:
     return [
-        islands.Step(
+        islands.Operation(
             node.get_type_name(),
             node.get_friendly_name(),
             _kind(node),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from studylib.errors import OutputError, RefusedError, TrialError
+from studylib.errors import Kind, OutputError, RefusedError, TrialError
 from studylib.formats.keras_safety import why_unsafe
 from studylib.models.zoo import Samples
 from studylib.recipes.base import Recipe
@@ -20,7 +20,6 @@ from studylib.training import LEGACY, TECHNIQUES
 from studylib.training.job import Job
 
 # How the reason begins when a training process died: by a signal, which another try may survive, or by itself.
-KILLED, ENDED = "the training process was killed by signal", "the training process ended with status"
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,9 @@ def train(job: Job) -> dict:
             process.kill()  # whatever made us leave; one that has ended is not hurt
         if not answer_path.exists():
             last = next((line for line in reversed(tail) if line and not line.startswith("{")), "it said nothing")
-            raise TrialError(f"{KILLED if process.returncode < 0 else ENDED} {abs(process.returncode)}: {last[:300]}")
+            killed = process.returncode < 0
+            ended = f"was killed by signal {-process.returncode}" if killed else f"ended with status {process.returncode}"
+            raise TrialError(f"the training process {ended}: {last[:300]}", Kind.INTERRUPTED if killed else Kind.ERROR)
         answer = json.loads(answer_path.read_text(encoding="utf-8"))
     if "unwritable" in answer:
         raise OutputError(answer["unwritable"])

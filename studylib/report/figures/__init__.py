@@ -1,1 +1,1 @@
-"""Figures, each a function of the results."""
+"""Figures from the results and nothing else. `studylib.report.sections` lists them."""

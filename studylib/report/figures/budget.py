@@ -4,9 +4,9 @@ import numpy as np
 
 from studylib.params import RANDOM_SQNR_DB
 from studylib.report.figures import drawing
-from studylib.results.results import Results
 from studylib.verdicts.contenders import at_smallest_batch, baseline, contenders
-from studylib.verdicts.losses import budget_of, lost
+from studylib.verdicts.findings import Findings, of_findings
+from studylib.verdicts.losses import lost
 from studylib.verdicts.variants import Variant
 from studylib.wording import digits
 
@@ -14,18 +14,19 @@ from studylib.wording import digits
 _MOST = 12
 
 
-def within_budget(results: Results):
+@of_findings
+def within_budget(findings: Findings) -> drawing.Drawing | None:
     """Median latency, with its interval, of every variant that keeps the budget, and of the baseline; nothing of a rehearsal."""
-    title, most, table = "What keeps the accuracy budget, by median latency", budget_of(results), results.table()
+    most, table = findings.budget, findings.table
     medians = table[table.metric == "latency_p50"].set_index("trial_id")
-    timed = [variant for variant in at_smallest_batch(contenders(results)) if variant.trial.id in medians.index]
+    timed = [variant for variant in at_smallest_batch(contenders(findings)) if variant.trial.id in medians.index]
     timed.sort(key=lambda variant: medians.value[variant.trial.id])
     models = dict.fromkeys(variant.trial.model for variant in timed)
     panels = {model: _kept([one for one in timed if one.trial.model == model], most) for model in models}
     panels = {model: found for model, found in panels.items() if found}
-    if not panels or not results.run()["native"]:
-        return None, "within-budget", title, "", ""
-    shown = {model: found if len(found) <= _MOST else [*found[: _MOST - 1], found[-1]] for model, found in panels.items()}
+    if not panels or not findings.run["native"]:
+        return None
+    shown = {model: _first(found) for model, found in panels.items()}
     colours = drawing.colours([variant.trial.runtime for found in shown.values() for variant in found])
     with drawing.styled():
         figure, axes_list = drawing.stacked([len(found) for found in shown.values()])
@@ -34,7 +35,9 @@ def within_budget(results: Results):
                 _mark(axes, position, medians.loc[variant.trial.id], colours[variant.trial.runtime])
             axes.set_yticks(range(len(found)), [variant.trial.label for variant in reversed(found)], fontsize=8)
             left_out = len(panels[model]) - len(found)
-            axes.set(xscale="log", title=f"{model}{f', {left_out} between left out' if left_out else ''}", ylim=(-0.6, len(found) - 0.4))
+            axes.set(
+                xscale="log", title=f"{model}{f', {left_out} slower ones left out' if left_out else ''}", ylim=(-0.6, len(found) - 0.4)
+            )
             drawing.plain_log_ticks(axes)
             axes.grid(axis="y", visible=False)
             low, high = axes.get_xlim()
@@ -49,13 +52,21 @@ def within_budget(results: Results):
         f"{model}: the lowest median is that of {found[0].trial.label}, {digits(medians.value[found[0].trial.id] / 1e6)} ms."
         for model, found in shown.items()
     )
-    return figure, "within-budget", title, caption, alt
+    return drawing.Drawing(figure, caption, alt)
 
 
 def _kept(timed: list[Variant], most: float) -> list[Variant]:
     """Of one model's variants those that keep the budget, and the baseline."""
     start = baseline(timed)
     return [variant for variant in timed if variant is start or lost(variant).within(most)]
+
+
+def _first(found: list[Variant]) -> list[Variant]:
+    """The fastest of one panel, as many as it shows, the baseline among them."""
+    if len(found) <= _MOST:
+        return found
+    start = baseline(found)
+    return found[:_MOST] if start is None or start in found[:_MOST] else [*found[: _MOST - 1], start]
 
 
 def _mark(axes, position: int, row, colour) -> None:

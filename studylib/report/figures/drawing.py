@@ -14,9 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from studylib import stats
-from studylib.artifacts.store import write_bytes
+from studylib.artifacts.store import write_bytes, write_text
+from studylib.report.sections import FIGURES, Section, in_report
 from studylib.results import standing
 from studylib.results.results import Results
+from studylib.verdicts.findings import Findings
 
 _STYLE = {
     "text.parse_math": False,  # a title is text, also with a dollar in it
@@ -27,6 +29,15 @@ _STYLE = {
     "axes.titlesize": 10,
     "figure.facecolor": "white",
 }
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure before it is saved; ``alt`` says in words what it shows."""
+
+    figure: Figure
+    caption: str
+    alt: str
 
 
 @dataclass(frozen=True)
@@ -48,11 +59,20 @@ def remove_others(folder: Path, drawn: list[Drawn]) -> None:
             path.unlink()
 
 
-def save(results: Results, figure: Figure | None, name: str, title: str, caption: str, alt: str) -> Drawn | None:
-    """Write ``figures/<name>.svg`` and ``.png`` with the provenance under the figure; nothing when there is no figure."""
-    if figure is None:
-        return None
-    note = standing.provenance(results)
+def draw_all(results: Results | Findings) -> list[Drawn]:
+    """Draw and save every figure of the report for which there are numbers; returns what was saved, in reading order."""
+    findings = Findings.of(results)
+    folder = findings.results.folder / "figures"
+    made = [(section, section.make(findings)) for section in in_report(FIGURES)]
+    drawn = [save(findings.results, section, drawing) for section, drawing in made if drawing]
+    remove_others(folder, drawn)
+    write_text(folder / "figures.json", json.dumps([one.__dict__ for one in drawn], indent=1))
+    return drawn
+
+
+def save(results: Results, section: Section, drawing: Drawing) -> Drawn:
+    """Write ``figures/<id>.svg`` and ``.png`` with the provenance under the figure."""
+    name, figure, note = section.id, drawing.figure, standing.provenance(results)
     native = results.run()["native"]
     width = int(figure.get_figwidth() * 15)
     with matplotlib.rc_context(_STYLE):
@@ -64,7 +84,7 @@ def save(results: Results, figure: Figure | None, name: str, title: str, caption
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, bbox_inches="tight", pad_inches=0.1, **options)
             write_bytes(results.folder / "figures" / f"{name}.{kind}", buffer.getvalue())
-    return Drawn(name, title, caption, alt, note)
+    return Drawn(name, section.title, drawing.caption, drawing.alt, note)
 
 
 @contextlib.contextmanager
@@ -141,11 +161,13 @@ def drawn_in(folder: Path) -> list[Drawn]:
     return [Drawn(**facts) for facts in json.loads((folder / "figures.json").read_text(encoding="utf-8"))]
 
 
-def show(results: Results, draw):
-    """Draw one figure (a function of `studylib.report.figures.registry`), save it and give it to the notebook."""
+def show(results: Results | Findings, section: Section):
+    """Draw one figure, save it and give it to the notebook."""
     from IPython.display import Image, Markdown
 
-    made = save(results, *draw(results))
-    if made is None:
+    findings = Findings.of(results)
+    drawing = section.make(findings)
+    if drawing is None:
         return Markdown("*Nothing to draw: no trial of this study has the numbers for it.*")
-    return Image(data=(results.folder / "figures" / f"{made.name}.png").read_bytes(), alt=made.alt, width=800)
+    made = save(findings.results, section, drawing)
+    return Image(data=(findings.results.folder / "figures" / f"{made.name}.png").read_bytes(), alt=made.alt, width=800)

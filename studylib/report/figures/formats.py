@@ -4,19 +4,20 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from studylib.report.figures import drawing
-from studylib.report.tables import formats
+from studylib.report.tables import conversions
 from studylib.results.records import is_plain
 from studylib.results.results import Results
+from studylib.verdicts.findings import Findings, of_findings
 
 _CELLS = {"ok": "#cfe3f1", "written": "#fdf3cf", "failed": "#f6c9a8", "no path": "#e6e6e6", "pending": "#ffffff"}
 
 
-def matrix(results: Results):
+@of_findings
+def formats(findings: Findings) -> drawing.Drawing | None:
     """From format by to format, one panel for each model: what became of each conversion."""
-    title = "From format to format: parity, time and size of every conversion"
-    cells = results.conversions()
+    cells = findings.results.conversions()
     if not cells:
-        return None, "formats", title, "", ""
+        return None
     models = {model: [cell for cell in cells if cell.model == model] for model in dict.fromkeys(cell.model for cell in cells)}
     targets = list(dict.fromkeys(cell.target for cell in cells))
     heights = [len({cell.source for cell in part}) for part in models.values()]
@@ -24,24 +25,24 @@ def matrix(results: Results):
         figure = Figure(figsize=(1.5 + 1.25 * len(targets), 0.75 * len(models) + 0.62 * sum(heights)), layout="constrained")
         panels = np.atleast_1d(figure.subplots(len(models), 1, height_ratios=[height + 0.6 for height in heights]))
         for axes, (model, part) in zip(panels, models.items(), strict=True):
-            _grid(axes, results, part, targets)
+            _grid(axes, findings.results, part, targets)
             axes.set_title(model)
-    counts = {status: sum(results.conversion_status(cell)[0] == status for cell in cells) for status in _CELLS}
+    counts = {status: sum(findings.results.conversion_state(cell).status == status for cell in cells) for status in _CELLS}
     alt = "Matrix. " + ", ".join(f"{count} conversions {status}" for status, count in counts.items() if count) + "."
     caption = (
         "Rows are what is converted, columns what it becomes. Each cell that is ok was opened in its own runtime and holds the worst SQNR "
         "of its outputs against the source model, the seconds it took and its size; the table of conversions gives every reason."
     )
-    return figure, "formats", title, caption, alt
+    return drawing.Drawing(figure, caption, alt)
 
 
-def contents(results: Results):
+@of_findings
+def inside(findings: Findings) -> drawing.Drawing | None:
     """How many operators each float file holds, with its parameters and multiply-accumulates."""
-    title = "What is inside each float file"
-    table = formats.inside(results)
+    table = conversions.inside(findings)
     table = table[table.recipe.map(is_plain)] if len(table) else table
     if table.empty:
-        return None, "inside", title, "", ""
+        return None
     models = list(dict.fromkeys(table.model))
     heights = [int((table.model == model).sum()) for model in models]
     colours = drawing.colours(table["format"])
@@ -59,16 +60,16 @@ def contents(results: Results):
         panels[-1].set_xlabel("operators (layers in a Keras file)")
     alt = "Bar chart. " + " ".join(f"{row.model} {row.format}: {row.operators} operators." for row in table.itertuples())
     caption = "Operators of the same model differ between formats: converters fuse some, and split others into several."
-    return figure, "inside", title, caption, alt
+    return drawing.Drawing(figure, caption, alt)
 
 
 def _grid(axes, results: Results, part: list, targets: list[str]) -> None:
     sources = list(dict.fromkeys(cell.source for cell in part))
     for cell in part:
         column, row = targets.index(cell.target), sources.index(cell.source)
-        status = results.conversion_status(cell)[0]
+        status = results.conversion_state(cell).status
         axes.add_patch(_square(column, row, _CELLS[status]))
-        text = formats.cell_text(results, cell).removeprefix("ok ").replace(", ", "\n")
+        text = conversions.cell_text(results, cell).removeprefix("ok ").replace(", ", "\n")
         axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7)
     axes.set(xlim=(0, len(targets)), ylim=(len(sources), 0))
     axes.set_xticks(np.arange(len(targets)) + 0.5, targets, fontsize=8)

@@ -4,8 +4,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from studylib.report.figures import drawing
-from studylib.results.results import Results
-from studylib.verdicts import compression
+from studylib.verdicts.findings import Findings, of_findings
+from studylib.verdicts.variants import Variant, variants
 
 # In the order of the legend; what ``studylib.formats.inside.islands`` calls them.
 _KINDS = {
@@ -17,13 +17,13 @@ _KINDS = {
 _CONVERSION = "#c1272d"
 
 
-def precisions(results: Results):
+@of_findings
+def precisions(findings: Findings) -> drawing.Drawing | None:
     """Every quantized graph from its input (left) to its output, one strip a file, conversions as red lines."""
-    title = "Which operators compute in integers, and where values change between integers and float"
-    chosen = {variant.trial.artifact_key: variant for variant in compression.variants(results)}
+    chosen = {variant.trial.artifact_key: variant for variant in variants(findings)}
     strips = [(variant, found) for variant in chosen.values() if (found := variant.inside.get("float_islands"))]
     if not strips:
-        return None, "precisions", title, "", ""
+        return None
     places = list(dict.fromkeys(_place(variant) for variant, _ in strips))
     panels = [[(variant, found) for variant, found in strips if _place(variant) == place] for place in places]
     with drawing.styled():
@@ -43,19 +43,19 @@ def precisions(results: Results):
         "Every strip is the whole graph of one file. An operator between a dequantizer and a quantizer counts as integer, since runtimes "
         "fuse the three; conversions that are fused so are drawn all the same. A file that computes nowhere in integers is not shown."
     )
-    return figure, "precisions", title, caption, "Strips. " + " ".join(_told(variant, found) for variant, found in strips)
+    return drawing.Drawing(figure, caption, "Strips. " + " ".join(_told(variant, found) for variant, found in strips))
 
 
-def _place(variant: compression.Variant) -> tuple[str, str]:
+def _place(variant: Variant) -> tuple[str, str]:
     return variant.trial.model, variant.artifact.get("format", "")
 
 
-def _label(variant: compression.Variant, found: dict) -> str:
+def _label(variant: Variant, found: dict) -> str:
     islands = sum(count for kind, count in found["course"] if kind == "island")
     return f"{variant.trial.shown}  {islands} in islands"
 
 
-def _told(variant: compression.Variant, found: dict) -> str:
+def _told(variant: Variant, found: dict) -> str:
     counts = {name: sum(count for kind, count in found["course"] if kind == name) for name in ("integer", "island")}
     conversions = found["quantize"] + found["dequantize"]
     model, format = _place(variant)

@@ -7,10 +7,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from studylib.report.figures import drawing
-from studylib.report.tables import frames
-from studylib.report.tables import roof as model_of_roofs
+from studylib.report.tables.roofline import points, size_text
 from studylib.results.peaks import Peaks
-from studylib.results.results import Results
+from studylib.verdicts.findings import Findings, of_findings
+from studylib.wording import digits
 
 _MARKERS = {"float32": "o", "int8": "s"}
 _ROOFS = {"float32": "#777777", "int8": "#222222"}
@@ -25,13 +25,13 @@ _PLACES = (
 )  # fmt: skip
 
 
-def roofline(results: Results):
+@of_findings
+def roofline(findings: Findings) -> drawing.Drawing | None:
     """Achieved operations a second over intensity, log-log, one panel for each model and number of threads, with the roofs as lines."""
-    title = "How far from this machine's limit"
     # What a sweep varies, and other ways to ask, are rows of the table: here they would only hide the usual one.
-    placed = [point for point in model_of_roofs.points(results) if not point.reason and not point.setting]
+    placed = [point for point in points(findings) if not point.reason and not point.setting]
     if not placed:
-        return None, "roofline", title, "", ""
+        return None
     panels = list(dict.fromkeys((point.trial.model, point.trial.threads) for point in placed))
     colours = drawing.colours(point.trial.where for point in placed)
     told = []
@@ -41,7 +41,7 @@ def roofline(results: Results):
         drawn = []
         for axes, (model, threads) in zip(np.atleast_1d(figure.subplots(len(panels), 1)), panels, strict=True):
             part = [point for point in placed if (point.trial.model, point.trial.threads) == (model, threads)]
-            host, _ = results.peaks_of(part[0].trial)
+            host, _ = findings.results.peaks_of(part[0].trial)
             _panel(axes, part, host, colours)
             axes.set(title=f"{model}, {threads} threads")
             drawn.append((axes, part))
@@ -50,7 +50,7 @@ def roofline(results: Results):
         figure.draw_without_rendering()
         for axes, part in drawn:
             _label(axes, part)
-    return figure, "roofline", title, _caption(placed), "Scatter plot under roofs. " + " ".join(told)
+    return drawing.Drawing(figure, _caption(placed), "Scatter plot under roofs. " + " ".join(told))
 
 
 def _caption(placed: list) -> str:
@@ -96,7 +96,7 @@ def _roofs(axes, compute: dict, slopes: dict, left: float, right: float) -> None
     fastest = max(level.peak.per_s for level in slopes.values())
     for name, per_s in compute.items():
         axes.plot([max(left, per_s / fastest), right], [per_s / 1e9] * 2, color=_ROOFS[name], linewidth=2, zorder=1)
-        words = f"{name}: {frames.digits(per_s / 1e9)} Gop/s "
+        words = f"{name}: {digits(per_s / 1e9)} Gop/s "
         axes.annotate(words, (right, per_s / 1e9), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=7, color=_ROOFS[name])
     for name, style in _LEVELS:
         bandwidth = slopes[name].peak.per_s
@@ -117,8 +117,8 @@ def _legend(part: list, host: Peaks, slopes: dict, colours: dict) -> list:
 
 
 def _level_name(name: str, level) -> str:
-    of = "" if name == "main memory" else f", {model_of_roofs.size_text(level.working_set_bytes)}"
-    return f"{name}{of}: {frames.digits(level.peak.per_s / 1e9)}"
+    of = "" if name == "main memory" else f", {size_text(level.working_set_bytes)}"
+    return f"{name}{of}: {digits(level.peak.per_s / 1e9)}"
 
 
 def _label(axes, part: list) -> None:
@@ -149,7 +149,7 @@ def _label(axes, part: list) -> None:
 
 def _words(point) -> str:
     batch = f" x{point.trial.batch_size}" if point.trial.batch_size > 1 else ""
-    return f"{point.trial.shown}{batch} {frames.digits(100 * point.fraction.value)} %"
+    return f"{point.trial.shown}{batch} {digits(100 * point.fraction.value)} %"
 
 
 def _distance(box, spots: np.ndarray) -> np.ndarray:

@@ -4,16 +4,17 @@ import numpy as np
 import pandas as pd
 
 from studylib.report.tables import frames
-from studylib.results.results import Results
+from studylib.verdicts.findings import Findings, of_findings
 
 _COLUMNS = (*frames.KEY, "scenario", "answers to", "queries", "distinct samples", "sqnr_db", "same as single answers")
 
 
-def checks(results: Results) -> pd.DataFrame:
+@of_findings
+def batches(findings: Findings) -> pd.DataFrame:
     """Every trial that is timed in batches: how near its answers are to those of its samples alone, or why it is not timed."""
     rows = []
-    for trial in results.plan():
-        for size, found in results.checks(trial).items() if trial.evaluation_id and not trial.control else ():
+    for trial in findings.plan:
+        for size, found in findings.results.checks(trial).items() if trial.evaluation_id and not trial.control else ():
             if found is None:
                 continue
             same = f"yes; {found['remark']}" if found["remark"] else "yes"

@@ -2,20 +2,21 @@
 
 import pandas as pd
 
-from studylib.report.tables.frames import frame, interval, key
-from studylib.results.results import Results
+from studylib.report.tables.frames import frame, key
 from studylib.results.standing import evaluated
-from studylib.wording import without_empty
+from studylib.verdicts.findings import Findings, of_findings
+from studylib.wording import interval, without_empty
 
 
-def memory(results: Results) -> pd.DataFrame:
+@of_findings
+def memory(findings: Findings) -> pd.DataFrame:
     """Resident (RSS) and virtual (VMS) memory of each trial's process in MB, step by step, with intervals over repetitions.
 
     ``model added``: after the first answer minus before loading. ``GPU memory``: the process's own, after the values.
     ``arena``: how much of it the runtime keeps as its own pool.
     """
-    table, rows = results.table(), []
-    for trial in results.distinct():
+    table, rows = findings.table, []
+    for trial in findings.results.distinct():
         values = table[(table.trial_id == trial.id) & (table.status == "ok")].set_index("metric")
         if "rss_peak" in values.index and not trial.control:
             steps = {
@@ -29,11 +30,12 @@ def memory(results: Results) -> pd.DataFrame:
     return without_empty(frame(rows), "GPU memory")
 
 
-def energy(results: Results) -> pd.DataFrame:
+@of_findings
+def energy(findings: Findings) -> pd.DataFrame:
     """Energy of a query as the machine's meters tell it, or why there is none."""
-    table, rows = results.table(), []
-    for trial in results.distinct():
-        told = [m.energy for m in results.measurements(trial.id)]
+    table, rows = findings.table, []
+    for trial in findings.results.distinct():
+        told = [m.energy for m in findings.results.measurements(trial.id)]
         if told and not trial.control:
             values = table[table.trial_id == trial.id].set_index("metric")
             measured = "energy" in values.index
@@ -51,10 +53,11 @@ def energy(results: Results) -> pd.DataFrame:
     return frame(rows)
 
 
-def placements(results: Results) -> pd.DataFrame:
+@of_findings
+def placements(findings: Findings) -> pd.DataFrame:
     """Which provider runs how many nodes of each artifact, where the runtime tells; one row for each provider."""
     rows = []
-    for trial, found in evaluated(results):
+    for trial, found in evaluated(findings.results):
         for where, kinds in found.get("nodes", {}).items():
             told = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items(), key=lambda one: (-one[1], one[0])))
             rows.append(key(trial) | {"asked for": trial.provider, "ran on": where, "nodes": sum(kinds.values()), "kinds": told})

@@ -1,24 +1,26 @@
 """Latency under other scenarios than one query after the other, as a figure."""
 
 from studylib.report.figures import drawing
-from studylib.report.tables import frames
-from studylib.report.tables.scenario_tables import NOTE
+from studylib.report.tables.scenarios import NOTE
 from studylib.results import rows
-from studylib.results.results import Results
+from studylib.verdicts.findings import Findings, of_findings
+from studylib.wording import interval
 
 
-def scenarios(results: Results):
+@of_findings
+def scenarios(findings: Findings) -> drawing.Drawing | None:
     """Latency distributions by scenario, one panel for each model and scenario; a server's bound is a line."""
-    title = "Latency by scenario"
     measured = [
-        (trial, results.measurements(trial.id)) for trial in results.distinct() if not trial.usual and results.status(trial)[0] == "ok"
+        (trial, findings.results.measurements(trial.id))
+        for trial in findings.results.distinct()
+        if not trial.usual and findings.state(trial).ok
     ]
     if not measured:
-        return None, "scenarios", title, "", ""
+        return None
     panels = list(dict.fromkeys((trial.model, trial.scenario) for trial, _ in measured))
     heights = [sum((trial.model, trial.scenario) == panel for trial, _ in measured) for panel in panels]
     colours = drawing.colours([trial.where for trial, _ in measured])
-    table, told = results.table(), []
+    table, told = findings.table, []
     with drawing.styled():
         figure, axes_list = drawing.stacked(heights)
         for axes, panel in zip(axes_list, panels, strict=True):
@@ -27,9 +29,9 @@ def scenarios(results: Results):
             for position, (trial, found) in enumerate(reversed(part)):
                 drawing.box(axes, position, found, colours[trial.where])
                 values = table[table.trial_id == trial.id].set_index("metric")
-                rate = frames.interval(values, "scheduled_qps", 1, interval=False)
+                rate = interval(values, "scheduled_qps", 1, interval=False)
                 names.append(trial.label.removesuffix(f" {trial.scenario}") + ("" if rate == "–" else f", {rate} queries/s"))
-                told.append(f"{trial.model} {trial.label}: median {frames.interval(values, 'latency_p50', 1e6, interval=False)} ms.")
+                told.append(f"{trial.model} {trial.label}: median {interval(values, 'latency_p50', 1e6, interval=False)} ms.")
                 if "INVALID" in rows.loadgen_verdict(found).upper():
                     names[-1] += " (LoadGen: invalid)"
             for bound in {measurement.scenario_facts.get("latency_bound_ns") for _, found in part for measurement in found} - {None}:
@@ -40,4 +42,4 @@ def scenarios(results: Results):
             drawing.plain_log_ticks(axes)
             axes.grid(axis="y", visible=False)
         axes_list[-1].set_xlabel("latency of one query, ms (log)")
-    return figure, "scenarios", title, f"{drawing.BOXES} {NOTE}", "Box plots. " + " ".join(told)
+    return drawing.Drawing(figure, f"{drawing.BOXES} {NOTE}", "Box plots. " + " ".join(told))

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from studylib.report.tables import frames
-from studylib.results.results import Results
+from studylib.verdicts.findings import Findings, of_findings
+from studylib.wording import digits
 
 COLUMNS = ("model", "format", "layer", "operator", "parameters")
 
@@ -11,10 +11,11 @@ EVERY = "every layer"
 _BUDGET = {True: "yes", False: "OVER BUDGET", None: "not judged"}
 
 
-def layers(results: Results) -> pd.DataFrame:
+@of_findings
+def layers(findings: Findings) -> pd.DataFrame:
     """Every layer, the most sensitive first: what is lost when only it is quantized, and what is won back when only it stays float."""
     rows = []
-    for search in results.searches().values():
+    for search in findings.results.searches().values():
         for one in search.get("sensitivity") or []:
             alone, rest = one["alone_quantized"], one["alone_float"]
             rows.append(
@@ -36,10 +37,11 @@ def layers(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=[*COLUMNS, "chosen"])
 
 
-def searches(results: Results) -> pd.DataFrame:
+@of_findings
+def searches(findings: Findings) -> pd.DataFrame:
     """Every step of every search, in order: how many layers were quantized, what that cost, how fast it was against fp32."""
     rows = []
-    for search in results.searches().values():
+    for search in findings.results.searches().values():
         # A step without an assignment took the time of layers: it chose nothing.
         steps = [step for step in search["steps"] if "digest" in step]
         last = max((number for number, step in enumerate(steps, 1) if step["digest"] == search["digest"]), default=0)
@@ -60,7 +62,8 @@ def searches(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["model", "format", "step", "what"])
 
 
-def verdicts(results: Results) -> pd.DataFrame:
+@of_findings
+def found(findings: Findings) -> pd.DataFrame:
     """What each search found, against which budget, and why it stopped."""
     rows = [
         {
@@ -74,7 +77,7 @@ def verdicts(results: Results) -> pd.DataFrame:
             "ranked": search.get("ranking") or EVERY,
             "found": search["facts"]["why"],
         }
-        for search in results.searches().values()
+        for search in findings.results.searches().values()
     ]
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["model", "format", "budget", "found"])
 
@@ -86,5 +89,5 @@ def _points(loss: float | None) -> str:
 def _ratio(step: dict) -> str:
     if step.get("ratio") is None:
         return "not timed"
-    interval = "" if step.get("ratio_low") is None else f" [{frames.digits(step['ratio_low'])}, {frames.digits(step['ratio_high'])}]"
-    return f"{frames.digits(step['ratio'])}x{interval}, {step['rounds']} rounds"
+    interval = "" if step.get("ratio_low") is None else f" [{digits(step['ratio_low'])}, {digits(step['ratio_high'])}]"
+    return f"{digits(step['ratio'])}x{interval}, {step['rounds']} rounds"

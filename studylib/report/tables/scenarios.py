@@ -2,26 +2,28 @@
 
 import pandas as pd
 
-from studylib.report.tables import frames
 from studylib.results import rows
 from studylib.results.records import Trial
 from studylib.results.results import Results
 from studylib.verdicts import compare
+from studylib.verdicts.findings import Findings, of_findings
+from studylib.wording import interval, typical_ms
 
 NOTE = "LoadGen-driven, not MLPerf results."
 _COLUMNS = ["model", "runtime", "recipe", "scenario", "samples a query", "driver"]
 
 
-def scenarios(results: Results) -> pd.DataFrame:
+@of_findings
+def scenarios(findings: Findings) -> pd.DataFrame:
     """Every trial that LoadGen drove, or whose scenario is another than one query after the other, with LoadGen's verdict.
 
     Early-stopping columns are LoadGen's estimates: the true percentile is at most this with 99 % confidence, by repetition; their mean.
     """
-    table, found = results.table(), []
-    for trial in results.distinct():
+    table, found = findings.table, []
+    for trial in findings.results.distinct():
         values = table[(table.trial_id == trial.id) & (table.status == "ok")].set_index("metric")
         if _belongs(trial) and len(values) and "latency_mean" in values.index:
-            found.append(_row(trial, values, results))
+            found.append(_row(trial, values, findings.results))
     return pd.DataFrame(found, columns=None if found else _COLUMNS)
 
 
@@ -39,15 +41,15 @@ def _row(trial: Trial, values: pd.DataFrame, results: Results) -> dict:
         "scenario": trial.scenario,
         "samples a query": facts.get("samples_per_query", trial.batch_size),
         "driver": facts.get("driver", "loop"),
-        "p50_ms": frames.typical_ms(values),
-        "p90_ms": frames.interval(values, "latency_p90", 1e6),
-        "p99_ms": frames.interval(values, "latency_p99", 1e6),
-        "p90 early-stopping": frames.interval(values, "latency_p90_early_stopping", 1e6),
-        "p99 early-stopping": frames.interval(values, "latency_p99_early_stopping", 1e6),
-        "samples_per_s": frames.interval(values, "throughput", 1),
-        "scheduled_qps": frames.interval(values, "scheduled_qps", 1),
+        "p50_ms": typical_ms(values),
+        "p90_ms": interval(values, "latency_p90", 1e6),
+        "p99_ms": interval(values, "latency_p99", 1e6),
+        "p90 early-stopping": interval(values, "latency_p90_early_stopping", 1e6),
+        "p99 early-stopping": interval(values, "latency_p99_early_stopping", 1e6),
+        "samples_per_s": interval(values, "throughput", 1),
+        "scheduled_qps": interval(values, "scheduled_qps", 1),
         "bound_ms": _bound(facts),
-        "real-time factor": frames.interval(values, "real_time_factor", 1),
+        "real-time factor": interval(values, "real_time_factor", 1),
         "n": sum(len(measurement.values_ns) for measurement in measurements),
         "valid": rows.loadgen_verdict(measurements) or _why_unjudged(trial, facts),
     }
@@ -65,12 +67,13 @@ def _why_unjudged(trial: Trial, facts: dict) -> str:
     return "not judged: a loop drove" + (", the next chunk when the last was answered" if trial.scenario == "streaming" else "")
 
 
-def rates(results: Results) -> pd.DataFrame:
+@of_findings
+def rates(findings: Findings) -> pd.DataFrame:
     """How the rate of each server trial was found: every test, and whether 99 of 100 queries kept the bound."""
     found = []
-    for trial in results.plan():
-        campaign = max((m.campaign for m in results.attempts(trial.id)), default=0)
-        searched = results.rate(trial.id, campaign) if trial.scenario == "server" and campaign else None
+    for trial in findings.plan:
+        campaign = max((m.campaign for m in findings.results.attempts(trial.id)), default=0)
+        searched = findings.results.rate(trial.id, campaign) if trial.scenario == "server" and campaign else None
         for number, test in enumerate((searched or {"tests": []})["tests"], 1):
             told = {"test": number, "qps": test["qps"], "queries": test["queries"], "over bound": test["over_bound"]}
             found.append(
@@ -81,14 +84,15 @@ def rates(results: Results) -> pd.DataFrame:
     return pd.DataFrame(found, columns=None if found else ["model", "runtime", "recipe", "batch", "test", "held"])
 
 
-def sentences(results: Results) -> list[str]:
+@of_findings
+def sentences(findings: Findings) -> list[str]:
     """For each model: the highest rate kept within the bound, and whether a stream keeps up; every number computed."""
-    said, measured = [], [trial for trial in results.distinct() if not trial.usual and results.status(trial)[0] == "ok"]
+    said, measured = [], [trial for trial in findings.results.distinct() if not trial.usual and findings.state(trial).ok]
     for model in dict.fromkeys(trial.model for trial in measured):
         servers = [trial for trial in measured if (trial.model, trial.scenario) == (model, "server")]
         streams = [trial for trial in measured if (trial.model, trial.scenario) == (model, "streaming")]
-        said += [_fastest_server(servers, results)] if servers else []
-        said += [_fastest_stream(streams, results)] if streams else []
+        said += [_fastest_server(servers, findings.results)] if servers else []
+        said += [_fastest_stream(streams, findings.results)] if streams else []
     return said
 
 
@@ -99,13 +103,13 @@ def _fastest_server(trials: list[Trial], results: Results) -> str:
     facts = measurements[0].scenario_facts
     verdict = rows.loadgen_verdict(measurements)
     how = f"{verdict}. {NOTE}" if verdict else "Driven by a loop, which gives no verdict."
-    share = frames.interval(metric[best.id], "throughput", 1)
+    share = interval(metric[best.id], "throughput", 1)
     return f"{best.model}, server: {best.label} answers {share} queries/s, bound {facts['latency_bound_ns'] / 1e6:g} ms at p99. {how}"
 
 
 def _fastest_stream(trials: list[Trial], results: Results) -> str:
     best = min(trials, key=lambda trial: compare.typical_ns(results.measurements(trial.id)))
-    factor = frames.interval(_metric(best, "real_time_factor", results), "real_time_factor", 1)
+    factor = interval(_metric(best, "real_time_factor", results), "real_time_factor", 1)
     return f"{best.model}, streaming: {best.label} needs {factor} of the time that a chunk lasts; below 1 it keeps up."
 
 
@@ -114,7 +118,8 @@ def _metric(trial: Trial, metric: str, results: Results) -> pd.DataFrame:
     return table[(table.trial_id == trial.id) & (table.metric == metric)].set_index("metric")
 
 
-def note(results: Results) -> str:
+@of_findings
+def note(findings: Findings) -> str:
     """What the report says of LoadGen; empty when it drove nothing."""
-    drove = any(m.scenario_facts.get("driver") == "loadgen" for trial in results.plan() for m in results.measurements(trial.id))
+    drove = any(m.scenario_facts.get("driver") == "loadgen" for trial in findings.plan for m in findings.results.measurements(trial.id))
     return f"Rows with a LoadGen verdict: {NOTE}" if drove else ""

@@ -6,32 +6,35 @@ from studylib import wording
 from studylib.report.tables import frames
 from studylib.results import roof, standing
 from studylib.results.peaks import FAR_BEYOND, Peak, Peaks
-from studylib.results.results import Results
 from studylib.results.roof import Point
 from studylib.results.rows import MEDIAN, estimate
+from studylib.verdicts.findings import Findings, of_findings
 from studylib.wording import without_empty
 
 
-def points(results: Results) -> list[Point]:
+@of_findings
+def points(findings: Findings) -> list[Point]:
     """Every timed trial that is no A/A control, in the order of the plan."""
-    table = results.table()
+    table = findings.table
     medians = table[(table.metric == MEDIAN) & (table.status == "ok")].set_index("trial_id")
-    timed = [trial for trial in results.distinct() if trial.id in medians.index and not trial.control]
-    return [results.roof_of(trial, estimate(medians.loc[trial.id])) for trial in timed]
+    timed = [trial for trial in findings.results.distinct() if trial.id in medians.index and not trial.control]
+    return [findings.results.roof_of(trial, estimate(medians.loc[trial.id])) for trial in timed]
 
 
-def rows(results: Results) -> pd.DataFrame:
+@of_findings
+def roofline(findings: Findings) -> pd.DataFrame:
     """Every timed trial: operations, least bytes, what was achieved, which roof bounds it, how much of the roof it reaches."""
     columns = [*frames.KEY, "setting", "Mop", "least MB", "op/byte", "Gop/s", "bound by", "roof Gop/s", "% of roof", "remarks"]
-    found = [_columns(point) | {"LoadGen": standing.loadgen(results, point.trial)} for point in points(results)]
+    found = [_columns(point) | {"LoadGen": standing.loadgen(findings.results, point.trial)} for point in points(findings.results)]
     return without_empty(pd.DataFrame(found, columns=[*columns, "LoadGen"]))
 
 
-def peaks(results: Results) -> pd.DataFrame:
+@of_findings
+def peaks(findings: Findings) -> pd.DataFrame:
     """What this host can do at most, as it was measured: arithmetic, and bandwidth by working set."""
     columns = ["threads", "what", "peak", "slowest round", "rounds", "by", "remarks"]
     found = []
-    for record in results.peaks().values():
+    for record in findings.results.peaks().values():
         read = Peaks.from_json(record)
         if read is None:
             found.append({"threads": record.get("threads"), "what": "–", "remarks": record.get("reason", roof.UNREADABLE)})

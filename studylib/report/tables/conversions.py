@@ -5,57 +5,50 @@ from collections import Counter
 import pandas as pd
 
 from studylib.quality import integer_parity
-from studylib.report.tables.frames import digits
+from studylib.results.reasons import Status
 from studylib.results.records import Conversion, is_plain
 from studylib.results.results import Results
-from studylib.wording import blanked
+from studylib.verdicts.findings import Findings, of_findings
+from studylib.wording import blanked, digits
 
 _COLUMNS = ["model", "from", "to", "status"]
-
-
-def matrix(results: Results) -> pd.DataFrame:
-    """From format by to format: each cell ``ok`` with parity, time and size, ``no path`` or ``failed``; `conversions` says why."""
-    cells = results.conversions()
-    targets = list(dict.fromkeys(cell.target for cell in cells))
-    rows = {}
-    for cell in cells:
-        row = rows.setdefault((cell.model, cell.source), {"model": cell.model, "from": cell.source} | dict.fromkeys(targets, ""))
-        row[cell.target] = cell_text(results, cell)
-    return pd.DataFrame(list(rows.values()), columns=["model", "from", *targets])
+_MADE = (Status.OK, Status.WRITTEN)
 
 
 def cell_text(results: Results, cell: Conversion) -> str:
     """``ok 118 dB, 2.1 s, 383 kB`` or the status alone."""
-    status, _ = results.conversion_status(cell)
-    if status not in ("ok", "written"):
-        return status
+    status = results.conversion_state(cell).status
+    if status not in _MADE:
+        return str(status)
     facts = _facts(results, cell)
     parity = f" {facts['sqnr_db']:.0f} dB," if facts["sqnr_db"] is not None else ""
     return f"{status}{parity} {digits(facts['seconds'])} s, {digits(facts['size_kb'])} kB"
 
 
-def conversions(results: Results) -> pd.DataFrame:
+@of_findings
+def conversions(findings: Findings) -> pd.DataFrame:
     """Every cell of the matrix as a row: parity, seconds, size, and the reason or what was repaired on the way."""
     rows = []
-    for cell in results.conversions():
-        status, reason = results.conversion_status(cell)
-        row = {"model": cell.model, "from": cell.source, "to": cell.target, "status": status}
-        found = (results.evaluation(cell.trial.evaluation_id) if cell.trial else None) or {}
+    for cell in findings.results.conversions():
+        state = findings.results.conversion_state(cell)
+        row = {"model": cell.model, "from": cell.source, "to": cell.target, "status": str(state.status)}
+        found = (findings.results.evaluation(cell.trial.evaluation_id) if cell.trial else None) or {}
         if "n" in found:
             row |= {"sqnr_db": round(found["sqnr"], 1), "max error": f"{found['max_abs_error']:.2g}", "cosine": f"{found['cosine']:.6f}"}
             row |= {"n": str(found["n"]), "samples": found["data"]}
             row |= {"whole numbers": told} if (told := integer_parity.told(found.get("steps", {}))) else {}
-        facts = _facts(results, cell) if status in ("ok", "written") else {}
+        facts = _facts(findings.results, cell) if state.status in _MADE else {}
         row |= {name: digits(facts[name]) if facts else "" for name in ("seconds", "size_kb")}
-        remarks = "; ".join(filter(None, (found.get("why_not_comparable"), _remarks(results, cell))))
-        rows.append(row | {"reason or remark": reason or remarks})
+        remarks = "; ".join(filter(None, (found.get("why_not_comparable"), _remarks(findings.results, cell))))
+        rows.append(row | {"reason or remark": state.why or remarks})
     return blanked(pd.DataFrame(rows)) if rows else pd.DataFrame(columns=_COLUMNS)
 
 
-def inside(results: Results) -> pd.DataFrame:
+@of_findings
+def inside(findings: Findings) -> pd.DataFrame:
     """What each file holds: operators, parameters, multiply-accumulates of one sample, version of the operator set."""
     rows = []
-    for facts, found in _looked_into(results):
+    for facts, found in _looked_into(findings.results):
         operators = Counter(found["operators"])
         rows.append(
             {
@@ -75,13 +68,14 @@ def inside(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows) if rows else pd.DataFrame(columns=["model", "recipe", "format"])
 
 
-def outputs(results: Results) -> pd.DataFrame:
+@of_findings
+def outputs(findings: Findings) -> pd.DataFrame:
     """Fidelity of each output of every model that has several, in every runtime; the parity gate goes by the worst."""
-    trials = [trial for trial in results.plan() if trial.evaluation_id and not trial.control and not trial.sweep]
-    trials += [cell.trial for cell in results.conversions() if cell.trial]
+    trials = [trial for trial in findings.plan if trial.evaluation_id and not trial.control and not trial.sweep]
+    trials += [cell.trial for cell in findings.results.conversions() if cell.trial]
     rows = []
     for trial in {trial.evaluation_id: trial for trial in trials}.values():
-        each = (results.evaluation(trial.evaluation_id) or {}).get("outputs", [])
+        each = (findings.results.evaluation(trial.evaluation_id) or {}).get("outputs", [])
         for one in each if len(each) > 1 else []:
             row = {"model": trial.model, "format": trial.format, "runtime": trial.runtime, "recipe": trial.shown, "output": one["name"]}
             row |= {"sqnr_db": round(one["sqnr"], 1), "max error": f"{one['max_abs_error']:.2g}", "relative": f"{one['max_rel_error']:.2g}"}
@@ -93,19 +87,21 @@ def _share(one: dict) -> str:
     return f"{100 * one['agreement']:.1f}" if one.get("agreement") is not None else "no scores"
 
 
-def every_operator(results: Results) -> pd.DataFrame:
-    """Operators of all models by type, one row for each type, one column for each float file."""
-    models = dict.fromkeys(facts["model"] for facts, _ in _looked_into(results))
-    frames = [operators(results, model) for model in models]
-    for model, frame in zip(models, frames, strict=True):
-        frame.insert(0, "model", model)
-    return blanked(pd.concat(frames, ignore_index=True)) if frames else pd.DataFrame(columns=["model", "operator"])
+@of_findings
+def operators(findings: Findings, model: str | None = None) -> pd.DataFrame:
+    """Operators by type, one row for each type, one column for each float file: of one model, or of all with its name before each row."""
+    if model is not None:
+        return _operators(findings, model)
+    models = dict.fromkeys(facts["model"] for facts, _ in _looked_into(findings.results))
+    parts = [_operators(findings, name) for name in models]
+    for name, part in zip(models, parts, strict=True):
+        part.insert(0, "model", name)
+    return blanked(pd.concat(parts, ignore_index=True)) if parts else pd.DataFrame(columns=["model", "operator"])
 
 
-def operators(results: Results, model: str) -> pd.DataFrame:
-    """Operators of one model by type, one column for each float file."""
+def _operators(findings: Findings, model: str) -> pd.DataFrame:
     columns = {}
-    for facts, found in _looked_into(results):
+    for facts, found in _looked_into(findings.results):
         if facts["model"] == model and is_plain(facts["precision"]):
             columns.setdefault(f"{_parent(facts)} → {facts['format']}" if _parent(facts) else facts["format"], found["operators"])
     table = pd.DataFrame(columns).fillna(0).astype(int)
@@ -113,11 +109,12 @@ def operators(results: Results, model: str) -> pd.DataFrame:
     return table.rename_axis("operator").reset_index()
 
 
-def signatures(results: Results) -> pd.DataFrame:
+@of_findings
+def signatures(findings: Findings) -> pd.DataFrame:
     """Inputs and outputs of each source model."""
     rows = [
         {"model": facts["model"], "end": end[:-1], "name": tensor["name"], "shape": _shape(tensor["shape"]), "type": tensor["dtype"]}
-        for facts, found in _looked_into(results)
+        for facts, found in _looked_into(findings.results)
         if not _parent(facts)
         for end in ("inputs", "outputs")
         for tensor in found[end]
@@ -125,14 +122,15 @@ def signatures(results: Results) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", "end", "name", "shape", "type"])
 
 
-def remarks(results: Results) -> pd.DataFrame:
+@of_findings
+def remarks(findings: Findings) -> pd.DataFrame:
     """What was assumed, repaired or cannot run, in words: whatever a user should know of these files before production does."""
     rows = []
-    for facts in (facts for facts in results.artifacts().values() if facts["format"] != "inside"):
+    for facts in (facts for facts in findings.results.artifacts().values() if facts["format"] != "inside"):
         for name, note in (facts["lineage"][-1].get("notes") or {}).items():
             where = "samples" if facts["format"] == "samples" else f"{facts['precision']} {facts['format']}"
             rows += [{"model": facts["model"], "where": where, "remark": text} for text in _words(name, note)]
-    for facts, found in _looked_into(results):
+    for facts, found in _looked_into(findings.results):
         where = f"{facts['precision']} {facts['format']}"
         rows += [{"model": facts["model"], "where": where, "remark": text} for text in found["consequences"]]
     frame = pd.DataFrame(rows, columns=["model", "where", "remark"])
