@@ -189,8 +189,9 @@ def _failure(returncode: int, tail: deque[str]) -> Exception:
         name = signal.Signals(-returncode).name
         hint = " (often: out of memory)" if name == "SIGKILL" else ""
         return TrialError(f"crash: the process was killed by {name}{hint}", Kind.CRASH)
-    if last.startswith("studylib.errors.OutputError:") or "No space left on device" in last:
-        return OutputError(last.split(": ", 1)[-1])
+    # A library that ends the process, and an interpreter without memory, leave their words and nothing else.
+    if returncode == os.EX_IOERR or "No space left on device" in last:
+        return OutputError(last)
     if last.startswith("MemoryError"):
         return TrialError(f"out of memory: {last}", Kind.OUT_OF_MEMORY)
     return TrialError(f"error: {last.removeprefix('studylib.errors.')}")

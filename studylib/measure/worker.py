@@ -236,7 +236,11 @@ def main(given_path: str, result_path: str) -> None:
         site = replace(site, memory_group=None)  # the process limits itself then
     from studylib.build.jobs import Job
 
-    write_text(Path(result_path), json.dumps(answered(Job.from_json(given["job"]), site)))
+    try:
+        write_text(Path(result_path), json.dumps(answered(Job.from_json(given["job"]), site)))
+    except OutputError as error:
+        print(error, flush=True)
+        sys.exit(os.EX_IOERR)
 
 
 if __name__ == "__main__":

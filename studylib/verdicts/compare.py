@@ -20,7 +20,7 @@ _APART = "measured apart; FORCE=1 measures both together"
 class SpeedUp:
     """A contender against the baseline of its model and batch size. ``caveat`` says why a verdict is withheld.
 
-    ``floor``: this run's noise floor, where it is known (`noise_floor`); a ratio within it carries no verdict.
+    ``floor``: this run's noise floor, where it is known (`Findings.floor`); a ratio within it carries no verdict.
     ``comparable``: whether any round holds both; what was measured apart says nothing about who is faster.
     """
 
@@ -94,15 +94,6 @@ def controls(results: Results, model: str, batch_size: int) -> list[SpeedUp]:
     pairs = [(trial.twin if trial.control else doubles.get(trial.id), trial) for trial in measured]
     # The one of the plan: a trial of an older version has its records under a name of that version.
     return [speed_up(one, trial, results) for twin, trial in pairs for one in measured if one == twin]
-
-
-def noise_floor(results: Results, model: str, batch_size: int) -> float | None:
-    """How far from 1 this run reads where there is no difference, as a ratio over 1: the farthest end of its `controls`' intervals.
-
-    None without a control that carries an interval.
-    """
-    found = [floor_of(control.comparison) for control in controls(results, model, batch_size)]
-    return max((floor for floor in found if floor is not None), default=None)
 
 
 def floor_of(control: stats.Comparison) -> float | None:

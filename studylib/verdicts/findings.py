@@ -85,8 +85,12 @@ class Findings:
         return self.once(compare.controls, self.results, model, batch_size)
 
     def floor(self, model: str, batch_size: int) -> float | None:
-        """This run's noise floor, as a ratio over 1; None without a control that carries an interval."""
-        return self.once(compare.noise_floor, self.results, model, batch_size)
+        """How far from 1 this run reads where there is no difference, as a ratio over 1: the farthest end of its `controls`' intervals.
+
+        None without a control that carries an interval.
+        """
+        found = [compare.floor_of(control.comparison) for control in self.controls(model, batch_size)]
+        return max((floor for floor in found if floor is not None), default=None)
 
     def against(self, baseline: Trial, contender: Trial) -> SpeedUp:
         """The contender against the baseline, for the time of one sample: batches of different sizes can be compared.
@@ -105,8 +109,7 @@ class Findings:
         found = []
         for trial in self.timed:
             if trial.control:
-                twin = next((one for one in self.timed if one == trial.twin), None)
-                found += [compare.speed_up(twin, trial, self.results)] if twin else []
+                found += [one for one in self.controls(trial.model, trial.batch_size) if one.contender == trial]
                 continue
             baseline = compare.baseline_of(self.timed, trial.model, trial.batch_size)
             found += [self.against(baseline, trial)] if baseline is not None and baseline.id != trial.id else []

@@ -12,13 +12,12 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 
 from studylib.report import summary
 from studylib.report.by_name import tables
-from studylib.report.figures import drawing
+from studylib.report.sections import FIGURES, in_report
 from studylib.results.results import Results
 from studylib.verdicts import advice
 
@@ -48,17 +47,9 @@ def told(results: Results) -> str:
     parts = ["# summary", *summary.summary(results), "# advice", str(advice.advise(results))]
     for name in dir(tables):
         parts += [f"# table {name}", *_rows(getattr(tables, name)(results))]
-    seen: dict[str, list[str]] = {}
-    save = drawing.save
-
-    def look_and_save(results, section, made):
-        seen[section.id] = [section.title, made.caption, made.alt, *_drawn(made.figure)]
-        return save(results, section, made)
-
-    with mock.patch.object(drawing, "save", look_and_save):
-        drawing.draw_all(results)
-    for name, lines in seen.items():
-        parts += [f"# figure {name}", *lines]
+    for section in in_report(FIGURES):
+        if made := section.make(results):
+            parts += [f"# figure {section.id}", section.title, made.caption, made.alt, *_drawn(made.figure)]
     return "\n".join(parts).replace(str(results.folder.parent), "OUTPUTS") + "\n"
 
 

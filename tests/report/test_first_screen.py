@@ -16,7 +16,8 @@ import studylib as sl
 from studylib.cli import cli
 from studylib.report import machines, report, summary
 from studylib.report.by_name import tables
-from studylib.verdicts import compare, winners
+from studylib.verdicts import winners
+from studylib.verdicts.findings import Findings
 from studylib.verdicts.grounds import grounds
 from studylib.verdicts.passport import Fit
 from studylib.wording import plain
@@ -89,7 +90,12 @@ SITUATIONS = {
         "since this is a rehearsal of Test machine, whose speed is",
     ),
     "an unfit run that shows no fastest": (_noisy, None, "NOT fit to measure", "the run does not show which is fastest"),
-    "an unfit run that can tell": (_unfit_and_clear, "fp16", "NOT fit to measure", "faster, against onnxruntime fp32 (n 8 rounds)"),
+    "an unfit run that shows the fastest": (
+        _unfit_and_clear,
+        "fp16",
+        "NOT fit to measure",
+        "faster, against onnxruntime fp32 (n 8 rounds)",
+    ),
     "nothing timed": (_nothing_timed, None, "nothing was timed yet", "nothing was timed (failed: parity: SQNR 3.0 dB"),
 }
 
@@ -184,9 +190,9 @@ def test_a_file_timed_under_two_names_tells_the_noise(variants):
     """The two differ by 1.13, and nothing differs between them: that is the noise floor."""
     results = _same_hash(variants)
     assert grounds(results).control.contender.recipe == "adaptive_wi8"
-    assert compare.noise_floor(results, "mnist_cnn", 1) > 1.12
+    assert Findings(results).floor("mnist_cnn", 1) > 1.12
     alone = variants({"fp32": _of(400_000), "fp16": _of(600_000)}, control=404_000)
-    assert compare.noise_floor(alone, "mnist_cnn", 1) < 1.05
+    assert Findings(alone).floor("mnist_cnn", 1) < 1.05
 
 
 @pytest.mark.parametrize(

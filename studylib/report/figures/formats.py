@@ -55,7 +55,7 @@ def inside(findings: Findings) -> drawing.Drawing | None:
             axes.set_yticks(range(len(part)), labels, fontsize=8)
             for position, row in enumerate(part.itertuples()):
                 axes.text(row.operators, position, f" {row.operators}: {row._6}", va="center", fontsize=7)
-            axes.set(title=f"{model}: {_size_of(part)}", xlim=(0, part.operators.max() * 2.1))
+            axes.set(title=f"{model}: {_size_of(model, findings)}", xlim=(0, max(1, part.operators.max()) * 2.1))
             axes.grid(axis="y", visible=False)
         panels[-1].set_xlabel("operators (layers in a Keras file)")
     alt = "Bar chart. " + " ".join(f"{row.model} {row.format}: {row.operators} operators." for row in table.itertuples())
@@ -84,7 +84,10 @@ def _square(column: int, row: int, colour: str):
     return Rectangle((column + 0.02, row + 0.03), 0.96, 0.94, facecolor=colour, edgecolor="none")
 
 
-def _size_of(part) -> str:
+def _size_of(model: str, findings: Findings) -> str:
     """Parameters and MACs of a model: the source's own count, or the first file's that tells."""
-    told = [value for value in part.MACs[::-1] if not value.startswith("unknown")]
-    return f"{part.parameters.iloc[-1]} parameters, {told[0] if told else 'unknown'} MACs a sample"
+    files = [
+        found for facts, found in conversions.looked_into(findings.results) if facts["model"] == model and is_plain(facts["precision"])
+    ]
+    macs = next((f"{found['macs']:,}" for found in files if found["macs"] is not None), "unknown")
+    return f"{files[0]['parameters']:,} parameters, {macs} MACs a sample"

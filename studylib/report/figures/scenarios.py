@@ -2,7 +2,6 @@
 
 from studylib.report.figures import drawing
 from studylib.report.tables.scenarios import NOTE
-from studylib.results import rows
 from studylib.verdicts.findings import Findings, of_findings
 from studylib.wording import interval
 
@@ -29,10 +28,11 @@ def scenarios(findings: Findings) -> drawing.Drawing | None:
             for position, (trial, found) in enumerate(reversed(part)):
                 drawing.box(axes, position, found, colours[trial.where])
                 values = table[table.trial_id == trial.id].set_index("metric")
-                rate = interval(values, "scheduled_qps", 1, interval=False)
-                names.append(trial.label.removesuffix(f" {trial.scenario}") + ("" if rate == "–" else f", {rate} queries/s"))
+                names.append(trial.label.removesuffix(f" {trial.scenario}"))
+                if "scheduled_qps" in values.index:
+                    names[-1] += f", {interval(values, 'scheduled_qps', 1, interval=False)} queries/s"
                 told.append(f"{trial.model} {trial.label}: median {interval(values, 'latency_p50', 1e6, interval=False)} ms.")
-                if "INVALID" in rows.loadgen_verdict(found).upper():
+                if any(measurement.scenario_facts.get("valid") is False for measurement in found):
                     names[-1] += " (LoadGen: invalid)"
             for bound in {measurement.scenario_facts.get("latency_bound_ns") for _, found in part for measurement in found} - {None}:
                 axes.axvline(bound / 1e6, color="#d00000", linewidth=1, linestyle="--", label=f"bound {bound / 1e6:g} ms")

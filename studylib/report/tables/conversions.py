@@ -48,7 +48,7 @@ def conversions(findings: Findings) -> pd.DataFrame:
 def inside(findings: Findings) -> pd.DataFrame:
     """What each file holds: operators, parameters, multiply-accumulates of one sample, version of the operator set."""
     rows = []
-    for facts, found in _looked_into(findings.results):
+    for facts, found in looked_into(findings.results):
         operators = Counter(found["operators"])
         rows.append(
             {
@@ -92,7 +92,7 @@ def operators(findings: Findings, model: str | None = None) -> pd.DataFrame:
     """Operators by type, one row for each type, one column for each float file: of one model, or of all with its name before each row."""
     if model is not None:
         return _operators(findings, model)
-    models = dict.fromkeys(facts["model"] for facts, _ in _looked_into(findings.results))
+    models = dict.fromkeys(facts["model"] for facts, _ in looked_into(findings.results))
     parts = [_operators(findings, name) for name in models]
     for name, part in zip(models, parts, strict=True):
         part.insert(0, "model", name)
@@ -101,7 +101,7 @@ def operators(findings: Findings, model: str | None = None) -> pd.DataFrame:
 
 def _operators(findings: Findings, model: str) -> pd.DataFrame:
     columns = {}
-    for facts, found in _looked_into(findings.results):
+    for facts, found in looked_into(findings.results):
         if facts["model"] == model and is_plain(facts["precision"]):
             columns.setdefault(f"{_parent(facts)} → {facts['format']}" if _parent(facts) else facts["format"], found["operators"])
     table = pd.DataFrame(columns).fillna(0).astype(int)
@@ -114,7 +114,7 @@ def signatures(findings: Findings) -> pd.DataFrame:
     """Inputs and outputs of each source model."""
     rows = [
         {"model": facts["model"], "end": end[:-1], "name": tensor["name"], "shape": _shape(tensor["shape"]), "type": tensor["dtype"]}
-        for facts, found in _looked_into(findings.results)
+        for facts, found in looked_into(findings.results)
         if not _parent(facts)
         for end in ("inputs", "outputs")
         for tensor in found[end]
@@ -130,14 +130,14 @@ def remarks(findings: Findings) -> pd.DataFrame:
         for name, note in (facts["lineage"][-1].get("notes") or {}).items():
             where = "samples" if facts["format"] == "samples" else f"{facts['precision']} {facts['format']}"
             rows += [{"model": facts["model"], "where": where, "remark": text} for text in _words(name, note)]
-    for facts, found in _looked_into(findings.results):
+    for facts, found in looked_into(findings.results):
         where = f"{facts['precision']} {facts['format']}"
         rows += [{"model": facts["model"], "where": where, "remark": text} for text in found["consequences"]]
     frame = pd.DataFrame(rows, columns=["model", "where", "remark"])
     return frame.drop_duplicates(ignore_index=True).sort_values(["model", "where"], ignore_index=True)
 
 
-def _looked_into(results: Results):
+def looked_into(results: Results):
     """(artifact facts, what is inside) of every artifact that was looked into, source first, in a steady order."""
     known, found = results.artifacts(), results.inside()
     keys = [key for key in found if key in known]
