@@ -4,7 +4,7 @@ JOBS ?= 2
 STUDYLIB_VENV ?= .venv
 PYTHON_IN := "$$STUDYLIB_VENV/bin/python"
 
-# What is typed for this file itself; everything else is an option of a verb, which studylib/params/choice.py declares.
+# What is typed for this file itself; everything else is an option of a verb, which studylib/params/study_options.py declares.
 SETTINGS := BOOTSTRAP PYTHON JOBS STUDYLIB_VENV COUNT FROM FAST
 VERBS := study plan report advise path compare bench
 

@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-DECLARED_IN = ("studylib/params/choice.py", "studylib/cli/arguments.py")
+DECLARED_IN = ("studylib/params/study_options.py", "studylib/cli/arguments.py")
 
 
 def options() -> dict[str, list[str]]:

@@ -6,8 +6,8 @@ import re
 import pytest
 
 import studylib as sl
-from studylib.results.reasons import Status
 from studylib.results.rows import PERCENTILES
+from studylib.results.states import Status
 from studylib.scenarios import SCENARIOS
 from studylib.stats import Verdict
 from studylib.verdicts.passport import Fit

@@ -1,4 +1,4 @@
-"""The words of the command line: what may be given to each verb. The options of a study are declared in `studylib.params.choice`.
+"""The words of the command line: what may be given to each verb. The options of a study are declared in `studylib.params.study_options`.
 
 `make` names the variables that were typed, and their values come through the environment, by name: no shell reads them.
 """
@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable, MutableMapping
 
 from studylib.errors import InputError, suggestion
-from studylib.params.choice import EFFORT, FORCE, HW, STRICT, Choice, options
 from studylib.params.sets import resolve
+from studylib.params.study_options import EFFORT, FORCE, HW, STRICT, Choice, options
 from studylib.params.typed import Typed, yes_or_no
 
 # The variables that were typed after `make`, as the Makefile says. Those of the environment that were not are somebody else's.

@@ -228,7 +228,7 @@ def _announce(planned) -> None:
 def _conclude(results, page: Path, seconds: float) -> None:
     from studylib.progress import duration
     from studylib.report import summary
-    from studylib.results.reasons import Status
+    from studylib.results.states import Status
 
     first = summary.first_screen(results)
     print(first)

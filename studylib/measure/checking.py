@@ -8,9 +8,9 @@ from studylib.build.jobs import CheckJob
 from studylib.errors import TrialError
 from studylib.machine.clock import is_tried_again
 from studylib.quality.batch_check import unlike
-from studylib.results.reasons import reason_of
 from studylib.results.records import Trial
 from studylib.results.results import Results
+from studylib.results.states import reason_of
 
 
 def unseen(results: Results, trials: Iterable[Trial]) -> dict[tuple[str, str], tuple[Trial, list[int]]]:

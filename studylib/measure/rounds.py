@@ -20,9 +20,9 @@ from studylib.params import Effort
 from studylib.params.recipe_names import split_recipe
 from studylib.progress import Progress
 from studylib.quality.criteria import Criteria
-from studylib.results.reasons import failed, reason_of
 from studylib.results.records import PLAIN, Measurement, Trial
 from studylib.results.results import Results
+from studylib.results.states import failed, reason_of
 from studylib.scenarios import Load, RunLength, scenario_for
 from studylib.scenarios.trouble import why_doubted, why_failed
 

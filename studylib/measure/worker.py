@@ -109,7 +109,7 @@ def measure(job: jobs.MeasureJob, site: Site) -> dict:
     """One repetition: open, first inference, warm-up, then the values."""
     from dataclasses import asdict
 
-    from studylib.machine import counters, energy, nvml
+    from studylib.machine import disturbances, energy, nvml
     from studylib.scenarios import asking, drive
 
     started_at = now()
@@ -124,13 +124,13 @@ def measure(job: jobs.MeasureJob, site: Site) -> dict:
     warmup = asking.warm_up(session, samples, job.load, job.warmup_s)
     load = asking.settled(job.load, asking.typical_ns(warmup))
     # Files first, quick counters last, and the other way round afterwards: the values stand between the quick ones.
-    before = counters.sensors() | nvml.sensors(job.provider)
+    before = disturbances.sensors() | nvml.sensors(job.provider)
     meter = energy.EnergyReading(meters, why_no_meter)
-    before |= counters.usage()
+    before |= disturbances.usage()
     driven = drive(session, samples, load, job.driver)
-    ended = counters.usage()
+    ended = disturbances.usage()
     spent = meter.until_now()
-    ended |= counters.sensors() | nvml.sensors(job.provider)
+    ended |= disturbances.sensors() | nvml.sensors(job.provider)
     after = memory()
     facts["memory_bytes"] |= {"rss_peak": after["rss_peak"], "vms_peak": after["vms_peak"]} | nvml.memory(job.provider)
     return facts | {
@@ -139,7 +139,7 @@ def measure(job: jobs.MeasureJob, site: Site) -> dict:
         "values_ns": driven.values_ns.tolist(),
         "warmup_ns": warmup.values_ns.tolist(),
         "placement": session.placement(),
-        "disturbances": counters.disturbances(before, ended) | nvml.disturbances(before, ended) | session.disturbances(),
+        "disturbances": disturbances.between(before, ended) | nvml.disturbances(before, ended) | session.disturbances(),
         "energy": spent,
         "scenario_facts": asdict(driven.facts),
     }

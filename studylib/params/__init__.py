@@ -3,11 +3,6 @@
 Everything is frozen and checked when it is read; creating a parameter object does nothing else.
 """
 
-from studylib.params.choice import ALL as ALL
-from studylib.params.choice import RANDOM_SQNR_DB as RANDOM_SQNR_DB
-from studylib.params.choice import SEED as SEED
-from studylib.params.choice import Choice as Choice
-from studylib.params.choice import options as options
 from studylib.params.efforts import EFFORTS as EFFORTS
 from studylib.params.efforts import Effort as Effort
 from studylib.params.known import check_names as check_names
@@ -18,4 +13,9 @@ from studylib.params.sets import HostMatch as HostMatch
 from studylib.params.sets import StudyParams as StudyParams
 from studylib.params.sets import hardware_sets as hardware_sets
 from studylib.params.sets import resolve as resolve
+from studylib.params.study_options import ALL as ALL
+from studylib.params.study_options import RANDOM_SQNR_DB as RANDOM_SQNR_DB
+from studylib.params.study_options import SEED as SEED
+from studylib.params.study_options import Choice as Choice
+from studylib.params.study_options import options as options
 from studylib.params.yaml_files import Section as Section

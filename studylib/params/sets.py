@@ -6,9 +6,9 @@ from typing import Annotated, Literal, get_type_hints
 from pydantic import Field, StrictInt, StrictStr, create_model
 
 from studylib.errors import InputError, ParameterError, lookup
-from studylib.params.choice import Choice, Name, Text, options
 from studylib.params.efforts import EFFORTS, Effort
 from studylib.params.paths import root
+from studylib.params.study_options import Choice, Name, Text, options
 from studylib.params.yaml_files import Section, read_yaml, validated
 
 

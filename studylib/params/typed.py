@@ -1,6 +1,6 @@
 """How the options of a study are typed: after ``make study`` as ``VARIABLE=…``, after ``python -m studylib study`` as ``--variable …``.
 
-A field of `studylib.params.choice.Choice` is an option when it is annotated with `Typed`. Command line, `make help`, notebooks,
+A field of `studylib.params.study_options.Choice` is an option when it is annotated with `Typed`. Command line, `make help`, notebooks,
 ``run.json`` and the command that runs a study again all derive from that.
 """
 

@@ -36,7 +36,7 @@ TABLES = (
     Section("over_models", "Winners over their baselines, the mean over all models", 25, "tables.winners:over_models"),
     Section("projects", "Which to choose for which project", 30, "tables.projects:projects"),
     Section("techniques", "Every technique: what it saves and what it costs", 40, "tables.techniques:techniques"),
-    Section("reasons", "Why a variant is slower or worse than fp32", 50, "tables.reasons:reasons"),
+    Section("why", "Why a variant is slower or worse than fp32", 50, "tables.why:why"),
     Section("adaptive", "Adaptive recipes against uniform ones", 60, "tables.adaptive:adaptive"),
     Section("found", "What the searches for adaptive recipes found", 70, "tables.searches:found"),
     Section("layers", "Sensitivity of layers", 80, "tables.searches:layers"),

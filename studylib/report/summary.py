@@ -57,7 +57,8 @@ def summary(findings: Findings) -> list[str]:
     missing = Counter(state.status for trial in findings.plan if not (state := findings.state(trial)).ok)
     if missing:
         counts = ", ".join(f"{count} {status}" for status, count in missing.most_common())
-        sentences.append(f"{missing.total()} of {len(findings.plan)} trials carry no timing ({counts}); the report gives each reason.")
+        untimed = f"{missing.total()} of {len(findings.plan)} trials were not timed ({counts})"
+        sentences.append(f"{untimed}; the table of trials without numbers gives each reason.")
     return sentences
 
 

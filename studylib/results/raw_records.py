@@ -6,8 +6,8 @@ from pathlib import Path
 
 from studylib.errors import Reason
 from studylib.machine.clock import is_tried_again, now
-from studylib.results.reasons import reason_of
 from studylib.results.records import Measurement, Trial, read_evaluation, read_measurement, read_sealed, write_sealed
+from studylib.results.states import reason_of
 
 DECIDES_NOTHING = "where results lie"
 

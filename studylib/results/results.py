@@ -13,12 +13,12 @@ from typing import TypeVar
 from studylib import stats
 from studylib.artifacts.store import write_bytes, write_text
 from studylib.errors import InputError, Reason
-from studylib.results import doubles, long_table, old_reasons, reasons, roof, whose
+from studylib.results import doubles, long_table, old_reasons, roof, states, whose
 from studylib.results.forms import FORM, conversion_to_json, require_known, trial_from_json, trial_to_json
 from studylib.results.peaks import Peaks
 from studylib.results.raw_records import RawRecords
-from studylib.results.reasons import State
 from studylib.results.records import Conversion, Trial
+from studylib.results.states import State
 
 DECIDES_NOTHING = "where results lie"
 
@@ -150,11 +150,11 @@ class Results(RawRecords):
 
     def conversion_state(self, cell: Conversion) -> State:
         """What became of a cell of the matrix of formats."""
-        return reasons.of_conversion(self, cell)
+        return states.of_conversion(self, cell)
 
     def state(self, trial: Trial) -> State:
         """What became of a trial: ok, or another status with its reason."""
-        return reasons.of_trial(self, trial)
+        return states.of_trial(self, trial)
 
     def failures(self) -> dict[str, Reason]:
         """Artifacts that could not be made, with the reason."""

@@ -13,8 +13,8 @@ from studylib.errors import ArtifactError, InputError, Kind, Reason
 from studylib.machine.clock import is_tried_again, now
 from studylib.models.own import named
 from studylib.params.recipe_names import split_recipe
-from studylib.results.reasons import failed, reason_of
 from studylib.results.results import Results
+from studylib.results.states import failed, reason_of
 from studylib.study.plan import Plan
 
 

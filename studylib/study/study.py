@@ -19,9 +19,9 @@ from studylib.machine.fitness import Concern, fitness
 from studylib.measure import peaks
 from studylib.measure.rounds import Bench
 from studylib.models.own import named
-from studylib.results.reasons import failed
 from studylib.results.records import PLAIN, Trial
 from studylib.results.results import Results
+from studylib.results.states import failed
 from studylib.study.halving import Halving
 from studylib.study.narrowing import Narrowing
 from studylib.study.plan import Plan

@@ -6,7 +6,7 @@
 from studylib.errors import InputError, Kind, Reason, lookup
 from studylib.results import assumed, standing
 from studylib.results.results import Results
-from studylib.verdicts import behind
+from studylib.verdicts import advice_words
 from studylib.verdicts.advised import Advice, Advices, RunnerUp, configuration
 from studylib.verdicts.contenders import models, sample_ns, unjudged, why_none
 from studylib.verdicts.decisions import decide, rehearsal
@@ -50,34 +50,36 @@ def _advice(findings: Findings, model: str, asked: tuple[Limit, ...]) -> Advice:
     if not timed:
         return Advice(**shared, reason=why_none(findings, model))
     doubted = assumed.warning(findings.results.artifacts(), model)
-    same = tuple(filter(None, (behind.same_files(model, findings), doubted and f"WARNING about its accuracy: {doubted}.")))
+    same = tuple(filter(None, (advice_words.same_files(model, findings), doubted and f"WARNING about its accuracy: {doubted}.")))
     if not ground.decides:
-        return Advice(**shared, notes=same, known=behind.known(model, timed, asked, findings), reason=rehearsal(ground))
+        return Advice(**shared, notes=same, known=advice_words.known(model, timed, asked, findings), reason=rehearsal(ground))
     smallest = min(candidate.variant.trial.batch_size for candidate in timed)
     pool = [candidate for candidate in timed if candidate.variant.trial.batch_size == smallest]
     fit = _fit(pool, asked)
     if not fit:
         reason = Reason(Kind.OVER_LIMIT, f"none of the {len(pool)} configurations that were timed keeps every limit")
-        return Advice(**shared, notes=same, reason=reason, unmet=behind.unmet(pool, asked))
+        return Advice(**shared, notes=same, reason=reason, unmet=advice_words.unmet(pool, asked))
     found = decide([candidate.variant for candidate in fit], [candidate.variant for candidate in pool], findings)
     if found.best is None:
         return Advice(**shared, notes=same, reason=found.reason)
     chosen = next(candidate for candidate in fit if candidate.variant is found.best)
-    others = sorted((c for c in pool if c is not chosen), key=lambda c: (not behind.keeps(c, asked), sample_ns(c.variant)))
+    others = sorted((c for c in pool if c is not chosen), key=lambda c: (not advice_words.keeps(c, asked), sample_ns(c.variant)))
     return Advice(
         **shared,
         configuration=configuration(found.best.trial),
-        notes=tuple(filter(None, (behind.numbers(chosen, pool, found.ties), behind.faster_and_out(chosen, pool, asked), *same))),
-        why=behind.why(chosen, fit, asked),
-        runners_up=tuple(RunnerUp(configuration(one.variant.trial), behind.behind(chosen, one, asked)) for one in others),
+        notes=tuple(
+            filter(None, (advice_words.numbers(chosen, pool, found.ties), advice_words.faster_and_out(chosen, pool, asked), *same))
+        ),
+        why=advice_words.why(chosen, fit, asked),
+        runners_up=tuple(RunnerUp(configuration(one.variant.trial), advice_words.why_behind(chosen, one, asked)) for one in others),
         projects=projects(_fit(timed, asked)),
     )
 
 
 def _fit(pool: list[Candidate], asked: tuple[Limit, ...]) -> list[Candidate]:
     """Those that keep every limit; where none is known to, the float versions whose outputs cannot be compared and that keep the rest."""
-    kept = [candidate for candidate in pool if behind.keeps(candidate, asked)]
+    kept = [candidate for candidate in pool if advice_words.keeps(candidate, asked)]
     if kept:
         return kept
     floats = unjudged([candidate.variant for candidate in pool])
-    return [candidate for candidate in pool if candidate.variant in floats and behind.keeps(candidate, asked[1:])]
+    return [candidate for candidate in pool if candidate.variant in floats and advice_words.keeps(candidate, asked[1:])]

@@ -76,7 +76,7 @@ class Advice:
     def headline(self) -> str:
         if self.configuration is None:
             return f"{self.model}: nothing can be advised, since {self.reason}."
-        return f"{self.model}: set {self.configuration.words}."
+        return f"{self.model}: use {self.configuration.words}."
 
     @property
     def first(self) -> tuple[str, ...]:
@@ -88,13 +88,13 @@ class Advice:
         """The advice in plain words after the headline: a heading and its sentences, the most important first."""
         shown = [f"{one.configuration.label}: {one.reason}" for one in self.runners_up[:_SHOWN]]
         rest = len(self.runners_up) - len(shown)
-        counted = [f"{rest} more {'stands' if rest == 1 else 'stand'} behind"] if rest else []
+        counted = [f"and {rest} more"] if rest else []
         parts = (
-            ("What is known all the same", self.known),
+            ("What is known nevertheless", self.known),
             ("Why", self.why),
             (f"Limits ({_HELD})", self.limits),
             ("What stands in the way", tuple(f"{one.limit}: {one.reason}" for one in self.unmet)),
-            ("Behind it", (*shown, *counted)),
+            ("Runners-up", (*shown, *counted)),
             ("Which to choose for which project", tuple(one.words for one in self.projects)),
         )
         return tuple((heading, sentences) for heading, sentences in parts if sentences)

@@ -1,7 +1,7 @@
 """What competes: every timed trial beside the fp32 that its answers are held against, and how they compare."""
 
 from studylib.errors import Kind, Reason
-from studylib.results.reasons import Status
+from studylib.results.states import Status
 from studylib.stats import Verdict
 from studylib.verdicts.compare import SpeedUp
 from studylib.verdicts.findings import Findings, once

@@ -6,9 +6,9 @@ from functools import cached_property
 from typing import Concatenate, ParamSpec, TypeVar
 
 from studylib.params import Choice
-from studylib.results.reasons import State
 from studylib.results.records import Trial
 from studylib.results.results import Results
+from studylib.results.states import State
 from studylib.verdicts import compare
 from studylib.verdicts.compare import SpeedUp
 

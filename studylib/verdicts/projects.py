@@ -106,10 +106,10 @@ def _without_gain(known: list[Candidate], usual: Candidate, measure: _Measure) -
     theirs = least.readings[measure.metric]
     words = f"it is the fastest, {measure.name} {measure.words(ours)}"
     if least is usual:
-        return f"{words}, and nothing needs less"
-    doubt = " beyond doubt" if theirs.value <= (1 - LEAST_GAIN) * ours.value else ""
-    much = f"is not {100 * LEAST_GAIN:.0f} % less{doubt}"
-    return f"{words}; the least, {measure.words(theirs)} of {least.label} ({_share(theirs, ours)}), {much}"
+        return f"{words}, which is also the least"
+    may_be_chance = theirs.value <= (1 - LEAST_GAIN) * ours.value
+    much = "the two intervals overlap" if may_be_chance else f"less than {100 * LEAST_GAIN:.0f} % saved"
+    return f"{words}; the least is {measure.words(theirs)}, {least.label} ({_share(theirs, ours)}): {much}"
 
 
 def _share(ours: Reading, theirs: Reading) -> str:
@@ -149,7 +149,7 @@ def _faithful(fit: list[Candidate]) -> Project | None:
     if not known:
         return None
     chosen = min(known, key=lambda candidate: (_price(found[id(candidate)]), sample_ns(candidate.variant)))
-    return Project("whoever must not lose a right answer", "fidelity", chosen.label, found[id(chosen)].text)
+    return Project("work that must not lose right answers", "fidelity", chosen.label, found[id(chosen)].text)
 
 
 def _price(found: Lost) -> float:

@@ -129,7 +129,7 @@ def test_what_is_asked_and_counted_beside_a_measurement_decides_it():
     reached = {path.name for path, _ in Code(HOME).reached(*MEASURING, ("studylib.measure.rounds", "Bench"))}
     assert {
         "worker.py",
-        "counters.py",
+        "disturbances.py",
         "sysfs.py",
         "energy.py",
         "nvml.py",

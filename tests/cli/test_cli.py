@@ -167,7 +167,7 @@ def test_advice_is_printed_with_its_limits(recorded):
     done = said("advise", "--loss", "0.05", "--size-mb", "0.001", outputs=folder.parent)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Native: measured on a test host. Fit to measure: a trial against itself reads 1.00x [")
-    assert "mnist_cnn: set onnxruntime, provider cpu, recipe fp32, 2 threads, batch 1" in done.stdout
+    assert "mnist_cnn: use onnxruntime, provider cpu, recipe fp32, 2 threads, batch 1" in done.stdout
     assert "tensorflow fp32: out, file 0.00400 MB: 4.00 times the limit; slower: takes 2.0" in done.stdout
     _refused(said("advise", "--model", "mnist", outputs=folder.parent), "Unknown model of these results 'mnist'")
 

@@ -52,7 +52,7 @@ def test_adding_an_option_is_one_edit(tmp_path):
     """In a copy: one field, and make, the command line, notebooks, run.json, the reproducing command and `make help` have it."""
     for name in ("studylib", "params", "notebooks", "requirements"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    declared = tmp_path / "studylib" / "params" / "choice.py"
+    declared = tmp_path / "studylib" / "params" / "study_options.py"
     text = declared.read_text()
     assert text.count(_BEFORE) == 1
     declared.write_text(text.replace(_BEFORE, _DECLARATION))

@@ -112,9 +112,9 @@ def test_long_lists_of_names_are_counted():
 def test_findings_are_computed_from_results(recorded):
     sentences = summary.summary(recorded())
     assert sentences[0].startswith("Native: measured on a test host. Fit to measure: a trial against itself reads 1.00x [0.99")
-    assert sentences[1] == "mnist_cnn: set onnxruntime, provider cpu, recipe fp32, 2 threads, batch 1, the runtime's defaults."
+    assert sentences[1] == "mnist_cnn: use onnxruntime, provider cpu, recipe fp32, 2 threads, batch 1, the runtime's defaults."
     assert re.match(r"Median 0\.\d+ \[0\.\d+, 0\.\d+\] ms \(n 1600\); (2\.0|1\.9)\d?x \[", sentences[2])
-    assert sentences[-1] == "1 of 4 trials carry no timing (1 skipped); the report gives each reason."
+    assert sentences[-1] == "1 of 4 trials were not timed (1 skipped); the table of trials without numbers gives each reason."
 
 
 def test_a_study_without_any_timing_still_reports(recorded):
@@ -145,7 +145,7 @@ def test_machines_side_by_side_are_marked(recorded):
 
 def test_what_to_set_stands_in_the_report_and_in_the_findings(recorded):
     page = report.build(recorded())
-    words = "mnist_cnn: set onnxruntime, provider cpu, recipe fp32, 2 threads, batch 1"
+    words = "mnist_cnn: use onnxruntime, provider cpu, recipe fp32, 2 threads, batch 1"
     for text in (page.read_text(), (page.parent / "report.md").read_text()):
         assert words in text.split("What to set")[1]
         assert "Which to choose for which project" in text

@@ -57,4 +57,4 @@ def test_report_advice_and_comparison_need_no_runtime(recorded, site):
     done = _read(results, site)
     assert done.returncode == 0, done.stderr
     assert (results.folder / "report" / "index.html").exists()
-    assert "mnist_cnn: set onnxruntime" in done.stdout
+    assert "mnist_cnn: use onnxruntime" in done.stdout

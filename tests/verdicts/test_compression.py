@@ -12,7 +12,7 @@ from tests.recorded_results import measurement, small_study
 
 
 def _why(results, recipe, start) -> str:
-    (row,) = [row for row in tables.reasons(results).itertuples() if row.recipe == recipe and row.what.startswith(start)]
+    (row,) = [row for row in tables.why(results).itertuples() if row.recipe == recipe and row.what.startswith(start)]
     return row.why
 
 
@@ -42,7 +42,7 @@ def test_a_variant_that_was_not_timed_is_a_row_that_says_why(variants):
     assert row.status.startswith("failed: parity: SQNR 3.0 dB")
     assert row.p50_ms == "–"
     assert row.front == ""
-    refused = [what for what in tables.reasons(results).what if what.startswith("refused")]
+    refused = [what for what in tables.why(results).what if what.startswith("refused")]
     assert refused == ["refused by the parity gate: SQNR 3.0 dB against the source model"]
 
 
@@ -99,7 +99,7 @@ def test_dependent_samples_carry_no_test(variants):
     results = variants({"fp32": (400_000, {}, 95, 90.0, more), "static_wi8_ai8": (200_000, {}, 75, 12.0, more)})
     row = tables.techniques(results).set_index("recipe").loc["static_wi8_ai8"]
     assert row.change == "-20.0 points (samples depend on each other: no test)"
-    (told,) = tables.reasons(results).what
+    (told,) = tables.why(results).what
     assert told == "worse: -20.0 points of accuracy (samples depend on each other: no test)"
 
 
@@ -111,7 +111,7 @@ def test_the_same_file_stands_on_the_front_once_and_is_no_rival_of_itself(varian
     assert table.loc["fp32", "front"] == "●"
     row = table.loc["adaptive_wi8"]
     assert (row.front, row["against fp32"], row.status) == ("", "", "the same file as fp32")
-    assert tables.reasons(results).empty
+    assert tables.why(results).empty
     made = trade_off(results)
     figure, alt = made.figure, made.alt
     assert "of 1 variants these are on the Pareto front" in alt
@@ -168,7 +168,7 @@ def test_an_unknown_processor_is_never_blamed(variants, recipe):
         "fp32": (400_000, {}, 95, 90.0, {}), recipe: (800_000, {"Cast": 4}, 40, 9.0, {}),
         "static_wi8_ai8_reduce_range": (300_000, {}, 94, 25.0, {}),
     }  # fmt: skip
-    assert not tables.reasons(variants(rows, isa=())).why.str.contains("processor").any()
+    assert not tables.why(variants(rows, isa=())).why.str.contains("processor").any()
 
 
 def test_without_evidence_it_says_so(variants):
@@ -185,7 +185,7 @@ def test_a_hybrid_file_quantizes_inside_its_operators(variants):
 
 def test_a_faster_variant_needs_no_excuse(variants):
     results = variants({"fp32": (400_000, {"Conv": 3}, 95, 90.0, {}), "static_wi8_ai8": (200_000, {"ConvInteger": 3}, 95, 40.0, {})})
-    assert tables.reasons(results).empty
+    assert tables.why(results).empty
 
 
 def test_small_models_pay_for_every_operator(variants):
@@ -221,7 +221,7 @@ def test_saturation_is_told_where_no_answer_changed(variants):
     }  # fmt: skip
     told = _why(variants(rows, isa=("avx2", "avx512f")), "static_wi8_ai8", "loses signal: SQNR 16.1 dB")
     assert told.endswith("with 7-bit weights (reduce_range) SQNR is 39.8 dB instead of 16.1")
-    with_vnni = tables.reasons(variants(rows))
+    with_vnni = tables.why(variants(rows))
     assert not with_vnni.what.str.contains("loses signal").any()
 
 

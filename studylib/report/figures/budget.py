@@ -44,9 +44,10 @@ def within_budget(findings: Findings) -> drawing.Drawing | None:
             axes.set_xlim(low, high * (high / low) ** 0.15)
         axes_list[-1].set_xlabel("median latency of one query, ms (log)")
     caption = (
-        f"Each mark is a median with its 95 % interval (bootstrap over repetitions). Within the budget: at most {100 * most:g} % of the "
-        f"answers lost, by the unfavourable end of the interval; with random weights, at least {RANDOM_SQNR_DB:g} dB. The baseline is "
-        "drawn whatever it keeps. Which of two is faster, the verdicts say: marks nearer to each other than the noise floor are alike."
+        f"Each mark is a median with its 95 % interval (bootstrap over repetitions). Within the budget: at most {100 * most:g} point"
+        f"{'s' * (most != 0.01)} of accuracy lost, by the unfavourable end of the interval; with random weights, "
+        f"at least {RANDOM_SQNR_DB:g} dB. The baseline is always drawn. Marks nearer to each other than "
+        "the noise floor are not distinguishable; the verdicts say which of two is faster."
     )
     alt = "Interval plot. " + " ".join(
         f"{model}: the lowest median is that of {found[0].trial.label}, {digits(medians.value[found[0].trial.id] / 1e6)} ms."

@@ -56,9 +56,9 @@ def roofline(findings: Findings) -> drawing.Drawing | None:
 def _caption(placed: list) -> str:
     caption = (
         "Roofs are what this host reached, the fastest of all rounds; bars are the 95 % interval of the median latency. Operations are "
-        "twice the multiply-accumulates; bytes are the least: weights, inputs and outputs. A point is held against the roof of its own "
-        "arithmetic and of a working set of its own size, which lies between the two slopes; labels give the share of that roof where "
-        "there is room, and the table gives every point."
+        "twice the multiply-accumulates; bytes are a lower bound: weights, inputs and outputs. Each point is compared with the "
+        "roof of its own arithmetic and of its own working-set size, which lies between the two slopes; labels give the share of that "
+        "roof where there is room, and the table gives every point."
     )
     suspicious = sum(point.is_suspicious for point in placed)
     return caption + (f" SUSPICIOUS: {suspicious} of {len(placed)} points lie above their roof; the table says why." if suspicious else "")

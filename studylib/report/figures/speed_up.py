@@ -31,7 +31,8 @@ def speed_up(findings: Findings) -> drawing.Drawing | None:
     caption = (
         "Geometric mean over paired, interleaved rounds with a 95 % interval (Student's t). The baseline is TensorFlow fp32 where "
         "it was measured, otherwise the first fp32 trial. "
-        "A/A is a trial against itself: the grey band is what noise alone looks like, and a ratio within its far end carries no verdict."
+        "A/A is a trial against itself: the grey band is what noise alone looks like, and a ratio no farther from 1 than the "
+        "band's far end gets no verdict."
     )
     return drawing.Drawing(figure, caption, alt)
 

@@ -5,9 +5,9 @@ from collections import Counter
 import pandas as pd
 
 from studylib.quality import integer_parity
-from studylib.results.reasons import Status
 from studylib.results.records import Conversion, is_plain
 from studylib.results.results import Results
+from studylib.results.states import Status
 from studylib.verdicts.findings import Findings, of_findings
 from studylib.wording import blanked, digits
 

@@ -6,9 +6,9 @@ import pytest
 
 from studylib.errors import Kind, Reason
 from studylib.results import old_reasons
-from studylib.results.reasons import Status, failed, reason_of
 from studylib.results.records import write_sealed
 from studylib.results.results import Results
+from studylib.results.states import Status, failed, reason_of
 from tests.recorded_results import EVALUATED, measurement, run_facts, trial
 
 WORDS = {

@@ -57,7 +57,7 @@ def sensors(root: Path = sysfs.ROOT) -> dict:
     return {name: value for name, value in found.items() if value not in ("", {}, None)}
 
 
-def disturbances(before: dict, after: dict) -> dict:
+def between(before: dict, after: dict) -> dict:
     """What went on between two readings of `usage` and `sensors`, joined: shares, events and ranges; absent where unreadable."""
     found = {name: after[name] - before[name] for name in _COUNTED if name in before and name in after}
     found |= {name: after[name] for name in ("governor", "affinity", "quota_cpus") if name in after}

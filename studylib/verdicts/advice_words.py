@@ -87,7 +87,7 @@ def known(model: str, timed: list[Candidate], asked: tuple[Limit, ...], findings
     )
 
 
-def behind(chosen: Candidate, other: Candidate, asked: tuple[Limit, ...]) -> str:
+def why_behind(chosen: Candidate, other: Candidate, asked: tuple[Limit, ...]) -> str:
     """Why ``other`` was not advised: limits it breaks, its speed with interval and verdict, and what it needs more or less of."""
     broken = [held.missed for limit in asked for held in [limit.hold(other)] if not held.kept]
     found = against(other.variant, chosen.variant)

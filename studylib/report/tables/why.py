@@ -9,7 +9,7 @@ _NOT_KNOWN = "not known: neither its operators nor its neighbours tell"
 
 
 @of_findings
-def reasons(findings: Findings) -> pd.DataFrame:
+def why(findings: Findings) -> pd.DataFrame:
     """Every variant that is slower or worse than fp32 in the same runtime: by how much, and why as far as evidence tells."""
     columns = ["model", "runtime", "recipe", "what", "why"]
     found = [(one.variant.trial, one) for one in explained(findings)]
