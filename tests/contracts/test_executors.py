@@ -13,7 +13,7 @@ import pytest
 
 from studylib.build.executor import Executor
 from studylib.build.jobs import Job, MeasureJob
-from studylib.errors import CancelledError, StudyError, TrialError
+from studylib.errors import CancelledError, Reason, StudyError, TrialError
 from studylib.executors import LocalExecutor, PhoneExecutor, find_phone
 from studylib.machine.clock import is_tried_again
 from studylib.models.zoo import Samples
@@ -120,7 +120,7 @@ def test_a_failure_is_words_and_costs_that_job_alone(place, event):
     assert any(part in words for part in parts), words
     assert "\n" not in words
     # What came of the moment is tried again in another run; a refusal is not.
-    assert is_tried_again(words, "2000-01-01T00:00:00.000+00:00") is (event != "refuse")
+    assert is_tried_again(Reason(caught.value.kind, words), "2000-01-01T00:00:00.000+00:00") is (event != "refuse")
     assert place.executor.run(place.job("answer"), 120)["values_ns"]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from studylib.build.driving import make_artifacts
 from studylib.build.jobs import MeasureJob, Target
-from studylib.errors import Kind, TrialError
+from studylib.errors import Kind, Reason, TrialError
 from studylib.executors import LocalExecutor
 from studylib.executors.local import end, environment, follow
 from studylib.scenarios import Load, RunLength
@@ -107,10 +107,10 @@ def test_what_hangs_while_it_is_made_costs_itself():
             limits.append(on_line(json.dumps({"begun": target.key})))
             if target.key == "hangs":
                 raise TrialError("timeout: no answer within 50 s; the process was killed", Kind.TIMEOUT)
-            assert on_line(json.dumps({"ended": target.key, "reason": None})) is None
+            assert on_line(json.dumps({"ended": target.key, "reason": None, "kind": ""})) is None
         return {}
 
     targets = [Target(kind="recipe", key=key, label=key, model="m", seed=1) for key in ("first", "hangs", "last")]
     failures = make_artifacts(targets, {}, scripted(execute), lambda key: False, 10, lambda line: None)
-    assert failures == {"hangs": "timeout: no answer within 50 s; the process was killed"}
+    assert failures == {"hangs": Reason(Kind.TIMEOUT, "timeout: no answer within 50 s; the process was killed")}
     assert limits == [50, 50, 50]

@@ -31,9 +31,10 @@ def test_latency_counts_from_the_arrival(sleeper, samples):
     session = sleeper(0.005)
     driven = arrivals.drive(session, samples, Load("server", 1, RunLength(40, 0, 3), target_qps=100_000.0))
     assert len(driven.values_ns) == 40
-    assert driven.values_ns[1] - driven.values_ns[0] == pytest.approx(5e6, rel=0.5)
+    # A busy machine makes any of them longer, and none shorter.
+    assert driven.values_ns[1] - driven.values_ns[0] >= 5e6 * 0.5
     assert driven.values_ns[-1] >= 40 * 5e6 * 0.9
-    assert driven.facts.completed_samples_per_s == pytest.approx(200, rel=0.3)
+    assert 0 < driven.facts.completed_samples_per_s <= 200 * 1.1
 
 
 def test_a_failed_query_is_counted_and_the_rest_is_answered(sleeper, samples):
