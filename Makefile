@@ -20,7 +20,7 @@ GOALS := $(or $(MAKECMDGOALS),help)
 OPTIONS := $(filter-out $(SETTINGS),$(TYPED))
 $(if $(OPTIONS),$(if $(filter $(VERBS),$(GOALS)),,$(info note: $(OPTIONS) has no effect on `make $(GOALS)`)))
 
-.PHONY: help $(VERBS) explore test lint fuzz readme nvidia converters install
+.PHONY: help $(VERBS) explore test lint fuzz readme weights nvidia converters install
 .DEFAULT_GOAL := help
 
 help:  ## what can be typed
@@ -52,6 +52,9 @@ fuzz: install  ## generated models converted, evaluated, asked in batches, and h
 
 readme: install  ## docs/example, and where the run was fit the front page, from the results of `make study HW=cpu`
 	@$(PYTHON_IN) docs/update_readme.py
+
+weights: install  ## train the weights of mnist_cnn again that lie in the repository
+	@$(PYTHON_IN) -m studylib.models.zoo.mnist_cnn
 
 nvidia: install  ## NVIDIA's builds of ONNX Runtime and TensorRT into .venv, for HW=cloud-gpu
 	@$(PYTHON_IN) requirements/install.py --nvidia
