@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import seaborn as sns
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -29,6 +30,8 @@ _STYLE = {
     "axes.titlesize": 10,
     "figure.facecolor": "white",
 }
+
+_MARGIN_IN = 0.1
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,14 @@ def save(results: Results, section: Section, drawing: Drawing) -> Drawn:
             0.01, 0.0, textwrap.fill(note, width), fontsize=7, va="top", color="#444444" if native else "#a00000",
             fontweight="normal" if native else "bold",
         )  # fmt: skip
+        # The layout takes longer than the drawing: it is made once for both kinds.
+        FigureCanvasAgg(figure)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        within = figure.get_tightbbox().padded(_MARGIN_IN)
         for kind, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 150})):
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=kind, bbox_inches="tight", pad_inches=0.1, **options)
+            figure.savefig(buffer, format=kind, bbox_inches=within, **options)
             write_bytes(results.folder / "figures" / f"{name}.{kind}", buffer.getvalue())
     return Drawn(name, section.title, drawing.caption, drawing.alt, note)
 

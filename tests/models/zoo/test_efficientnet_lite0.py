@@ -52,9 +52,11 @@ def test_real_photographs_get_the_right_class(seen):
     assert set(right) == set(RIGHT)
 
 
+@pytest.mark.slow
 def test_classes_have_names_in_output_order(seen):
     assert (seen["names"], seen["espresso"]) == (1000, "espresso")
 
 
+@pytest.mark.slow
 def test_weights_are_read_without_torch(seen):
     assert seen["torch"] is False
