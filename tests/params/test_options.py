@@ -48,6 +48,7 @@ def test_the_help_names_what_there_is():
     assert all(name in params.options()["sweeps"].help for name in SWEEPS)
 
 
+@pytest.mark.slow
 def test_adding_an_option_is_one_edit(tmp_path):
     """In a copy: one field, and make, the command line, notebooks, run.json, the reproducing command and `make help` have it."""
     for name in ("studylib", "params", "notebooks", "requirements"):

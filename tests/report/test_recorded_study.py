@@ -9,7 +9,7 @@ import pytest
 from tests.report.recorded_study import STUDIES, told, told_of, unpacked
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] if name == "all" else []) for name in STUDIES])
 def test_everything_is_told_as_it_was(name, tmp_path):
     lines, wanted = told(unpacked(name, tmp_path)).splitlines(), told_of(name).read_text(encoding="utf-8").splitlines()
     for number, (line, other) in enumerate(zip(lines, wanted, strict=False)):

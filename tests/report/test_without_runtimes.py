@@ -28,6 +28,8 @@ for words in (["report", "--hw", "cpu"], ["advise", "--hw", "cpu"], ["compare"])
     assert cli.main(words) == 0, words
 """
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
