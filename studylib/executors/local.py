@@ -190,8 +190,10 @@ def _failure(returncode: int, tail: deque[str]) -> Exception:
         hint = " (often: out of memory)" if name == "SIGKILL" else ""
         return TrialError(f"crash: the process was killed by {name}{hint}", Kind.CRASH)
     # A library that ends the process, and an interpreter without memory, leave their words and nothing else.
-    if returncode == os.EX_IOERR or "No space left on device" in last:
+    if returncode == os.EX_IOERR:
         return OutputError(last)
+    if "No space left on device" in last:
+        return OutputError(last.split(": ", 1)[-1])
     if last.startswith("MemoryError"):
         return TrialError(f"out of memory: {last}", Kind.OUT_OF_MEMORY)
     return TrialError(f"error: {last.removeprefix('studylib.errors.')}")

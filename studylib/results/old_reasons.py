@@ -18,6 +18,9 @@ _BEGAN = (
 )
 
 
+_KINDS = frozenset(Kind)
+
+
 def kind(words: str, status: str = "failed") -> Kind:
     """The kind of a reason by its ``words``; of an ``invalid`` record, that it was disturbed."""
     if status == "invalid":
@@ -26,9 +29,9 @@ def kind(words: str, status: str = "failed") -> Kind:
 
 
 def typed(record: dict) -> dict:
-    """The record with the ``kind`` of its reason, where it has a reason and an earlier version wrote it."""
+    """The record with the ``kind`` of its reason, where it has a reason and an earlier version wrote it, or names a kind nobody knows."""
     words = record.get("reason")
-    if not isinstance(words, str) or not words or record.get("kind"):
+    if not isinstance(words, str) or not words or record.get("kind") in _KINDS:
         return record
     return record | {"kind": kind(words, record.get("status", "failed"))}
 

@@ -158,7 +158,10 @@ class Results(RawRecords):
 
     def failures(self) -> dict[str, Reason]:
         """Artifacts that could not be made, with the reason."""
-        return {key: old_reasons.reason(facts) for key, facts in self.run().get("failures", {}).items()}
+        try:
+            return {key: old_reasons.reason(facts) for key, facts in self.run()["failures"].items()}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise self._unreadable("run.json", f"a failure has no reason: {error}") from None
 
     def causes(self) -> dict[str, dict]:
         """Those of them that failed by themselves, not by what they need: ``reason``, ``kind`` and time (``at``)."""

@@ -133,9 +133,9 @@ def once(
 ) -> Callable[Concatenate[Results | Findings, P], T]:
     """The same, computed once for the same arguments. Nobody changes what it gives."""
 
+    @of_findings
     @functools.wraps(function)
-    def kept(given: Results | Findings, *arguments: P.args, **options: P.kwargs) -> T:
-        findings = Findings.of(given)
+    def kept(findings: Findings, *arguments: P.args, **options: P.kwargs) -> T:
         return findings.once(function, findings, *arguments, **options)
 
     return kept

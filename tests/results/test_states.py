@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from studylib.errors import Kind, Reason
+from studylib.errors import InputError, Kind, Reason
 from studylib.results import old_reasons
 from studylib.results.records import write_sealed
 from studylib.results.results import Results
@@ -77,3 +77,15 @@ def test_failures_on_disk_carry_their_kind(tmp_path):
 def test_a_record_without_a_reason_has_none():
     assert reason_of({"status": "ok", "reason": "", "kind": ""}) is None
     assert old_reasons.typed({"status": "ok", "reason": ""}) == {"status": "ok", "reason": ""}
+
+
+def test_an_unknown_kind_is_told_from_the_words():
+    assert old_reasons.typed({"status": "failed", "reason": "timeout: x", "kind": "nonsense"})["kind"] is Kind.TIMEOUT
+
+
+@pytest.mark.parametrize("facts", [{"kind": "refused"}, 3, None], ids=str)
+def test_a_broken_failure_in_run_json_is_refused_in_words(tmp_path, facts):
+    results = Results(tmp_path)
+    results.save_plan([trial(artifact_key="k")], run_facts(failures={"k": facts}), [])
+    with pytest.raises(InputError, match=r"run\.json cannot be read \(a failure has no reason"):
+        results.state(results.plan()[0])

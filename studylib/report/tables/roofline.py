@@ -25,7 +25,7 @@ def points(findings: Findings) -> list[Point]:
 def roofline(findings: Findings) -> pd.DataFrame:
     """Every timed trial: operations, least bytes, what was achieved, which roof bounds it, how much of the roof it reaches."""
     columns = [*frames.KEY, "setting", "Mop", "least MB", "op/byte", "Gop/s", "bound by", "roof Gop/s", "% of roof", "remarks"]
-    found = [_columns(point) | {"LoadGen": standing.loadgen(findings.results, point.trial)} for point in points(findings.results)]
+    found = [_columns(point) | {"LoadGen": standing.loadgen(findings.results, point.trial)} for point in points(findings)]
     return without_empty(pd.DataFrame(found, columns=[*columns, "LoadGen"]))
 
 
