@@ -35,9 +35,8 @@ def within_budget(findings: Findings) -> drawing.Drawing | None:
                 _mark(axes, position, medians.loc[variant.trial.id], colours[variant.trial.runtime])
             axes.set_yticks(range(len(found)), [variant.trial.label for variant in reversed(found)], fontsize=8)
             left_out = len(panels[model]) - len(found)
-            axes.set(
-                xscale="log", title=f"{model}{f', {left_out} slower ones left out' if left_out else ''}", ylim=(-0.6, len(found) - 0.4)
-            )
+            more = f", {left_out} slower one{'s' * (left_out > 1)} left out" if left_out else ""
+            axes.set(xscale="log", title=f"{model}{more}", ylim=(-0.6, len(found) - 0.4))
             drawing.plain_log_ticks(axes)
             axes.grid(axis="y", visible=False)
             low, high = axes.get_xlim()
