@@ -87,7 +87,7 @@ def test_its_artifact_runs_and_is_still_the_same_model(entry, mnist):
     assert artifact.precision == entry.name or artifact.precision.endswith(f"_{entry.name}") or entry.name == "fp32"
     samples, reference = samples_of(mnist), _reference(mnist, artifact)
     if entry.target not in OPENERS:
-        pytest.skip(f"nothing outside macOS opens {entry.target}")
+        pytest.skip(f"no runtime opens {entry.target} on this machine")
     session = RUNTIMES[OPENERS[entry.target]].load(artifact.path, Options(threads=1))
     outputs = {"it": np.concatenate([only(session.run(samples.batch(index, 1))) for index in range(64)])}
     assert metrics.why_not_same(metrics.metrics(outputs, {"it": reference}, None), split_recipe(artifact.precision)[1]) is None
