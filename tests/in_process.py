@@ -21,6 +21,7 @@ from studylib.report import report
 from studylib.results.results import Results
 from studylib.study.opening import open_study
 from studylib.study.study import Study
+from tests.planted_peaks import plant_peaks
 
 
 class InProcess(Executor):
@@ -80,6 +81,7 @@ def measured(outputs: Path, *models, **choice) -> Results:
     """What a study of ``models`` finds, timed for as short as it goes, with its report."""
     short = replace(EFFORTS["smoke"], min_values=20, min_duration_s=0.01, max_duration_s=0.5, warmup_s=0.01)
     study = study_of(outputs, *models, **choice)
+    plant_peaks(outputs)
     with mock.patch.dict(EFFORTS, {"smoke": short}):
         study.measure()
     report.build(study.results)

@@ -1,5 +1,6 @@
 """What must never be in the repository, and what the documents promise."""
 
+import fnmatch
 import re
 import subprocess
 
@@ -12,6 +13,13 @@ from tests import ROOT
 def _tracked():
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
     return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def test_no_folder_of_tests_is_left_out(request):
+    left_out = request.config.getini("norecursedirs")
+    folders = {folder.name for path in _tracked() for folder in path.relative_to(ROOT).parents if folder.parts[:1] == ("tests",)}
+    assert {"build", "cli"} <= folders
+    assert [name for name in folders if any(fnmatch.fnmatch(name, pattern) for pattern in left_out)] == []
 
 
 def test_no_file_is_over_one_megabyte():

@@ -20,6 +20,8 @@ MARK = "DECIDES_NOTHING"
 DECIDES_NOTHING = "which code decides"
 _PACKAGE = "studylib"
 _MODULE = re.compile(rf"{_PACKAGE}(\.\w+)+")
+# Annotations of functions, which say what code decides and are followed, but do not decide by how they are written.
+_ANNOTATED = {ast.FunctionDef: "returns", ast.AsyncFunctionDef: "returns", ast.arg: "annotation"}
 
 
 def code_digest(*roots: type | Callable | str) -> str:
@@ -41,9 +43,12 @@ def _named(root: type | Callable | str) -> tuple[str | Path, str]:
     return module, name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Module:
-    """What stands at the top of one file: definitions by name, imported names, and statements that only do something."""
+    """What stands at the top of one file: definitions by name, imported names, and statements that only do something.
+
+    Files with the same content share one.
+    """
 
     definitions: dict[str, list[ast.stmt]]
     imports: dict[str, list[tuple[str, str]]]
@@ -73,8 +78,7 @@ class Code:
             file, name = todo.pop()
             if (file, name) in found:
                 continue
-            text, used = _read(file, name)
-            found[file, name] = hashlib.sha256(text.encode()).hexdigest()
+            found[file, name], used = _read(_module(file), name)
             todo += [(file, "")] if name else []
             todo += [place for chain in used for place in self._resolved(file, chain)]
         return found
@@ -128,7 +132,12 @@ def _digest(folder: Path, roots: tuple[tuple[str | Path, str], ...]) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _module(file: Path) -> Module:
-    tree = ast.parse(file.read_bytes(), str(file))
+    return _parsed(file.read_bytes())
+
+
+@functools.lru_cache(maxsize=4096)
+def _parsed(content: bytes) -> Module:
+    tree = ast.parse(content)
     definitions: dict[str, list[ast.stmt]] = {}
     loose = []
     for statement in tree.body:
@@ -175,42 +184,39 @@ def _imports(tree: ast.Module) -> dict[str, list[tuple[str, str]]]:
 
 
 @functools.lru_cache(maxsize=65536)
-def _read(file: Path, name: str) -> tuple[str, tuple[tuple[str, ...], ...]]:
-    """The text of a definition without what decides nothing, and the names it uses."""
-    module = _module(file)
+def _read(module: Module, name: str) -> tuple[str, tuple[tuple[str, ...], ...]]:
+    """The hash of a definition without what decides nothing, and the names it uses."""
     statements = module.definitions[name] if name else module.loose
     used = dict.fromkeys(chain for statement in statements for chain in _chains(statement))
-    return "\n".join(ast.dump(_Stripped().visit(_copied(statement))) for statement in statements), tuple(used)
+    text: list[str] = []
+    for statement in statements:
+        _spell(statement, text)
+    return hashlib.sha256("\n".join(text).encode(errors="surrogatepass")).hexdigest(), tuple(used)
 
 
-def _copied(node: ast.AST) -> ast.AST:
-    """A copy of a tree that may be changed; ``copy.deepcopy`` takes ten times as long."""
-    fields = {}
-    for name, value in ast.iter_fields(node):
+def _spell(node: ast.AST, text: list[str]) -> None:
+    """Append a tree, without docstrings, import lines, annotations of functions, and the places of our modules in texts
+    (``-m studylib.…``).
+    """
+    text.append(type(node).__name__)
+    left_out = _ANNOTATED.get(type(node))
+    for name in node._fields:
+        value = getattr(node, name, None)
         if isinstance(value, ast.AST):
-            value = _copied(value)
+            if name != left_out:
+                _spell(value, text)
         elif isinstance(value, list):
-            value = [_copied(one) if isinstance(one, ast.AST) else one for one in value]
-        fields[name] = value
-    return type(node)(**fields)
-
-
-class _Stripped(ast.NodeTransformer):
-    """Without docstrings, import lines, annotations of functions, and the places of our modules in texts (``-m studylib.…``)."""
-
-    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
-        return ast.Constant(_PACKAGE) if isinstance(node.value, str) and _MODULE.fullmatch(node.value) else node
-
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            kept = [one for one in body if not _says_nothing(one)]
-            node.body = kept or [ast.Pass()]
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            node.returns = None
-        if isinstance(node, ast.arg):
-            node.annotation = None
-        return super().generic_visit(node)
+            kept = [one for one in value if not _says_nothing(one)] or [ast.Pass()] if name == "body" else value
+            text.append(f"{name} of {len(kept)}")
+            for one in kept:
+                if isinstance(one, ast.AST):
+                    _spell(one, text)
+                else:
+                    text.append(repr(one))
+        elif isinstance(value, str) and _MODULE.fullmatch(value):
+            text.append(_PACKAGE)
+        else:
+            text.append(repr(value))
 
 
 def _chains(statement: ast.AST):

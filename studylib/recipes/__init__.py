@@ -113,14 +113,19 @@ def why_no_chain(name: str, target: str, source: str = "keras") -> str | None:
 def _ways(source: str) -> dict[str, list[Recipe]]:
     """The cheapest chain of float conversions from ``source`` to every format that can be reached."""
     ways: dict[str, list[Recipe]] = {source: []}
-    edges = [recipe for recipes in RECIPES["fp32"].values() for recipe in recipes]
+    costs = {source: (0, 0)}
+    edges = [(recipe, bool(recipe.missing())) for recipes in RECIPES["fp32"].values() for recipe in recipes]
     # As many rounds as there are conversions: no way without a circle is longer (Bellman and Ford).
     for _ in edges:
-        for edge in edges:
+        before = dict(costs)
+        for edge, lacking in edges:
             if edge.source_format in ways:
-                way = [*ways[edge.source_format], edge]
-                if edge.target not in ways or _cost(way) < _cost(ways[edge.target]):
-                    ways[edge.target] = way
+                missing, length = costs[edge.source_format]
+                cost = (missing + lacking, length + 1)
+                if edge.target not in ways or cost < costs[edge.target]:
+                    ways[edge.target], costs[edge.target] = [*ways[edge.source_format], edge], cost
+        if costs == before:
+            break
     return ways
 
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from studylib.errors import ArtifactError
+from studylib.errors import ArtifactError, Kind, Reason
 from studylib.machine import clock
 from studylib.results.results import Results
 from studylib.study.opening import open_study
 from tests.command_line import cli
 from tests.outputs import status_of
+from tests.planted_peaks import plant_peaks
 from tests.recorded_results import trial
 
 WRONG = "DATA for 'x' has the shape [20, 5]; the model takes [20, 4], the sample first"
@@ -105,33 +106,22 @@ def test_a_key_is_kept_with_its_own_failure_and_not_with_that_of_what_it_needs(m
 # --- what may have passed --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("reason", "again"),
-    [
-        ("crash: the process was killed by SIGKILL (often: out of memory)", True),
-        ("timeout: no answer within 120 s; the process was killed", True),
-        ("out of memory: MemoryError: ", True),
-        ("batch 8: crash: the process was killed by SIGSEGV", True),
-        ("error: RefusedError: no such provider", False),
-        ("parity: SQNR 3.1 dB against the source model; fp32 needs 60 dB", False),
-        ("needs more than the declared 4000 MB of memory: 5000 MB at its peak", False),
-        ("", False),
-    ],
-)
-def test_only_what_came_of_the_moment_is_tried_again_and_only_in_another_run(reason, again):
+@pytest.mark.parametrize("kind", [*Kind, None])
+def test_only_what_came_of_the_moment_is_tried_again_and_only_in_another_run(kind):
+    reason, of_the_moment = kind and Reason(kind, "words"), {Kind.CRASH, Kind.TIMEOUT, Kind.OUT_OF_MEMORY, Kind.DEVICE}
     earlier, later = "2000-01-01T00:00:00.000+00:00", "9999-01-01T00:00:00.000+00:00"
-    assert clock.is_tried_again(reason, earlier) is again
+    assert clock.is_tried_again(reason, earlier) is (kind in of_the_moment)
     assert clock.is_tried_again(reason, later) is False
 
 
 def test_an_evaluation_that_crashed_is_tried_again_in_a_new_run(tmp_path):
     results, one = Results(tmp_path), trial()
-    results.record_evaluation(one.evaluation_id, {"status": "failed", "reason": "crash: the process was killed by SIGKILL"})
+    results.record_evaluation(one.evaluation_id, {"status": "failed", "reason": "killed by SIGKILL", "kind": Kind.CRASH})
     assert results.is_evaluated(one)
     runs_later()
     assert not results.is_evaluated(one)
-    assert results.evaluation(one.evaluation_id)["reason"].startswith("crash")  # a report still tells it
-    results.record_evaluation(one.evaluation_id, {"status": "failed", "reason": "parity: SQNR 3 dB"})
+    assert results.evaluation(one.evaluation_id)["reason"].startswith("killed")  # a report still tells it
+    results.record_evaluation(one.evaluation_id, {"status": "failed", "reason": "SQNR 3 dB", "kind": Kind.PARITY})
     runs_later()
     assert results.is_evaluated(one)
 
@@ -140,8 +130,8 @@ def test_a_look_and_a_check_that_crashed_are_tried_again_in_a_new_run(tmp_path):
     from studylib.measure import checking
 
     results, one = Results(tmp_path), trial(batch_size=8, scenario="offline")
-    results.record_look(one.id, {"reason": "timeout: no answer within 5 s; the process was killed"})
-    results.record_check(one, {"batch_size": 8, "status": "failed", "reason": "batch 8: out of memory: MemoryError"})
+    results.record_look(one.id, {"reason": "no answer within 5 s; the process was killed", "kind": Kind.TIMEOUT})
+    results.record_check(one, {"batch_size": 8, "status": "failed", "reason": "MemoryError", "kind": Kind.OUT_OF_MEMORY})
     assert results.look(one.id) is not None
     assert checking.unseen(results, [one]) == {}
     runs_later()
@@ -194,6 +184,7 @@ def test_on_the_command_line_the_same_command_goes_on_after_the_data_was_correct
         "--data",
         data,
     )
+    plant_peaks(tmp_path / "outputs")
     done = cli(*command, outputs=tmp_path / "outputs")
     assert f"failed: m onnxruntime fp32: {WRONG}" in done.stdout
     _data(tmp_path / "d.npz", 4)

@@ -10,6 +10,7 @@ from studylib.models.zoo import Samples
 from studylib.results.results import Results
 from tests.command_line import cli
 from tests.outputs import status_of
+from tests.planted_peaks import plant_peaks
 
 SAMPLES = Samples({"x": np.arange(120, dtype=np.float32).reshape(60, 2)}, np.arange(60))
 
@@ -65,6 +66,7 @@ def test_a_saved_assignment_is_applied_to_the_next_version_of_the_model(mnist, t
     chosen = Assignment("onnx", dict.fromkeys(layers[:3], "static_wi8_ai8"), {})
     chosen.save(tmp_path / "assignment.json")
     arguments = ("--effort", "smoke", "--recipe", "fp32,adaptive_wi8", "--runtime", "litert,onnxruntime", "--seed", "7")
+    plant_peaks(tmp_path / "outputs")
     done = cli("study", *arguments, "--assignment", str(tmp_path / "assignment.json"), outputs=tmp_path / "outputs")
     assert done.returncode == 0, done.stdout + done.stderr
     results = Results(tmp_path / "outputs" / "cpu")

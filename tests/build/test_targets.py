@@ -5,10 +5,12 @@ import pytest
 from studylib.artifacts import store
 from studylib.build import targets
 from studylib.build.targets import Making
+from studylib.errors import Kind, Reason
 from studylib.models.zoo import MODELS
 from studylib.params import EFFORTS
 from studylib.recipes import RETRAINED
-from studylib.recipes.retrain.retrained import KILLED, Retrained
+from studylib.recipes.retrain.retrained import Retrained
+from studylib.results.states import failed
 from studylib.study import stock
 from studylib.study.opening import open_study
 
@@ -92,8 +94,8 @@ def test_everything_there_is_can_be_asked_for_at_once():
 
 def test_a_killed_training_is_tried_again_and_a_refused_one_is_not():
     study = open_study("cpu", "smoke", write=lambda line: None)
-    known = {"a": f"{KILLED} 9: epoch 2 of 3", "b": "qat: the layer x has no way to be quantized"}
-    assert set(study.stock._final({key: {"reason": reason, "at": "9999"} for key, reason in known.items()})) == {"b"}
+    known = {"a": Reason(Kind.INTERRUPTED, "epoch 2 of 3"), "b": Reason(Kind.REFUSED, "the layer x has no way to be quantized")}
+    assert set(study.stock._final({key: failed(reason) | {"at": "9999"} for key, reason in known.items()})) == {"b"}
 
 
 def test_a_version_that_cannot_be_trained_costs_that_model_alone(monkeypatch):
@@ -101,7 +103,7 @@ def test_a_version_that_cannot_be_trained_costs_that_model_alone(monkeypatch):
     study = open_study(
         "cpu", "smoke", models=("mnist_cnn", "efficientnet_lite0"), recipes=("fp32", "student_half"), write=lambda line: None
     )
-    reason, broken = "no labels", study.plan.origins["efficientnet_lite0"].versions["student_half"].reference
+    reason, broken = Reason(Kind.REFUSED, "no labels"), study.plan.origins["efficientnet_lite0"].versions["student_half"].reference
     monkeypatch.setattr(stock, "make_artifacts", lambda *rest: {broken: reason})
     failures = study.stock.told(study.stock.make(study.plan.targets))
     wrong = {trial.artifact_key for trial in study.trials if trial.model == "efficientnet_lite0" and trial.recipe == "student_half"} - {""}

@@ -14,6 +14,7 @@ import pytest
 from studylib.cli.console import Console
 from tests import ROOT
 from tests.command_line import cli, said
+from tests.planted_peaks import plant_peaks
 from tests.recorded_results import run_facts
 
 
@@ -196,6 +197,7 @@ def test_a_model_without_a_timed_row_is_found_in_the_results(recorded):
 
 @pytest.mark.slow
 def test_a_study_in_which_nothing_can_run_ends_with_3_and_a_report(tmp_path, graph_of_no_runtime):
+    plant_peaks(tmp_path)
     done = cli("study", "--effort", "smoke", "--recipe", "fp32", "--model", str(graph_of_no_runtime), outputs=tmp_path)
     assert done.returncode == 3, done.stdout + done.stderr
     *_, why, last = done.stderr.splitlines()
@@ -291,6 +293,7 @@ def test_a_full_disk_before_the_study(small_disk):
 def test_a_disk_that_fills_up_during_the_study(small_disk, mnist, room):
     """The trained model is there, and room for little more: the study ends in words and leaves nothing half-written."""
     folder = small_disk("size=8m")
+    plant_peaks(folder)
     key = mnist.plan.origins["mnist_cnn"].source
     shutil.copytree(mnist.stock.store.folder / key[:2] / key, folder / ".artifacts" / key[:2] / key)
     with (folder / "filler").open("wb") as filler:

@@ -3,10 +3,13 @@
 At its real size but where a part is repeated: two layers of BERT's twelve, and DeepSpeech's quarter (`deepspeech_small` is the same code).
 """
 
+import gzip
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
+from studylib.build import descriptions
 from studylib.models.zoo import MODELS
 from tests.in_process import study_of
 from tests.outputs import conversion_status_of
@@ -16,11 +19,19 @@ OTHERS = [name for name in MODELS if name not in ("mnist_cnn", "handmade", "deep
 FORMATS = ("saved_model", "onnx", "tflite")
 
 
+class _Unpacked(gzip.GzipFile):
+    """Stored as it is: how small a model is when it is packed is no question here, and takes a third of the time."""
+
+    def __init__(self, *, compresslevel: int, **more):
+        super().__init__(compresslevel=0, **more)
+
+
 @pytest.fixture(params=OTHERS)
 def converted(request, tmp_path, monkeypatch):
     """The study of one model after conversion and evaluation, in an outputs folder of its own that is emptied afterwards."""
     model = MODELS[request.param]
     monkeypatch.setattr(model, "test_samples", 8)
+    monkeypatch.setattr(descriptions, "gzip", SimpleNamespace(GzipFile=_Unpacked))
     if hasattr(model, "layers"):
         monkeypatch.setattr(model, "layers", 2)
     study = study_of(tmp_path, model.name, recipes=("fp32",))

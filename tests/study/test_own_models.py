@@ -14,6 +14,7 @@ from studylib.results.results import Results
 from tests.command_line import cli
 from tests.in_process import measured
 from tests.outputs import conversion_status_of, only, status_of
+from tests.planted_peaks import plant_peaks
 
 DENSENET = Path(find_spec("onnx").origin).parent / "backend" / "test" / "data" / "light" / "light_densenet121.onnx"
 QUICK = {"recipes": ("fp32",), "batch_sizes": (1,), "sweeps": ()}
@@ -146,6 +147,7 @@ def pictures(tmp_path_factory):
     model = keras.Model(image, scores(keras.layers.GlobalAveragePooling2D()(image)))
     scores.set_weights([20 * wanted.T, -10 * (wanted**2).sum(1)])
     model.save(folder / "colours.keras")
+    plant_peaks(folder / "outputs")
     typed = ["study", "--hw", "cpu", "--effort", "smoke", "--recipe", "fp32", "--runtime", "onnxruntime"]
     done = cli(*typed, "--model", str(folder / "colours.keras"), "--data", str(folder / "set"), outputs=folder / "outputs")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -21,6 +21,7 @@ from studylib.study.notebooks import NOTEBOOKS
 from tests import ROOT
 from tests.command_line import cli
 from tests.outputs import status_of
+from tests.planted_peaks import plant_peaks
 
 CPU = ("study", "--hw", "cpu", "--effort", "smoke")
 # Less of the same study, for what is not about how much there is.
@@ -115,6 +116,7 @@ def test_an_unchanged_second_run_measures_nothing_and_says_when(smoke_study):
 def copy(smoke_study, tmp_path):
     """A copy of the finished study that a test may damage."""
     shutil.copytree(smoke_study[1].parent, tmp_path / "outputs", ignore=shutil.ignore_patterns(".lock"))
+    plant_peaks(tmp_path / "outputs")
     return tmp_path / "outputs"
 
 

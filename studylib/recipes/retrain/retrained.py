@@ -19,8 +19,6 @@ from studylib.recipes.base import Recipe
 from studylib.training import LEGACY, TECHNIQUES
 from studylib.training.job import Job
 
-# How the reason begins when a training process died: by a signal, which another try may survive, or by itself.
-
 
 @dataclass(frozen=True)
 class Retrained(Recipe):
