@@ -12,9 +12,10 @@ from studylib.adaptive.budget import DefiniteBudget, Judge, Judgement
 from studylib.adaptive.latency import race, ratio
 from studylib.adaptive.layers import FLOAT, Calibrated, Run, Surgeon
 from studylib.adaptive.trace import Trace
-from studylib.stats import MINIMUM_ROUNDS, Verdict
+from studylib.stats import Verdict
 
 _QUERIES = 8
+_ROUNDS = 7
 _BRIEF = 8
 _PROFILED = 3
 # Which part of the samples is judged first.
@@ -44,7 +45,7 @@ class Candidates:
         return self._step("judged", what, layers, (), lambda: {})
 
     def raced(
-        self, what: str, layers: dict[str, str], against: tuple[dict[str, str], ...] = (), rounds: int = MINIMUM_ROUNDS, brief=False
+        self, what: str, layers: dict[str, str], against: tuple[dict[str, str], ...] = (), rounds: int = _ROUNDS, brief=False
     ) -> dict:
         """As `judged`, with ``ratio``: fp32's latency by this one's, measured in turns.
 

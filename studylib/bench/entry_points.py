@@ -17,7 +17,7 @@ from studylib.artifacts.store import Store
 from studylib.bench.drivers import artifact
 from studylib.build.jobs import MeasureJob
 from studylib.executors import Executor, LocalExecutor
-from studylib.executors.local import environment
+from studylib.executors.child import environment
 from studylib.params import SEED
 from studylib.scenarios import Load, RunLength
 

@@ -3,13 +3,14 @@
 It lives with the jobs and not with the executors, since those who have jobs run stand in rows above them.
 """
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
-from studylib.build.jobs import Job
-from studylib.errors import CancelledError, StudyError
+from studylib.build.jobs import Job, MeasureJob
+from studylib.errors import CancelledError, StudyError, TrialError
 
 # Told each line that a job prints; may return how many seconds the next one may take.
 OnLine = Callable[[str], float | None]
@@ -19,8 +20,25 @@ def unheard(line: str) -> None:
     """Nobody listens to what a job prints."""
 
 
+class Member(ABC):
+    """A process among others that measures a job in blocks, one whenever it is asked, and sleeps otherwise."""
+
+    @abstractmethod
+    def block(self, number: int) -> int:
+        """Run one block, that of the round ``number``; how many values there are by now. Raises `TrialError`."""
+
+    @abstractmethod
+    def result(self) -> dict:
+        """The job's result, when no more blocks are asked for. Raises `TrialError`."""
+
+
 class Executor(ABC):
-    """Runs one job at a time, each so that it can cost nothing but itself. A context manager that shuts down at the end."""
+    """Runs one job at a time, each so that it can cost nothing but itself. A context manager that shuts down at the end.
+
+    ``takes_turns``: whether it can also hold the processes of several jobs at once (`together`).
+    """
+
+    takes_turns: ClassVar[bool] = False
 
     def __init__(self):
         self._busy = self._is_cancelled = self._is_down = False
@@ -45,6 +63,31 @@ class Executor(ABC):
         if self._is_cancelled:
             raise CancelledError
         return found
+
+    @contextlib.contextmanager
+    def together(self, jobs: list[MeasureJob], timeout_s: float) -> Iterator[list[Member | TrialError | None]]:
+        """The processes of ``jobs``, started one after the other, all alive until the end; why one is none; None without memory for it.
+
+        ``timeout_s``: for the start of each, and for each block. Raises `CancelledError` as `run` does.
+        """
+        if self._is_down:
+            raise StudyError("this executor was shut down; open another one")
+        self._busy, self._is_cancelled = True, False
+        try:
+            with self._holding(jobs, timeout_s) as members:
+                yield members
+        except Exception:
+            if self._is_cancelled:
+                raise CancelledError from None
+            raise
+        finally:
+            self._busy = False
+        if self._is_cancelled:
+            raise CancelledError
+
+    def _holding(self, jobs: list[MeasureJob], timeout_s: float) -> contextlib.AbstractContextManager[list[Member | TrialError | None]]:
+        """Start the processes, as `together` promises."""
+        raise NotImplementedError(f"{type(self).__name__} runs one process at a time")
 
     def cancel(self) -> None:
         """End the job that runs, if one does; its `run` raises `CancelledError`. For another thread, or for ``on_line``."""

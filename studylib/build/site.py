@@ -15,7 +15,7 @@ class Site:
 
     ``spawned_ns``: when the process was started, by `time.perf_counter_ns`. ``cpus``: the processors it is fixed to.
     ``memory_group``: the control group that holds it to its limit. ``exchange``: a folder for what passes between process and
-    executor beside the result, such as a phone's answers.
+    executor beside the result, such as a phone's answers. ``takes_turns``: whether it measures in blocks, as it is asked to.
     """
 
     store: str
@@ -24,6 +24,7 @@ class Site:
     cpus: list[int] | None = None
     memory_group: str | None = None
     exchange: str | None = None
+    takes_turns: bool = False
 
     @property
     def artifacts(self) -> Store:

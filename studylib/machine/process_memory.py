@@ -4,6 +4,9 @@ import contextlib
 import sys
 from pathlib import Path
 
+from studylib.machine import sysfs
+
+_GROUP = Path("/sys/fs/cgroup")
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -34,6 +37,25 @@ def resident() -> tuple[int, int | None]:
 
         return psutil.Process().memory_info().rss, None
     return told
+
+
+def resident_of(process: int) -> int:
+    """The resident memory of another process in bytes; 0 when it has ended."""
+    import psutil
+
+    try:
+        return psutil.Process(process).memory_info().rss
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def free_bytes() -> int:
+    """Memory that processes may still take, in bytes: of the machine, or of the container where that has less."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    limit, used = sysfs.number(_GROUP / "memory.max"), sysfs.number(_GROUP / "memory.current")
+    return free if limit is None or used is None else min(free, max(0, int(limit - used)))
 
 
 def _told(*names: str) -> tuple[int, ...] | None:

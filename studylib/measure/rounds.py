@@ -15,6 +15,7 @@ from studylib.machine import memory_limit
 from studylib.machine.clock import is_tried_again, now
 from studylib.machine.disturbance_limits import Limits, why_invalid
 from studylib.measure import checking
+from studylib.measure.cohorts import Waiting, cohort_results, cohorts_of, told
 from studylib.measure.within_memory import run_within
 from studylib.params import Effort
 from studylib.params.recipe_names import split_recipe
@@ -119,34 +120,34 @@ class Bench:
         A trial that fails is not tried again in this campaign. A disturbed repetition is, while the budget of the whole run
         lasts; what stays invalid then is said.
         """
-        self.check([trial for trial, *_ in self.waiting(trials, campaign)])
+        self.check([one.trial for one in self.waiting(trials, campaign)])
         waiting = list(self.waiting([trial for trial in trials if not self.results.why_unlike(trial)], campaign))
-        repeats = self._repeats_left(trials, waiting[0][1]) if waiting else 0
+        repeats = self._repeats_left(trials, waiting[0].campaign) if waiting else 0
         lost = 0
         session = now()
-        progress = Progress("repetition", [1] * len(waiting), self.write)
+        cohorts = cohorts_of(waiting) if self.executor.takes_turns else [[one] for one in waiting]
+        progress = Progress("repetition", list(map(len, cohorts)), self.write)
         broken = set()
-        for trial, campaign_of_trial, repetition, attempt in waiting:
-            progress.begin(f"{trial.model}, {trial.label}")
-            measurement = None
-            while trial.id not in broken and attempt < _ATTEMPTS and (attempt == 0 or repeats > 0):
-                repeats -= attempt > 0
-                measurement = self._measure_once(trial, campaign_of_trial, repetition, attempt, session)
-                self.results.record(measurement)
-                attempt += 1
-                if measurement.status == "failed":
-                    broken.add(trial.id)
-                if measurement.status != "invalid":
-                    break
-            lost += measurement is not None and measurement.status == "invalid"
+        for cohort in cohorts:
+            progress.begin(told(cohort))
+            left, disturbed = [one for one in cohort if one.trial.id not in broken], []
+            while left and (repeats > 0 or not any(one.attempt for one in left)):
+                repeats -= sum(one.attempt > 0 for one in left)
+                found = self._measured(left, session)
+                for measurement in found:
+                    self.results.record(measurement)
+                    broken |= {measurement.trial_id} if measurement.status == "failed" else set()
+                disturbed = [one for one, measurement in zip(left, found, strict=True) if measurement.status == "invalid"]
+                left = [replace(one, attempt=one.attempt + 1) for one in disturbed if one.attempt + 1 < _ATTEMPTS]
+            lost += len(disturbed)
             progress.end()
         if lost:
             why = "the budget of repeats is used up" if repeats <= 0 else "they were disturbed every time"
             self.write(f"repetitions that stay invalid: {lost}; {why}.")
         return len(waiting)
 
-    def waiting(self, trials: list[Trial], campaign: int | None = None) -> Iterator[tuple[Trial, int, int, int]]:
-        """(trial, campaign, repetition, next attempt) of all that is still to be measured, in interleaved rounds.
+    def waiting(self, trials: list[Trial], campaign: int | None = None) -> Iterator[Waiting]:
+        """All that is still to be measured, in interleaved rounds, each with its next attempt.
 
         Without ``campaign``, the newest one that any of the trials has is completed for all of them. Disturbed repetitions wait
         only as far as the run's budget of repeats goes.
@@ -161,7 +162,7 @@ class Bench:
             broken = any(attempt.status == "failed" and not is_tried_again(reason_of(attempt), attempt.ended_at) for attempt in found)
             if not finished and not broken and (not here or repeats > 0):
                 repeats -= bool(here)
-                yield trial, target, repetition, len(here)
+                yield Waiting(trial, target, repetition, len(here))
 
     def _repeats_left(self, trials: list[Trial], campaign: int) -> int:
         """How many attempts more at disturbed repetitions the budget of this run allows."""
@@ -169,16 +170,46 @@ class Bench:
         made = [attempt for trial in trials for attempt in self.results.attempts(trial.id)]
         return allowed - sum(attempt.campaign == campaign and attempt.attempt > 0 for attempt in made)
 
-    def _measure_once(self, trial: Trial, campaign: int, repetition: int, attempt: int, session: str) -> Measurement:
-        identity = {"trial_id": trial.id, "campaign": campaign, "repetition": repetition, "attempt": attempt}
-        identity |= {"host_id": self.host_id, "session": session}
+    def _measured(self, cohort: list[Waiting], session: str) -> list[Measurement]:
+        """One repetition of each; several take turns. Where one of those was disturbed, none of them counts: they saw the same."""
+        if len(cohort) == 1:
+            return [self._measured_alone(cohort[0], session)]
+        started_at, (first, *_) = now(), cohort
+        jobs = [replace(self._job(one), memory_limit_bytes=self.memory_bytes) for one in cohort]
+        seed = f"{self.seed}-{first.campaign}-{first.repetition}"
+        found = cohort_results(self.executor, jobs, self.settings.timeout_s, seed)
+        if found is None:
+            self.write(f"memory does not hold {told(cohort)} at once: they are measured one after the other")
+            return [self._measured_alone(one, session) for one in cohort]
+        # What fails under a limit of memory is tried without it, to tell why.
+        again = {place for place, one in enumerate(found) if isinstance(one, TrialError) and self.memory_bytes is not None}
+        measurements = [
+            self._measured_alone(one, session) if place in again else self._judged(one, session, started_at, told, f"{started_at} {seed}")
+            for place, (one, told) in enumerate(zip(cohort, found, strict=True))
+        ]
+        if any(one.status == "invalid" and one.cohort for one in measurements):
+            beside = {"status": "invalid", "reason": "something else that took turns with it was disturbed", "kind": Kind.DISTURBED}
+            return [replace(one, **beside) if one.status == "ok" and one.cohort else one for one in measurements]
+        return measurements
+
+    def _measured_alone(self, one: Waiting, session: str) -> Measurement:
         started_at = now()
         try:
-            job = MeasureJob(**self._opened(trial), **self._asked(trial, repetition, self._rate(trial, campaign)))
-            found = run_within(self.memory_bytes, self.executor, job, self.settings.timeout_s)
+            found = run_within(self.memory_bytes, self.executor, self._job(one), self.settings.timeout_s)
         except TrialError as error:
+            found = error
+        return self._judged(one, session, started_at, found)
+
+    def _job(self, one: Waiting) -> MeasureJob:
+        return MeasureJob(**self._opened(one.trial), **self._asked(one.trial, one.repetition, self._rate(one.trial, one.campaign)))
+
+    def _judged(self, one: Waiting, session: str, started_at: str, found: dict | TrialError, cohort: str = "") -> Measurement:
+        """The record of a repetition, whose result is ``found`` or why there is none."""
+        identity = {"trial_id": one.trial.id, "campaign": one.campaign, "repetition": one.repetition, "attempt": one.attempt}
+        identity |= {"host_id": self.host_id, "session": session, "cohort": cohort}
+        if isinstance(found, TrialError):
             ended = {"started_at": started_at, "ended_at": now()}
-            return Measurement(**identity, **ended, status="failed", reason=str(error), kind=error.kind)
+            return Measurement(**identity, **ended, status="failed", reason=str(found), kind=found.kind)
         if broken := self._why_broken(found):
             return Measurement(**identity, **found, status="failed", **failed(broken))
         reason = why_invalid(found["disturbances"], self.limits) or why_doubted(found.get("scenario_facts", {}))

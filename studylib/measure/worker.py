@@ -107,10 +107,10 @@ def locate(job: jobs.LocateJob, site: Site) -> dict:
 
 def measure(job: jobs.MeasureJob, site: Site) -> dict:
     """One repetition: open, first inference, warm-up, then the values."""
-    from dataclasses import asdict
+    from dataclasses import asdict, astuple
 
     from studylib.machine import disturbances, energy, nvml
-    from studylib.scenarios import asking, drive
+    from studylib.scenarios import asking, blocks, drive
 
     started_at = now()
     session, samples, facts = open_session(job, site)
@@ -123,13 +123,15 @@ def measure(job: jobs.MeasureJob, site: Site) -> dict:
     meters, why_no_meter = energy.find_meters(job.provider)
     warmup = asking.warm_up(session, samples, job.load, job.warmup_s)
     load = asking.settled(job.load, asking.typical_ns(warmup))
+    alone = _energy_alone(session, samples, load, energy.EnergyReading(meters, why_no_meter)) if site.takes_turns else None
     # Files first, quick counters last, and the other way round afterwards: the values stand between the quick ones.
     before = disturbances.sensors() | nvml.sensors(job.provider)
     meter = energy.EnergyReading(meters, why_no_meter)
     before |= disturbances.usage()
-    driven = drive(session, samples, load, job.driver)
+    taken = blocks.drive(session, samples, load, sys.stdin) if site.takes_turns else (drive(session, samples, load, job.driver), [])
+    driven = taken[0]
     ended = disturbances.usage()
-    spent = meter.until_now()
+    spent = alone or meter.until_now()
     ended |= disturbances.sensors() | nvml.sensors(job.provider)
     after = memory()
     facts["memory_bytes"] |= {"rss_peak": after["rss_peak"], "vms_peak": after["vms_peak"]} | nvml.memory(job.provider)
@@ -141,8 +143,17 @@ def measure(job: jobs.MeasureJob, site: Site) -> dict:
         "placement": session.placement(),
         "disturbances": disturbances.between(before, ended) | nvml.disturbances(before, ended) | session.disturbances(),
         "energy": spent,
+        "blocks": [astuple(block) for block in taken[1]],
         "scenario_facts": asdict(driven.facts),
     }
+
+
+def _energy_alone(session, samples, load, meter) -> dict:
+    """The energy of queries while no other process takes its turn: meters tell of the whole machine."""
+    from studylib.scenarios import drive
+
+    queries = len(drive(session, samples, load).values_ns) if meter.meters else 0
+    return meter.until_now() | {"queries": queries}
 
 
 def peaks(job: jobs.PeaksJob, site: Site) -> dict:

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -127,6 +128,8 @@ class Measurement:
     phone only ``rss_added``.
     ``disturbances``: what went on beside it; ``energy``: joules by domain and how they were measured, or why not.
     ``scenario_facts``: how the values came about (`studylib.scenarios.Facts`); empty in records of older versions.
+    ``cohort``: names those that took turns with it, empty where it was measured alone; ``blocks``: of each of its blocks of values the
+    number of the round, when it began (`time.perf_counter_ns`), and how many values it gave, in the order of the values.
     ``status``: ok, invalid or failed; ``kind``: of the reason (`studylib.errors.Kind`), empty without one.
     """
 
@@ -149,6 +152,16 @@ class Measurement:
     energy: dict = field(default_factory=dict)
     scenario_facts: dict = field(default_factory=dict)
     kind: str = ""
+    cohort: str = ""
+    blocks: tuple[tuple[int, int, int], ...] = field(default=(), repr=False)
+
+    @cached_property
+    def block_medians_ns(self) -> dict[int, float]:
+        """The median of each block's values by the number of its round; empty where values were not taken in blocks."""
+        found, values = {}, iter(self.values_ns)
+        for number, _, n in self.blocks:
+            found[number] = statistics.median(itertools.islice(values, n))
+        return found
 
     @cached_property
     def median_ns(self) -> float:
@@ -186,7 +199,8 @@ def read_measurement(path: Path) -> Measurement | None:
     if record is None:
         return None
     try:
-        measurement = Measurement(**record | {"values_ns": tuple(record["values_ns"]), "warmup_ns": tuple(record["warmup_ns"])})
+        lists = {"values_ns": tuple(record["values_ns"]), "warmup_ns": tuple(record["warmup_ns"])}
+        measurement = Measurement(**record | lists | {"blocks": tuple(map(tuple, record.get("blocks", ())))})
         datetime.fromisoformat(measurement.started_at), datetime.fromisoformat(measurement.ended_at)
         if measurement.status == "ok":
             memory, cold_start = _NEEDED.get(measurement.scenario_facts.get("driver"), (_MEMORY, _COLD_START))
@@ -194,6 +208,8 @@ def read_measurement(path: Path) -> Measurement | None:
             numbers = [*measurement.values_ns, *needed]
             if not measurement.values_ns or not all(isinstance(number, int) and number > 0 for number in numbers):
                 raise ValueError("times and sizes must be positive whole numbers")
+            if measurement.blocks and sum(n for *_, n in measurement.blocks) != len(measurement.values_ns):
+                raise ValueError("its blocks hold other values than it has")
     except (TypeError, ValueError, KeyError) as error:
         return _damaged(path, f" ({error})")
     return measurement

@@ -171,7 +171,7 @@ def _added(memory: list[dict], kind: str) -> list[int]:
 
 def _energy_rows(measurements: list) -> list[dict]:
     """Energy of one query in joules, where every repetition was metered; otherwise no row."""
-    metered = [sum(m.energy["joules"].values()) / len(m.values_ns) for m in measurements if "joules" in m.energy]
+    metered = [sum(m.energy["joules"].values()) / m.energy.get("queries", len(m.values_ns)) for m in measurements if "joules" in m.energy]
     if len(metered) < len(measurements):
         return []
     return [_estimate_row("energy", stats.pooled_mean([np.array([value]) for value in metered]), "J/query")]

@@ -1,4 +1,4 @@
-"""Who is faster, by how much, and how sure: interleaved repetitions against the baseline."""
+"""Who is faster, by how much, and how sure: against the baseline, round by round."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -81,10 +81,15 @@ def speed_up(baseline: Trial, contender: Trial, results: Results, floor: float |
 
 
 def paired_rounds(baseline: Trial, contender: Trial, results: Results) -> tuple[np.ndarray, np.ndarray]:
-    """The medians in ns of the rounds in which both were measured together, shape (rounds,) each."""
+    """The latencies in ns of the rounds in which both were measured together, shape (rounds,) each: what their ratios compare.
+
+    Of two that took turns, the ratio is the median of their blocks' ratios, each of two neighbours: what slowed the machine for a
+    while slowed both. Otherwise it is that of their medians.
+    """
     first, second = _by_round(results.measurements(baseline.id)), _by_round(results.measurements(contender.id))
     shared = [number for number in sorted(set(first) & set(second)) if _together(first[number], second[number])]
-    return _medians(first[number] for number in shared), _medians(second[number] for number in shared)
+    before = _medians(first[number] for number in shared)
+    return before, before / np.array([_ratio(first[number], second[number]) for number in shared])
 
 
 def controls(results: Results, model: str, batch_size: int) -> list[SpeedUp]:
@@ -128,6 +133,14 @@ def accuracy_changes(results: Results) -> list[tuple[Trial, Trial, stats.PairedD
 
 def _by_round(measurements: list[Measurement]) -> dict[tuple[int, int], Measurement]:
     return {(measurement.campaign, measurement.repetition): measurement for measurement in measurements}
+
+
+def _ratio(first: Measurement, second: Measurement) -> float:
+    """First's latency by second's."""
+    if not first.cohort or first.cohort != second.cohort:
+        return first.median_ns / second.median_ns
+    before, after = first.block_medians_ns, second.block_medians_ns
+    return float(np.median([before[number] / after[number] for number in before.keys() & after.keys()]))
 
 
 def _medians(measurements) -> np.ndarray:

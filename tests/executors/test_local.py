@@ -11,7 +11,7 @@ from studylib.build.driving import make_artifacts
 from studylib.build.jobs import MeasureJob, Target
 from studylib.errors import Kind, Reason, TrialError
 from studylib.executors import LocalExecutor
-from studylib.executors.local import end, environment, follow
+from studylib.executors.child import end, environment, follow
 from studylib.scenarios import Load, RunLength
 from tests.scripted_jobs import scripted
 

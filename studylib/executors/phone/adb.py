@@ -14,7 +14,7 @@ from pathlib import Path
 
 from studylib.build.executor import OnLine, unheard
 from studylib.errors import Kind, TrialError
-from studylib.executors.local import Child, follow
+from studylib.executors.child import Children, follow
 
 # The one place on the device that is written to: from here its shell may run programs.
 FOLDER = "/data/local/tmp/studylib"
@@ -36,14 +36,14 @@ class Adb:
 
     program: str
     serial: str
-    _child: Child = field(default_factory=Child, repr=False, compare=False)
+    _children: Children = field(default_factory=Children, repr=False, compare=False)
 
     def interrupt(self) -> None:
         """End the call that another thread waits for, and all until `resume`; what runs on the device is ended there too."""
-        self._child.kill()
+        self._children.kill()
 
     def resume(self) -> None:
-        self._child.renew()
+        self._children.renew()
 
     def shell(self, words: Sequence[str], timeout_s: float, on_line: OnLine = unheard) -> tuple[int, list[str]]:
         """The exit status of a program on the device, and the lines it wrote, each also told to ``on_line``.
@@ -66,7 +66,7 @@ class Adb:
         told = [line for line in lines if line]
         ended = re.fullmatch(r"exit (\d+)", told[-1]) if told else None
         if not ended:
-            if self._child.is_killed:
+            if self._children.is_killed:
                 self._kill(ids)
             raise TrialError(f"the device went away: {_last(told)}")
         return int(ended[1]), told[:-1]
@@ -99,7 +99,7 @@ class Adb:
 
     def _call(self, words: list[str], timeout_s: float, on_line: OnLine) -> int:
         try:
-            return _run([self.program, "-s", self.serial, *words], timeout_s, on_line, self._child)
+            return _run([self.program, "-s", self.serial, *words], timeout_s, on_line, self._children)
         except subprocess.TimeoutExpired:
             raise TrialError(
                 f"timeout: no answer from the device within {timeout_s:.0f} s; what ran there is ended", Kind.TIMEOUT
@@ -110,7 +110,7 @@ class Adb:
         if ids and ids[0].removeprefix("pid ").isdigit():
             command = [self.program, "-s", self.serial, "shell", f"kill -9 {ids[0].removeprefix('pid ')}"]
             with contextlib.suppress(TrialError, subprocess.TimeoutExpired):
-                _run(command, ANSWER_S, unheard, Child())
+                _run(command, ANSWER_S, unheard, Children())
 
 
 def attached(environment: Mapping[str, str] = os.environ) -> tuple[Adb | None, str]:
@@ -142,7 +142,7 @@ def _devices(program: str) -> dict[str, str]:
     """Serial number to state, as ``adb devices`` prints them below its heading. Raises `TrialError`."""
     lines: deque[str] = deque(maxlen=_KEPT_LINES)
     try:
-        status = _run([program, "devices"], ANSWER_S, lines.append, Child())
+        status = _run([program, "devices"], ANSWER_S, lines.append, Children())
     except subprocess.TimeoutExpired:
         raise TrialError(f"adb gave no answer within {ANSWER_S:g} s (`adb kill-server`, then again)") from None
     if status:
@@ -151,7 +151,7 @@ def _devices(program: str) -> dict[str, str]:
     return {serial.strip(): state.strip() for serial, state, *_ in rows}
 
 
-def _run(command: list[str], timeout_s: float, on_line: OnLine, child: Child) -> int:
+def _run(command: list[str], timeout_s: float, on_line: OnLine, children: Children) -> int:
     """The exit status of a program here. Raises TimeoutExpired, and `TrialError` when it cannot be started."""
     try:
         process = subprocess.Popen(
@@ -159,7 +159,7 @@ def _run(command: list[str], timeout_s: float, on_line: OnLine, child: Child) ->
         )
     except OSError as error:
         raise TrialError(f"{command[0]} cannot be run: {error.strerror}") from None
-    with child.holding(process):
+    with children.holding(process):
         follow(process, timeout_s, on_line)
     return process.returncode
 
