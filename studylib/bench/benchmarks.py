@@ -8,7 +8,9 @@ from studylib.bench import compression_cost, conversion_cost, drivers, entry_poi
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user asked for: ``rounds`` of the overhead and of recording; ``models`` (None: all) and ``effort`` of the long ones."""
+    """What the user asked for. ``rounds``: of the overhead and of recording; ``models`` (None: all): of the long ones; ``effort``: of
+    these and of the verdicts.
+    """
 
     rounds: int
     models: tuple[str, ...] | None
@@ -20,7 +22,7 @@ BENCHMARKS: dict[str, Callable[[Wishes], object]] = {
     "recording": lambda wishes: recording_cost.run(rounds=wishes.rounds),
     "drivers": lambda wishes: drivers.run(),
     "entry_points": lambda wishes: entry_points.run(),
-    "verdicts": lambda wishes: verdict_rates.run(),
+    "verdicts": lambda wishes: verdict_rates.run(wishes.effort),
     "conversion": lambda wishes: conversion_cost.run_on_zoo(),
     "compression": lambda wishes: compression_cost.run(wishes.models or compression_cost.MODELS, wishes.effort),
     "search": lambda wishes: halving_cost.run(wishes.models or halving_cost.MODELS, wishes.effort),

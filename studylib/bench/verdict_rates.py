@@ -1,5 +1,13 @@
-"""How often a study declares a difference where there is none, and finds one that is there: on real noise, and on its replay."""
+"""How often a study declares a difference where there is none, and finds one that is there: simulated, real, and on its replay.
 
+A *study* here is three twins of one trial that took turns: baseline, contender, and the A/A control of the baseline. Its latencies are
+an array of shape (3, rounds, blocks), as `studylib.verdicts.compare` pairs them.
+"""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import permutations
 
@@ -7,89 +15,178 @@ import numpy as np
 
 from studylib import stats
 from studylib.errors import TrialError
-from studylib.params import SEED, outputs_root
+from studylib.params import EFFORTS, SEED, outputs_root
 from studylib.stats import Verdict
 from studylib.study.opening import open_study
 from studylib.verdicts import compare
+from studylib.wording import digits
 
-_TWINS = 16
-_REPLAYS = 1000
-_SLOWER = 1.1
-_LIMIT = 0.95
+_STUDIES = 20
+_AT_ONCE = 5  # as many studies take turns together, each of three twins
+_SIMULATED = 1000
+_SLOWER = (1.05, 1.1)
 # What one study compares: a baseline, a contender, and the A/A control of the baseline.
 _ROLES = 3
+# What a noise must reach: the share of A/A studies that stay silent, and in which each slow-down is found.
+_SILENT, _FOUND = 0.98, {1.05: 0.8, 1.1: 0.95}
+# Of processes of the same file that took turns, the ratio of two that has nothing to do with time: placement, layout (measured).
+_PROCESS = 0.009
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Shares of A/A studies, each of ``n``: ``silent``, nothing declared; ``by_interval``, what the interval alone would be silent in;
-    ``found``, one side made 10 % slower and that declared."""
+    """Shares of A/A studies: ``silent``, nothing declared; ``covered``, the interval holds 1; ``found``, by planted slow-down."""
 
     silent: stats.Estimate
-    by_interval: stats.Estimate
-    found: stats.Estimate
+    covered: stats.Estimate
+    found: dict[float, stats.Estimate]
 
     def words(self, what: str) -> str:
-        silent, by_interval, found = (_share(one) for one in (self.silent, self.by_interval, self.found))
-        held = "holds" if self.silent.value >= _LIMIT else "DOES NOT HOLD"
+        found = "; ".join(f"planted {slower - 1:.0%} found in {_share(one)}" for slower, one in self.found.items())
+        short = [f"silent in less than {_SILENT:.0%}"] if self.silent.value < _SILENT else []
+        short += [
+            f"{slower - 1:.0%} found in less than {_FOUND[slower]:.0%}" for slower, one in self.found.items() if one.value < _FOUND[slower]
+        ]
+        held = f"DOES NOT HOLD: {', '.join(short)}" if short else "holds"
         return (
-            f"{what}: no difference declared in {silent} of {self.silent.n:,} A/A studies (at least {_LIMIT:.0%}: {held}; by the interval "
-            f"alone, without the noise floor of the A/A control: {by_interval}); a planted slow-down of {_SLOWER - 1:.0%} found in {found}"
+            f"{what}: nothing declared in {_share(self.silent)} of {self.silent.n:,} A/A studies, whose intervals hold 1 in "
+            f"{_share(self.covered)}; {found} ({held})"
         )
 
 
-def run(twins: int = _TWINS, write=print) -> dict[str, Rates]:
-    """Measure one trial as ``twins`` interleaved twins; print and return the rates of every three of them, and of a replay."""
-    study = open_study("cpu", "smoke", models=("mnist_cnn",), runtimes=("onnxruntime",), recipes=("fp32",), sweeps=(), write=write)
-    study = replace(study, folder=outputs_root() / ".bench" / "verdicts")
-    study.evaluate(matrix=False)
-    trial = study.timed[0]
-    same = [replace(trial, conditions=f"{trial.conditions}-{number}") for number in range(twins)]
-    study.bench.measure(same, study.results.newest_campaign() + 1)
-    medians = complete([{one.repetition: one.median_ns for one in study.results.measurements(twin.id)} for twin in same])
-    every = medians[list(permutations(range(twins), _ROLES))]
-    found = {"real noise": rates(every, independent=False), "replayed noise": rates(replayed(medians, _REPLAYS, SEED))}
+def run(effort: str = "smoke", studies: int = _STUDIES, write=print) -> dict[str, Rates]:
+    """Simulate; then measure ``studies`` real ones on a machine as it is, and beside a busy process. Prints and returns their rates."""
+    found = {f"simulated, {name}": rates(simulated(name, effort)) for name in NOISES}
     for what, one in found.items():
         write(one.words(what))
+    for what, limit, beside in (
+        ("quiet", {"smoke": 1.05}.get(effort, 1.03), contextlib.nullcontext),
+        ("beside a busy process", 1.1, _busy),
+    ):
+        with beside():
+            twins = [measured(effort, write) for _ in range(-(-studies // _AT_ONCE))]
+        write(f"{what}: {controls_in_words(twins, limit)}")
+        for name, one in (("real", [rates(_dealt(one), independent=False) for one in twins]), ("replayed", None)):
+            found[f"{what}, {name}"] = _joined(one) if one else rates(replayed(twins, _SIMULATED, SEED))
+            write(found[f"{what}, {name}"].words(f"{what}, {name} noise, {effort}"))
     return found
 
 
-def complete(twins: list[dict[int, float]]) -> np.ndarray:
-    """The medians of the rounds that every twin has, shape (twins, rounds). Raises `TrialError` when too few are left for a verdict."""
+def measured(effort: str, write=print) -> np.ndarray:
+    """Twins of one trial that took turns, as a study of ``effort`` measures: shape (twins, rounds, blocks), in ns."""
+    choice = {"models": ("mnist_cnn",), "runtimes": ("onnxruntime",), "recipes": ("fp32",), "batch_sizes": (1,), "sweeps": ()}
+    study = replace(open_study("cpu", effort, write=write, **choice), folder=outputs_root() / ".bench" / "verdicts")
+    study.evaluate(matrix=False)
+    trial = study.timed[0]
+    same = [replace(trial, conditions=f"{trial.conditions}-{number}") for number in range(_ROLES * _AT_ONCE)]
+    study.bench.measure(same, study.results.newest_campaign() + 1)
+    return complete([{one.repetition: one.block_medians_ns for one in study.results.measurements(twin.id)} for twin in same])
+
+
+def complete(twins: list[dict[int, dict[int, float]]]) -> np.ndarray:
+    """The medians of the blocks that every twin has, by round. Raises `TrialError` when too few rounds are left for a verdict."""
     rounds = sorted(set.intersection(*(set(twin) for twin in twins)))
     if len(rounds) < stats.MINIMUM_ROUNDS:
         raise TrialError(
             f"only {len(rounds)} rounds were measured of all {len(twins)} twins, and a verdict needs {stats.MINIMUM_ROUNDS}: something "
             "disturbed this machine. Run it again at a quieter hour."
         )
-    return np.array([[twin[number] for number in rounds] for twin in twins])
+    blocks = min(len(twin[number]) for twin in twins for number in rounds)
+    return np.array([[list(twin[number].values())[:blocks] for number in rounds] for twin in twins])
 
 
 def rates(studies: np.ndarray, independent: bool = True) -> Rates:
-    """The rates over ``studies``: shape (studies, 3, rounds), medians in ns of baseline, contender and control of the same thing.
+    """The rates over ``studies``, shape (studies, 3, rounds, blocks), of the same thing each.
 
     Studies that share their twins are not ``independent`` of each other: their shares carry no interval.
     """
-    silent = by_interval = found = 0
+    silent = covered = 0
+    found = dict.fromkeys(_SLOWER, 0)
     for baseline, contender, control in studies:
-        floor, plain = compare.floor_of(stats.compare(baseline, control)), stats.compare(baseline, contender)
-        by_interval += plain.verdict is Verdict.CANNOT_TELL
+        floor, plain = compare.floor_of(_compared(baseline, control)), _compared(baseline, contender)
+        covered += plain.verdict is Verdict.CANNOT_TELL
         silent += compare.beyond(plain, floor) is Verdict.CANNOT_TELL
-        found += compare.beyond(stats.compare(baseline, contender * _SLOWER), floor) is Verdict.SLOWER
-    shares = [stats.binomial_interval(count, len(studies)) for count in (silent, by_interval, found)]
-    return Rates(*(share if independent else replace(share, low=None, high=None) for share in shares))
+        for slower in found:
+            found[slower] += compare.beyond(_compared(baseline, contender * slower), floor) is Verdict.SLOWER
+    shares = [stats.binomial_interval(count, len(studies)) for count in (silent, covered, *found.values())]
+    silent, covered, *planted = shares if independent else [replace(share, low=None, high=None) for share in shares]
+    return Rates(silent, covered, dict(zip(found, planted, strict=True)))
 
 
-def replayed(medians: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """``count`` studies drawn from the recorded ``medians`` (twins, rounds): nothing differs by construction.
+def replayed(twins: list[np.ndarray], count: int, seed: int) -> np.ndarray:
+    """``count`` studies drawn from recorded ``twins``: nothing differs by construction. Shape (count, 3, rounds, blocks).
 
     Each round of a study is one that was recorded, dealt out anew among baseline, contender and control, so that what hit all twins
-    of a round still hits all three. Shape (count, 3, rounds).
+    of a round still hits all three.
     """
-    rng, (twins, rounds) = np.random.default_rng(seed), medians.shape
-    drawn = rng.integers(rounds, size=(count, rounds))
-    dealt = rng.permuted(np.broadcast_to(np.arange(twins), (count, rounds, twins)), axis=2)[..., :_ROLES]
-    return np.moveaxis(medians[dealt, drawn[..., None]], 2, 1)
+    blocks = min(one.shape[2] for one in twins)
+    recorded = [one[:, number, :blocks] for one in twins for number in range(one.shape[1])]
+    rng, rounds = np.random.default_rng(seed), min(one.shape[1] for one in twins)
+    drawn = [[recorded[number] for number in rng.integers(len(recorded), size=rounds)] for _ in range(count)]
+    return np.array([np.stack([one[rng.permutation(len(one))[:_ROLES]] for one in study], axis=1) for study in drawn])
+
+
+def simulated(noise: str, effort: str, seed: int = SEED) -> np.ndarray:
+    """Studies of ``noise`` in every block, and of what belongs to a process; nothing differs. Shape (studies, 3, rounds, blocks)."""
+    from studylib.scenarios.blocks import BLOCK_S
+
+    rng, settings = np.random.default_rng(seed), EFFORTS[effort]
+    shape = (_SIMULATED, _ROLES, settings.repetitions, round(settings.min_duration_s / BLOCK_S))
+    process = rng.normal(0, _PROCESS / np.sqrt(2), (*shape[:3], 1))
+    return 1e6 * np.exp(process + NOISES[noise](rng, shape))
+
+
+# Logarithms of how much longer a block takes than it would.
+NOISES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] = {
+    "normal, 3 %": lambda rng, shape: rng.normal(0, 0.03, shape),
+    "Student's t, 3 degrees, 3 %": lambda rng, shape: 0.03 * rng.standard_t(3, shape),
+    "one in seven disturbed by 30 %": lambda rng, shape: np.where(rng.random(shape) < 1 / 7, np.log1p(rng.exponential(0.3, shape)), 0),
+    "lognormal (-3, 1)": lambda rng, shape: np.log1p(rng.lognormal(-3, 1, shape)),
+    "two speeds, three in ten at half": lambda rng, shape: np.where(rng.random(shape) < 0.3, np.log(2), 0) + rng.normal(0, 0.01, shape),
+}
+
+
+def controls_in_words(twins: list[np.ndarray], limit: float) -> str:
+    """What the A/A controls of separate studies read, and in how many of them the interval keeps ``limit``."""
+    read = [_compared(one[place], one[place + 2]) for one in twins for place in range(0, len(one) - 2, _ROLES)]
+    kept = sum(1 / limit <= one.low and one.high <= limit for one in read)
+    held = "holds" if kept == len(read) else "DOES NOT HOLD"
+    return (
+        f"the intervals of {len(read)} A/A controls lie between {digits(min(one.low for one in read))} and "
+        f"{digits(max(one.high for one in read))}; {kept} of {len(read)} within [{digits(1 / limit)}, {digits(limit)}] ({held})"
+    )
+
+
+def _compared(first: np.ndarray, second: np.ndarray) -> stats.Comparison:
+    """Two twins, shape (rounds, blocks) each, as `compare.paired_rounds` pairs what took turns."""
+    before = np.median(first, axis=-1)
+    return stats.compare(before, before / np.median(first / second, axis=-1))
+
+
+def _dealt(twins: np.ndarray) -> np.ndarray:
+    """Every three of the twins, as studies."""
+    return twins[list(permutations(range(len(twins)), _ROLES))]
+
+
+def _joined(found: list[Rates]) -> Rates:
+    """The mean of the shares of several runs."""
+
+    def mean(shares: list[stats.Estimate]) -> stats.Estimate:
+        return replace(shares[0], value=float(np.mean([one.value for one in shares])), n=sum(one.n for one in shares))
+
+    planted = {slower: mean([one.found[slower] for one in found]) for slower in _SLOWER}
+    return Rates(mean([one.silent for one in found]), mean([one.covered for one in found]), planted)
+
+
+@contextlib.contextmanager
+def _busy() -> Iterator[None]:
+    """Another process that computes all the time."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _share(share: stats.Estimate) -> str:

@@ -7,6 +7,7 @@ The speed of a shared machine wanders by a factor of two within a tenth of a sec
 import math
 import random
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from studylib.build.executor import Executor, Member
@@ -25,6 +26,15 @@ class Waiting:
     campaign: int
     repetition: int
     attempt: int
+
+
+def rounds(trials: list[Trial], repetitions: int, seed: int) -> Iterator[tuple[int, Trial]]:
+    """Every trial once a round, in another seeded order each round, so that drift hits all alike."""
+    for repetition in range(repetitions):
+        order = sorted(trials, key=lambda trial: trial.id)
+        random.Random(f"{seed}-{repetition}").shuffle(order)
+        for trial in order:
+            yield repetition, trial
 
 
 def cohorts_of(waiting: list[Waiting]) -> list[list[Waiting]]:

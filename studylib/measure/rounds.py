@@ -1,7 +1,6 @@
 """Evaluate and time trials: parity first, then interleaved rounds of fresh processes."""
 
 import math
-import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,7 @@ from studylib.machine import memory_limit
 from studylib.machine.clock import is_tried_again, now
 from studylib.machine.disturbance_limits import Limits, why_invalid
 from studylib.measure import checking
-from studylib.measure.cohorts import Waiting, cohort_results, cohorts_of, told
+from studylib.measure.cohorts import Waiting, cohort_results, cohorts_of, rounds, told
 from studylib.measure.within_memory import run_within
 from studylib.params import Effort
 from studylib.params.recipe_names import split_recipe
@@ -294,12 +293,3 @@ def _precision(trial: Trial) -> str:
     """What decides the tolerance: the recipe without what trained, or what the file was before it came here."""
     precision = split_recipe(trial.recipe)[1]
     return trial.source if trial.source and precision == PLAIN else precision
-
-
-def rounds(trials: list[Trial], repetitions: int, seed: int) -> Iterator[tuple[int, Trial]]:
-    """Every trial once a round, in another seeded order each round, so that drift hits all alike."""
-    for repetition in range(repetitions):
-        order = sorted(trials, key=lambda trial: trial.id)
-        random.Random(f"{seed}-{repetition}").shuffle(order)
-        for trial in order:
-            yield repetition, trial

@@ -11,7 +11,8 @@ from studylib.errors import CancelledError, Kind, Reason, StudyError, TrialError
 from studylib.executors import LocalExecutor
 from studylib.machine.disturbance_limits import Limits
 from studylib.measure import worker
-from studylib.measure.rounds import Bench, rounds
+from studylib.measure.cohorts import rounds
+from studylib.measure.rounds import Bench
 from studylib.params import EFFORTS
 from studylib.results.results import Results
 from tests.recorded_results import trial
@@ -139,7 +140,7 @@ def test_a_run_that_was_stopped_goes_on_with_what_is_left_of_its_budget(bench):
     execute = FakeExecutor(steal=[0.9] * 100)
     again = bench(execute)
     # One of two repeats was made: the disturbed repetition waits for its third attempt, the others for their first.
-    assert [(repetition, attempt) for _, _, repetition, attempt in again.waiting(TRIALS[:1])] == [(0, 2), (1, 0), (2, 0)]
+    assert [(one.repetition, one.attempt) for one in again.waiting(TRIALS[:1])] == [(0, 2), (1, 0), (2, 0)]
     again.measure(TRIALS[:1])
     assert len(execute.jobs) == 3
     assert list(again.waiting(TRIALS[:1])) == []

@@ -91,7 +91,7 @@ def test_too_few_repetitions_give_no_verdict(tmp_path):
     _machine(tmp_path, "b", factor=3.0, host="other", rounds=3)
     row = _against(tmp_path)["onnxruntime fp32"]
     assert row["ratio"].endswith("x (no interval)")
-    assert row["verdict"] == "cannot tell: fewer than 7 repetitions"
+    assert row["verdict"] == "cannot tell: fewer than 4 repetitions"
 
 
 def test_the_page_shows_winners_ratios_counts_and_what_was_left_out(tmp_path):

@@ -186,7 +186,7 @@ def test_a_model_without_a_winner_is_left_out_by_name(tmp_path):
 def test_too_few_rounds_give_no_interval(tmp_path):
     found = winners.geometric_mean(_study(tmp_path, {"a": [2.0], "b": [3.0]}, np.random.default_rng(0), rounds=3))
     assert found.estimate.low is None
-    assert "(no interval: fewer than 7 rounds)" in found.words
+    assert "(no interval: fewer than 4 rounds)" in found.words
 
 
 def test_the_interval_of_planted_ratios_covers_and_can_fail():
