@@ -24,8 +24,11 @@ class Member(ABC):
     """A process among others that measures a job in blocks, one whenever it is asked, and sleeps otherwise."""
 
     @abstractmethod
-    def block(self, number: int) -> int:
-        """Run one block, that of the round ``number``; how many values there are by now. Raises `TrialError`."""
+    def block(self, number: int) -> tuple[int, int]:
+        """Run one block, that of the round ``number``: how many values there are by now, and the median of this block's in ns.
+
+        Raises `TrialError`.
+        """
 
     @abstractmethod
     def result(self) -> dict:

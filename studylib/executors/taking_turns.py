@@ -46,11 +46,11 @@ class Turn(Member):
         self._said()
         self._hold()
 
-    def block(self, number: int) -> int:
+    def block(self, number: int) -> tuple[int, int]:
         self._go_on(f"{ASK} {number}")
-        values = self._said()
+        said = self._said()
         self._hold()
-        return values
+        return said
 
     def result(self) -> dict:
         self._go_on(END)
@@ -74,8 +74,8 @@ class Turn(Member):
         except BrokenPipeError:
             self._said()  # it has ended, and left its last words
 
-    def _said(self) -> int:
-        """How many values it has, as it says after its turn. Raises `TrialError` when it ended instead, or said nothing for too long."""
+    def _said(self) -> tuple[int, int]:
+        """What it says after its turn. Raises `TrialError` when it ended instead, or said nothing for too long."""
         until = time.monotonic() + self._timeout_s
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
@@ -83,7 +83,7 @@ class Turn(Member):
                 while b"\n" in self._rest:
                     line, _, self._rest = self._rest.partition(b"\n")
                     if line.startswith(b'{"%b": ' % SAID.encode()):
-                        return json.loads(line)[SAID]
+                        return tuple(json.loads(line)[SAID])
                     self._tail.append(line.decode(errors="replace"))
                 if not selector.select(max(0.0, until - time.monotonic())):
                     end(self.process)  # what hangs may compute, and would be seen in all others

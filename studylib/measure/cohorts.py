@@ -10,12 +10,21 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from studylib.build.executor import Executor, Member
 from studylib.build.jobs import MeasureJob
 from studylib.errors import TrialError
 from studylib.results.records import Trial
 from studylib.scenarios import RunLength
 from studylib.scenarios.blocks import BLOCK_S
+
+# The fewest rounds: of models so slow that they last longer than the effort says.
+_FEWEST = 11
+# A restless machine gets this many times as many rounds, until the level of each process is known this well.
+_AT_MOST, _RESTLESS = 3, 0.01
+# From the median absolute deviation of even noise to the standard error of its median, times the root of how many.
+_MAD_TO_ERROR = 1.4826 * 1.2533
 
 
 @dataclass(frozen=True)
@@ -77,20 +86,46 @@ def cohort_results(executor: Executor, jobs: list[MeasureJob], timeout_s: float,
 def take_turns(members: list[Member], length: RunLength, seed: str) -> dict[int, TrialError]:
     """Ask ``members`` in turn until each has what ``length`` says; by its place, why one ended early: that costs it alone.
 
-    ``length.max_duration_s`` is the time for each of them; the order of a round follows from ``seed``.
+    Where the machine is so restless that the blocks do not tell the level of each, they get up to three times as many: that depends
+    on how the blocks vary and not on who is faster. ``length.max_duration_s`` is the time for each; the order of a round follows from
+    ``seed``.
     """
     failed: dict[int, TrialError] = {}
-    values = dict.fromkeys(range(len(members)), 0)
-    fewest, until = math.ceil(length.min_duration_s / BLOCK_S), time.monotonic() + length.max_duration_s * len(members)
-    number = 0
-    while values and time.monotonic() < until and (number < fewest or min(values.values()) < length.min_values):
-        order = sorted(values)
+    asked = {place: _Asked() for place in range(len(members))}
+    until, number, enough = time.monotonic() + length.max_duration_s * len(members), 0, 0
+    while asked and time.monotonic() < until and (not enough or (number < _AT_MOST * enough and _is_restless(asked))):
+        order = sorted(asked)
         random.Random(f"{seed}-{number}").shuffle(order)
         for place in order:
             try:
-                values[place] = members[place].block(number)
+                asked[place].add(*members[place].block(number))
             except TrialError as error:
                 failed[place] = error
-                del values[place]
+                del asked[place]
         number += 1
+        if not enough and number >= _FEWEST and all(one.has(length) for one in asked.values()):
+            enough = number
     return failed
+
+
+class _Asked:
+    """What a process has answered."""
+
+    def __init__(self):
+        self.values, self.seconds, self.medians_ns = 0, 0.0, []
+
+    def add(self, values: int, median_ns: int) -> None:
+        self.values = values
+        self.seconds += max(BLOCK_S, median_ns / 1e9)
+        self.medians_ns.append(median_ns)
+
+    def has(self, length: RunLength) -> bool:
+        return self.values >= length.min_values and self.seconds >= length.min_duration_s - BLOCK_S / 2
+
+
+def _is_restless(asked: dict[int, _Asked]) -> bool:
+    """Whether the standard error of the median of any process's blocks, beside those of the others in each round, is still large."""
+    logs = np.log(np.array([one.medians_ns for one in asked.values()]))
+    beside = logs - np.median(logs, axis=0)
+    spread = np.median(np.abs(beside - np.median(beside, axis=1, keepdims=True)), axis=1)
+    return bool(spread.max() * _MAD_TO_ERROR / math.sqrt(logs.shape[1]) > _RESTLESS)

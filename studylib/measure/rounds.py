@@ -126,13 +126,13 @@ class Bench:
         session = now()
         cohorts = cohorts_of(waiting) if self.executor.takes_turns else [[one] for one in waiting]
         progress = Progress("repetition", list(map(len, cohorts)), self.write)
-        broken = set()
+        broken, apart = set(), set()
         for cohort in cohorts:
             progress.begin(told(cohort))
             left, disturbed = [one for one in cohort if one.trial.id not in broken], []
             while left and (repeats > 0 or not any(one.attempt for one in left)):
                 repeats -= sum(one.attempt > 0 for one in left)
-                found = self._measured(left, session)
+                found = self._measured(left, session, apart)
                 for measurement in found:
                     self.results.record(measurement)
                     broken |= {measurement.trial_id} if measurement.status == "failed" else set()
@@ -169,15 +169,20 @@ class Bench:
         made = [attempt for trial in trials for attempt in self.results.attempts(trial.id)]
         return allowed - sum(attempt.campaign == campaign and attempt.attempt > 0 for attempt in made)
 
-    def _measured(self, cohort: list[Waiting], session: str) -> list[Measurement]:
-        """One repetition of each; several take turns. Where one of those was disturbed, none of them counts: they saw the same."""
-        if len(cohort) == 1:
-            return [self._measured_alone(cohort[0], session)]
+    def _measured(self, cohort: list[Waiting], session: str, apart: set[tuple[str, int]]) -> list[Measurement]:
+        """One repetition of each; several take turns. Where one of those was disturbed, none of them counts: they saw the same.
+
+        ``apart``: model and batch size of what memory does not hold at once.
+        """
         started_at, (first, *_) = now(), cohort
+        panel = first.trial.model, first.trial.batch_size
+        if len(cohort) == 1 or panel in apart:
+            return [self._measured_alone(one, session) for one in cohort]
         jobs = [replace(self._job(one), memory_limit_bytes=self.memory_bytes) for one in cohort]
         seed = f"{self.seed}-{first.campaign}-{first.repetition}"
         found = cohort_results(self.executor, jobs, self.settings.timeout_s, seed)
         if found is None:
+            apart.add(panel)
             self.write(f"memory does not hold {told(cohort)} at once: they are measured one after the other")
             return [self._measured_alone(one, session) for one in cohort]
         # What fails under a limit of memory is tried without it, to tell why.

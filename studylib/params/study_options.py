@@ -87,6 +87,13 @@ class Choice(Section):
         Field(ge=0, le=1),
         Typed("LOSS", "share of right answers that an adaptive recipe, or what is advised, may lose (default: 0.01)", share, "0.01"),
     ] = 0.01
+    least_useful: Annotated[
+        StrictFloat,
+        Field(ge=0, le=1),
+        Typed(
+            "USEFUL", "least share of the source model's quality with which a variant is timed (default: 0.5; 0: all)", share, "0.5", STUDY
+        ),
+    ] = 0.5
     assignment: Annotated[
         Location | None, Typed("ASSIGNMENT", "apply the assignment.json of an earlier search instead of searching", place, "PATH")
     ] = None

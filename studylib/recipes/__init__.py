@@ -20,7 +20,7 @@ from studylib.recipes.convert import (
     to_openvino,
     to_saved_model,
 )
-from studylib.recipes.quantize import adaptive, fake_quant, litert, litert_quantizer, onnx, onnx_weights
+from studylib.recipes.quantize import adaptive, fake_quant, litert, litert_quantizer, onnx, onnx_weights, openvino
 from studylib.recipes.retrain import retrained, slimmed
 
 # Tables: what is looked up in them is named by whoever asks (`studylib.artifacts.code`).
@@ -40,7 +40,11 @@ RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
     "dynamic_wi8_afp32": {"tflite": (litert.DynamicRange(), litert_quantizer.DynamicRange()), "onnx": (onnx.DynamicRange(),)},
     "weight_only_wi8_afp32": {"tflite": (litert_quantizer.WeightOnly8(),), "onnx": (onnx_weights.WeightOnly8(),)},
     "weight_only_wi4_afp32": {"tflite": (litert_quantizer.WeightOnly4(),), "onnx": (onnx_weights.WeightOnly4(),)},
-    "static_wi8_ai8": {"tflite": (litert.StaticInt8(), litert_quantizer.Static()), "onnx": (onnx.Static(),)},
+    "static_wi8_ai8": {
+        "tflite": (litert.StaticInt8(), litert_quantizer.Static()),
+        "onnx": (onnx.Static(),),
+        "openvino": (openvino.Static(),),
+    },
     "static_wi8_ai8_float_io": {"tflite": (litert.StaticInt8(int8_io=False),)},
     "static_wi8_ai8_qoperator": {"onnx": (onnx.Static(qoperator=True),)},
     "static_wi8_ai8_per_tensor": {"onnx": (onnx.Static(per_channel=False),)},

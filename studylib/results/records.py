@@ -122,7 +122,7 @@ class Trial:
 class Measurement:
     """One repetition in one fresh process: raw values in ns, warm-up kept apart. No summary inside.
 
-    ``session`` names the uninterrupted run that interleaved it with others: only inside one are rounds paired.
+    ``session`` names the uninterrupted run that measured it among others: only inside one are repetitions paired.
     ``cold_start_ns``: process, activate, load, first_inference, and the total from spawn to answer.
     ``memory_bytes``: rss and vms before, after_load, after_first, and their peak (older records lack some of vms); of a
     phone only ``rss_added``.

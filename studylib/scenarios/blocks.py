@@ -19,7 +19,7 @@ from studylib.scenarios.loop import issue_queries
 BLOCK_S = 0.005
 # What is said to a process, and the name of what it answers.
 ASK, END = "block", "end"
-SAID = "values so far"
+SAID = "values, median_ns"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def drive(session: Session, samples: Samples, load: Load, asked: Iterable[str]) 
     batches = [samples.batch(start * size, size) for start in range(ring(samples, size))]
     length = RunLength(1, BLOCK_S, load.length.max_duration_s)
     values, blocks, count = [], [], 0
-    _say(0)
+    _say(0, 0)
     for number in _rounds(asked):
         turned = batches[count % len(batches) :] + batches[: count % len(batches)]
         began_ns = time.perf_counter_ns()
@@ -49,7 +49,7 @@ def drive(session: Session, samples: Samples, load: Load, asked: Iterable[str]) 
         values.append(found)
         blocks.append(Block(number, began_ns, len(found)))
         count += len(found)
-        _say(count)
+        _say(count, int(np.median(found)))
     every = np.concatenate(values) if values else np.zeros(0, np.int64)
     per_second = 1e9 * size * len(every) / float(every.sum()) if len(every) else None
     return Driven(every, Facts("loop", size, completed_samples_per_s=per_second)), blocks
@@ -64,5 +64,6 @@ def _rounds(asked: Iterable[str]) -> Iterator[int]:
         yield int(number)
 
 
-def _say(values: int) -> None:
-    print(json.dumps({SAID: values}), flush=True)
+def _say(values: int, median_ns: int) -> None:
+    """How many values there are by now, and the median of the last block's."""
+    print(json.dumps({SAID: [values, median_ns]}), flush=True)

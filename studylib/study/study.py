@@ -234,7 +234,8 @@ class Study:
     def narrowing(self) -> Narrowing:
         """What is worth measuring in full."""
         choice = self.params.choice
-        return Narrowing(self.bench, Halving(self.bench, choice.max_accuracy_loss) if choice.search else None)
+        halving = Halving(self.bench, choice.max_accuracy_loss) if choice.search else None
+        return Narrowing(self.bench, halving, choice.least_useful)
 
     @cached_property
     def bench(self) -> Bench:

@@ -7,10 +7,11 @@ from studylib.adaptive import Assignment
 from studylib.build.searched import apart
 from studylib.errors import RefusedError
 from studylib.models.zoo import Samples
-from studylib.results.results import Results
-from tests.command_line import cli
+from studylib.models.zoo.mnist_cnn import MnistCnn
+from studylib.params import SEED
+from tests.command_line import said
+from tests.in_process import measured
 from tests.outputs import status_of
-from tests.planted_peaks import plant_peaks
 
 SAMPLES = Samples({"x": np.arange(120, dtype=np.float32).reshape(60, 2)}, np.arange(60))
 
@@ -58,18 +59,22 @@ def test_an_adaptive_file_holds_integers_only_where_the_search_chose_them(mnist)
             assert integers == any(precision != "fp32" for precision in search["layers"].values())
 
 
-@pytest.mark.slow
-def test_a_saved_assignment_is_applied_to_the_next_version_of_the_model(mnist, tmp_path):
-    """Another seed trains another mnist_cnn; the layers have the same names, so the recipe fits."""
+def test_a_saved_assignment_is_applied_to_the_next_version_of_the_model(mnist, tmp_path, monkeypatch):
+    """The next version has other weights; its layers have the same names, so the recipe fits."""
     (onnx_search,) = [search for search in mnist.results.searches().values() if search["format"] == "onnx"]
     layers = [row["layer"] for row in onnx_search["sensitivity"]]
     chosen = Assignment("onnx", dict.fromkeys(layers[:3], "static_wi8_ai8"), {})
     chosen.save(tmp_path / "assignment.json")
-    arguments = ("--effort", "smoke", "--recipe", "fp32,adaptive_wi8", "--runtime", "litert,onnxruntime", "--seed", "7")
-    plant_peaks(tmp_path / "outputs")
-    done = cli("study", *arguments, "--assignment", str(tmp_path / "assignment.json"), outputs=tmp_path / "outputs")
-    assert done.returncode == 0, done.stdout + done.stderr
-    results = Results(tmp_path / "outputs" / "cpu")
+
+    def trained(model, seed: int):
+        """A training of seconds instead of a minute."""
+        version, rng = model.build(SEED), np.random.default_rng(seed)
+        version.set_weights([values + 1e-4 * rng.normal(size=values.shape) for values in version.get_weights()])
+        return version
+
+    monkeypatch.setattr(MnistCnn, "train", trained)
+    asked = {"recipes": ("fp32", "adaptive_wi8"), "runtimes": ("litert", "onnxruntime"), "batch_sizes": (1,), "sweeps": ()}
+    results = measured(tmp_path / "outputs", "mnist_cnn", **asked, seed=7, assignment=str(tmp_path / "assignment.json"))
     states = {trial.runtime: status_of(results, trial) for trial in results.plan() if trial.recipe == "adaptive_wi8"}
     assert states["onnxruntime"] == ("ok", "")
     assert states["litert"] == ("failed", "This assignment is for onnx and the model is tflite; search again for tflite.")
@@ -81,6 +86,6 @@ def test_a_saved_assignment_is_applied_to_the_next_version_of_the_model(mnist, t
 
 
 def test_an_assignment_that_is_not_there_is_said_at_once():
-    done = cli("plan", "--assignment", "/nowhere/assignment.json")
+    done = said("plan", "--assignment", "/nowhere/assignment.json")
     assert done.returncode == 2
     assert "ASSIGNMENT is '/nowhere/assignment.json'; it must be the assignment.json that a search wrote." in done.stderr

@@ -103,6 +103,7 @@ def _drawn(rng: random.Random) -> dict:
         "search": rng.random() < 0.5,
         "seed": rng.randrange(2**32),
         "max_accuracy_loss": rng.random(),
+        "least_useful": rng.random(),
         "assignment": path(),
         "data": path(),
         "task": rng.choice(("classification", "other")),

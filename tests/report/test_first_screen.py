@@ -141,7 +141,7 @@ def test_each_gives_one_decision_or_none_in_the_words_of_the_first_line(situatio
     assert len(lines) <= 6
 
 
-def test_terminal_report_and_notebook_agree(situation, capsys, monkeypatch):
+def test_terminal_report_and_notebook_agree(situation, capsys, monkeypatch, no_pictures):
     results, *_ = situation
     lines = tuple(summary.first_screen(results))
     page = report.build(results)

@@ -68,7 +68,7 @@ def test_figures_are_the_same_for_the_same_results(recorded):
     assert all((results.folder / "figures" / f"{name}.svg").read_bytes() == content for name, content in bytes_of.items())
 
 
-def test_text_from_results_cannot_become_markup(recorded):
+def test_text_from_results_cannot_become_markup(recorded, no_pictures):
     results = recorded()
     results.record_evaluation("evaluation-fast", {"status": "failed", "reason": "<script>alert(1)</script> | x"})
     html = report.build(results).read_text()

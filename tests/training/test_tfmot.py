@@ -1,21 +1,31 @@
-"""The nine techniques on tiny models, each in its own process as in a study: evidence, refusals, and a training that is killed."""
+"""The nine techniques on tiny models: evidence, refusals, and a training that is killed."""
 
 import dataclasses
 import json
 import os
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
 
 from studylib.errors import RefusedError
 from studylib.models.zoo import Samples
+from studylib.recipes.retrain import retrained
 from studylib.recipes.retrain.retrained import RETRAINED
 from studylib.training.job import Job
+from tests.training.one_process import one_process
 
 pytestmark = pytest.mark.slow
 SAMPLES = 64
+
+
+@pytest.fixture(scope="module", autouse=True)
+def trained_in_one_process():
+    """All but the training that is killed."""
+    with one_process() as train, mock.patch.object(retrained, "train", train):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ class _ToOpenVino(Recipe):
             refuse_half(
                 source, "OpenVINO computes it in float32 on most processors, so that its answers are not this model's", ("bfloat16",)
             )
-        openvino = _openvino()
+        openvino = openvino_without_telemetry()
         try:
             model = _translated(openvino.convert_model, source)
         except RefusedError as refusal:
@@ -40,7 +40,7 @@ class _ToOpenVino(Recipe):
         written = folder / "model"
         # The default stores weights as float16, which would be another recipe.
         openvino.save_model(model, written / "model.xml", compress_to_fp16=False)
-        _require_compiles(written)
+        require_compiles(written)
         return written
 
 
@@ -95,7 +95,7 @@ def _reason(text: str) -> str:
     return f"OpenVINO has no translation for {found[1].strip()}. Keep this model as it is, or replace the layers that make these operators"
 
 
-def _openvino():
+def openvino_without_telemetry():
     """The package without its telemetry, which reports even its import over the network; it has a silent stand-in for itself."""
     sys.modules.setdefault("openvino_telemetry", None)
     import openvino
@@ -103,8 +103,9 @@ def _openvino():
     return openvino
 
 
-def _require_compiles(folder: Path) -> None:
+def require_compiles(folder: Path) -> None:
+    """Raises `RefusedError` when the processor's plugin cannot take the files in ``folder``."""
     try:
-        _openvino().Core().compile_model(folder / "model.xml", "CPU")
+        openvino_without_telemetry().Core().compile_model(folder / "model.xml", "CPU")
     except RuntimeError as error:
         raise RefusedError("the OpenVINO files were written and do not compile: " + " ".join(str(error).split())[-300:]) from None

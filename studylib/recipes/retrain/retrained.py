@@ -95,7 +95,11 @@ def train(job: Job) -> dict:
             killed = process.returncode < 0
             ended = f"was killed by signal {-process.returncode}" if killed else f"ended with status {process.returncode}"
             raise TrialError(f"the training process {ended}: {last[:300]}", Kind.INTERRUPTED if killed else Kind.ERROR)
-        answer = json.loads(answer_path.read_text(encoding="utf-8"))
+        return notes_of(json.loads(answer_path.read_text(encoding="utf-8")), job)
+
+
+def notes_of(answer: dict, job: Job) -> dict:
+    """The notes in what a training answered. Raises `RefusedError` or `OutputError` with its words where it has none."""
     if "unwritable" in answer:
         raise OutputError(answer["unwritable"])
     if "refused" in answer:
