@@ -218,7 +218,7 @@ def _announce(planned) -> None:
             print(f"  {name} has random weights: no accuracy, only fidelity to its own fp32 outputs")
     for reason, whose in skipped(trials).items():
         print(f"  skipped {', '.join(whose)}: {reason}")
-    against = planned.fitness()
+    against = [*planned.fitness(), *filter(None, [planned.wandering()])]
     print("is this machine fit to measure?" + ("" if against else " nothing speaks against it"))
     for advice in against:
         print(f"  {advice.cause}. What helps: {advice.remedy}")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from studylib.machine import sysfs
 from studylib.machine.hardware import Host
+from studylib.machine.wandering import Wandering, look
 
 # Share of all processors that others may keep busy, degrees below the limit, and bytes of swap: beyond, it is said.
 _BUSY_SHARE = 0.15
@@ -42,6 +43,12 @@ def fitness(host: Host, threads: int, root: Path = sysfs.ROOT, sleep: Callable[[
         _battery(root),
     )
     return [advice for advice in checks if advice]
+
+
+def wandering(repetitions: int, look: Callable[[int], Wandering] = look) -> Concern | None:
+    """Whether the speed of this machine wanders, and what that means for a study of so many ``repetitions``; takes a second."""
+    found = look(repetitions)
+    return Concern(found.cause, found.remedy) if found.is_much else None
 
 
 def _clock(root: Path) -> Concern | None:

@@ -104,6 +104,9 @@ class Choice(Section):
         Literal["classification", "question_answering", "speech_recognition", "other"] | None,
         Typed("TASK", "what your model's outputs mean: classification, question_answering, speech_recognition or other"),
     ] = None
+    teach: Annotated[
+        StrictBool, Typed("TEACH", "train a model although its samples cannot carry what is learned", yes_or_no, verbs=STUDY)
+    ] = False
     trust: Annotated[StrictBool, Typed("TRUST", "let code inside your model's file run (Lambda layers)", yes_or_no)] = False
     # Share of the busy processor time that other virtual machines may take before a repetition is invalid.
     max_steal: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.2

@@ -170,7 +170,7 @@ class Plan:
             or self._why_not(name, provider, scenario or scenario_for(batch_size), point)
             or self._why_no_search(recipe)
             or why_already(recipe, runtime.format, self.models[model])
-            or why_not_here(recipe, name, self.models[model])
+            or why_not_here(recipe, name, self.models[model], self.params.choice.teach)
             or why_no_stream(scenario, self.models[model])
         )
         keys = [] if reason else self._keys(model, [(recipe, runtime.format)])

@@ -6,14 +6,19 @@ from studylib.params.recipe_names import split_recipe
 from studylib.results.records import PLAIN
 
 
-def why_not_here(recipe: str, runtime: str, model: Model) -> str | None:
-    """Why a recipe that trains is not for this model or runtime, or None.
+def why_not_here(recipe: str, runtime: str, model: Model, teach: bool = False) -> str | None:
+    """Why a recipe that trains is not for this model or runtime, or None. ``teach``: it trains whatever the samples can carry.
 
     Retrained versions are timed where they are deployed: TensorFlow takes seconds to start, and is there to be compared with.
     """
     base = split_recipe(recipe)[0]
     if base and model.data == "synthetic":
         return f"{base} trains, and {model.name} has no real samples here: noise teaches nothing; give DATA"
+    if base and not model.independent_samples and not teach:
+        return (
+            f"{base} trains, and the samples of {model.name} cannot carry that: they are many pieces of few pictures, without labels, "
+            "and what is learned from them does not hold on others. Give DATA with labels, or TEACH=1 to train all the same"
+        )
     return f"tensorflow is the baseline, in fp32; {recipe} is measured in the other runtimes" if base and runtime == "tensorflow" else None
 
 

@@ -15,7 +15,7 @@ from studylib.executors import Executor, LocalExecutor, PhoneExecutor
 from studylib.machine import hardware
 from studylib.machine.clock import now
 from studylib.machine.disturbance_limits import Limits
-from studylib.machine.fitness import Concern, fitness
+from studylib.machine.fitness import Concern, fitness, wandering
 from studylib.measure import peaks
 from studylib.measure.rounds import Bench
 from studylib.models.own import named
@@ -229,6 +229,10 @@ class Study:
         if self.plan.phone:
             return [_UNSEEN]
         return fitness(self.host, self.threads)
+
+    def wandering(self) -> Concern | None:
+        """Whether the speed of this machine wanders just now, and what this study will be able to tell all the same."""
+        return None if self.plan.phone else wandering(self.params.settings.repetitions)
 
     @cached_property
     def narrowing(self) -> Narrowing:

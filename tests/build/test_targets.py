@@ -101,7 +101,7 @@ def test_a_killed_training_is_tried_again_and_a_refused_one_is_not():
 def test_a_version_that_cannot_be_trained_costs_that_model_alone(monkeypatch):
     """Two models; one of them has no labels for a student: the other one's student is made."""
     study = open_study(
-        "cpu", "smoke", models=("mnist_cnn", "efficientnet_lite0"), recipes=("fp32", "student_half"), write=lambda line: None
+        "cpu", "smoke", models=("mnist_cnn", "efficientnet_lite0"), recipes=("fp32", "student_half"), teach=True, write=lambda line: None
     )
     reason, broken = Reason(Kind.REFUSED, "no labels"), study.plan.origins["efficientnet_lite0"].versions["student_half"].reference
     monkeypatch.setattr(stock, "make_artifacts", lambda *rest: {broken: reason})

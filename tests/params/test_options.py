@@ -104,6 +104,7 @@ def _drawn(rng: random.Random) -> dict:
         "seed": rng.randrange(2**32),
         "max_accuracy_loss": rng.random(),
         "least_useful": rng.random(),
+        "teach": rng.random() < 0.5,
         "assignment": path(),
         "data": path(),
         "task": rng.choice(("classification", "other")),
