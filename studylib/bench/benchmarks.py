@@ -3,7 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from studylib.bench import compression_cost, conversion_cost, drivers, entry_points, halving_cost, overhead, recording_cost, verdict_rates
+from studylib.bench import (
+    blocks_or_alone,
+    compression_cost,
+    conversion_cost,
+    drivers,
+    entry_points,
+    halving_cost,
+    overhead,
+    recording_cost,
+    verdict_rates,
+)
 
 
 @dataclass(frozen=True)
@@ -22,10 +32,11 @@ BENCHMARKS: dict[str, Callable[[Wishes], object]] = {
     "recording": lambda wishes: recording_cost.run(rounds=wishes.rounds),
     "drivers": lambda wishes: drivers.run(),
     "entry_points": lambda wishes: entry_points.run(),
+    "blocks": lambda wishes: blocks_or_alone.run(wishes.models),
     "verdicts": lambda wishes: verdict_rates.run(wishes.effort),
     "conversion": lambda wishes: conversion_cost.run_on_zoo(),
     "compression": lambda wishes: compression_cost.run(wishes.models or compression_cost.MODELS, wishes.effort),
     "search": lambda wishes: halving_cost.run(wishes.models or halving_cost.MODELS, wishes.effort),
 }
 # The others take an hour each.
-USUAL = ("overhead", "recording", "drivers", "entry_points", "verdicts", "conversion")
+USUAL = ("overhead", "recording", "drivers", "entry_points", "blocks", "verdicts", "conversion")

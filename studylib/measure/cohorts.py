@@ -22,7 +22,7 @@ from studylib.scenarios.blocks import BLOCK_S
 # The fewest rounds: of models so slow that they last longer than the effort says.
 _FEWEST = 11
 # A restless machine gets this many times as many rounds, until the level of each process is known this well.
-_AT_MOST, _RESTLESS = 3, 0.01
+_AT_MOST, _RESTLESS = 2, 0.015
 # From the median absolute deviation of even noise to the standard error of its median, times the root of how many.
 _MAD_TO_ERROR = 1.4826 * 1.2533
 
@@ -86,7 +86,7 @@ def cohort_results(executor: Executor, jobs: list[MeasureJob], timeout_s: float,
 def take_turns(members: list[Member], length: RunLength, seed: str) -> dict[int, TrialError]:
     """Ask ``members`` in turn until each has what ``length`` says; by its place, why one ended early: that costs it alone.
 
-    Where the machine is so restless that the blocks do not tell the level of each, they get up to three times as many: that depends
+    Where the machine is so restless that the blocks do not tell the level of each, they get up to twice as many: that depends
     on how the blocks vary and not on who is faster. ``length.max_duration_s`` is the time for each; the order of a round follows from
     ``seed``.
     """

@@ -35,7 +35,7 @@ def test_two_speeds_are_told_with_their_share_their_pace_and_what_can_be_told():
     assert found.slow_share == pytest.approx(0.5, abs=0.05)
     assert found.change_s == pytest.approx(0.05, abs=0.005)
     concern = wandering(8, lambda repetitions: found)
-    assert concern.cause == "its speed wanders: the same work takes 2 times as long in 50% of the time, and that changes every 53 ms"
+    assert concern.cause == "its speed wanders: the same work takes 2 times as long in 50% of the time, and that changes every 50 ms"
     assert "8 repetitions should tell differences of about 1%" in concern.remedy
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import time
 from dataclasses import replace
 
 import psutil
@@ -151,7 +152,7 @@ def test_a_restless_machine_gets_more_rounds_and_a_quiet_one_does_not():
         members = [Told(job, lambda artifact, number: round(1e6 * rng.lognormvariate(0, noise)), asked) for job in _jobs()]  # noqa: B023
         take_turns(members, RunLength(40, 0.1, 5), "seed")
         counts.append(len(asked) // 4)
-    assert counts == [20, 60]
+    assert counts == [20, 40]
 
 
 def test_slow_models_get_few_rounds_and_never_longer_than_their_time(monkeypatch):
@@ -259,7 +260,9 @@ def test_real_processes_sleep_while_another_is_asked(real, shelf):
         processes = [psutil.Process(member.process.pid) for member in members]
         for number in range(3):
             assert [member.block(number) for member in members] == [(3 * (number + 1), 2_000_000)] * 2
-            assert {process.status() for process in processes} == {psutil.STATUS_STOPPED}
+            until = time.monotonic() + 5  # a busy machine takes a moment to stop them
+            while {process.status() for process in processes} != {psutil.STATUS_STOPPED}:
+                assert time.monotonic() < until
         spent = [process.cpu_times() for process in processes]
         assert [process.cpu_times() for process in processes] == spent
         found = [member.result() for member in members]

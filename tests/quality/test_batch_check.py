@@ -222,7 +222,7 @@ def test_a_fault_of_the_batch_fails_its_rows_and_not_the_single_ones(tmp_path, f
         assert status == ("pending" if size == 1 else "failed"), reason
         assert size == 1 or reason.startswith(REASONS[fault])
     assert {one.batch_size for one in study.timed} == {1}
-    assert {one.batch_size for one in study.bench.waiting(study.timed) for one in one[:1]} == {1}
+    assert {one.batch_size for one in (waiting.trial for waiting in study.bench.waiting(study.timed))} == {1}
 
 
 def test_a_right_batch_is_checked_once_and_another_size_alone(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Models that nobody here made go in through MODEL=, and come out converted, checked and measured; one as a user types it."""
+"""Models that nobody here made go in through MODEL=, and come out converted, checked and measured."""
 
 import json
 from importlib.util import find_spec
@@ -11,10 +11,8 @@ from studylib.artifacts import arrays
 from studylib.recipes.convert.from_onnx import OnnxToSavedModel
 from studylib.report.by_name import tables
 from studylib.results.results import Results
-from tests.command_line import cli
 from tests.in_process import measured
 from tests.outputs import conversion_status_of, only, status_of
-from tests.planted_peaks import plant_peaks
 
 DENSENET = Path(find_spec("onnx").origin).parent / "backend" / "test" / "data" / "light" / "light_densenet121.onnx"
 QUICK = {"recipes": ("fp32",), "batch_sizes": (1,), "sweeps": ()}
@@ -147,11 +145,7 @@ def pictures(tmp_path_factory):
     model = keras.Model(image, scores(keras.layers.GlobalAveragePooling2D()(image)))
     scores.set_weights([20 * wanted.T, -10 * (wanted**2).sum(1)])
     model.save(folder / "colours.keras")
-    plant_peaks(folder / "outputs")
-    typed = ["study", "--hw", "cpu", "--effort", "smoke", "--recipe", "fp32", "--runtime", "onnxruntime"]
-    done = cli(*typed, "--model", str(folder / "colours.keras"), "--data", str(folder / "set"), outputs=folder / "outputs")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Results(folder / "outputs" / "cpu")
+    return measured(folder / "outputs", folder / "colours.keras", data=str(folder / "set"), runtimes=("onnxruntime",), **QUICK)
 
 
 @pytest.mark.slow
