@@ -33,7 +33,7 @@ class Static(Recipe):
     packages: ClassVar[tuple[str, ...]] = ("openvino", "nncf")
 
     mixed: bool = True
-    fast_correction: bool = False
+    fast_correction: bool = True
 
     def write(self, source: Path, folder: Path, samples: Samples | None) -> tuple[Path, dict]:
         model = openvino_without_telemetry().Core().read_model(source / "model.xml")
