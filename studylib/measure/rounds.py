@@ -188,8 +188,8 @@ class Bench:
         # What fails under a limit of memory is tried without it, to tell why.
         again = {place for place, one in enumerate(found) if isinstance(one, TrialError) and self.memory_bytes is not None}
         measurements = [
-            self._measured_alone(one, session) if place in again else self._judged(one, session, started_at, told, f"{started_at} {seed}")
-            for place, (one, told) in enumerate(zip(cohort, found, strict=True))
+            self._measured_alone(one, session) if place in again else self._judged(one, session, started_at, result, f"{started_at} {seed}")
+            for place, (one, result) in enumerate(zip(cohort, found, strict=True))
         ]
         if any(one.status == "invalid" and one.cohort for one in measurements):
             beside = {"status": "invalid", "reason": "something else that took turns with it was disturbed", "kind": Kind.DISTURBED}
