@@ -1,10 +1,11 @@
 """Whether processes that take turns read what one process alone reads: the same file asked both ways, in alternation."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from studylib import stats
+from studylib.bench.entry_points import Agreement
 from studylib.build.executor import Executor
 from studylib.build.jobs import MeasureJob
 from studylib.errors import TrialError
@@ -20,19 +21,7 @@ _TOGETHER = 4
 _LOAD = Load("single_stream", 1, RunLength(40, 0.5, 8.0))
 
 
-@dataclass(frozen=True)
-class Readings:
-    """``blocks``: alone by blocks in turn; ``again``: alone by alone once more, which is the noise floor. Over rounds."""
-
-    blocks: stats.Comparison
-    again: stats.Comparison
-
-    @property
-    def within_noise(self) -> bool:
-        return self.blocks.low <= self.again.high and self.again.low <= self.blocks.high
-
-
-def run(models: tuple[str, ...] | None = None, rounds: int = 8, write=print) -> dict[str, Readings]:
+def run(models: tuple[str, ...] | None = None, rounds: int = 8, write=print) -> dict[str, Agreement]:
     """Compare both ways for every model; print and return by model."""
     found = {}
     for model in models or MODELS:
@@ -45,20 +34,20 @@ def run(models: tuple[str, ...] | None = None, rounds: int = 8, write=print) -> 
         found[model] = one = read(study.executor, MeasureJob(**opened, load=_LOAD, warmup_s=0.2), rounds)
         held = "within the noise floor" if one.within_noise else "BEYOND the noise floor"
         write(
-            f"{model} in {runtime}: one process alone / {_TOGETHER} that take turns = {ratio_text(one.blocks)}, alone / alone again = "
-            f"{ratio_text(one.again)}, n = {one.blocks.n} rounds: {held}"
+            f"{model} in {runtime}: one process alone / {_TOGETHER} that take turns = {ratio_text(one.against)}, alone / alone again = "
+            f"{ratio_text(one.control)}, n = {one.against.n} rounds: {held}"
         )
     return found
 
 
-def read(executor: Executor, job: MeasureJob, rounds: int) -> Readings:
-    """The median latency alone, alone again, and in blocks, in a seeded random order each round."""
+def read(executor: Executor, job: MeasureJob, rounds: int) -> Agreement:
+    """The median latency alone by that in blocks, and alone by alone again, in a seeded random order each round."""
     order, taken = np.random.default_rng(SEED), {"alone": [], "again": [], "blocks": []}
     for number in range(rounds):
         for name in order.permutation(list(taken)):
             taken[name].append(_blocks(executor, job, number) if name == "blocks" else _median(executor.run(job, 300)))
     arrays = {name: np.array(values) for name, values in taken.items()}
-    return Readings(stats.compare(arrays["alone"], arrays["blocks"]), stats.compare(arrays["alone"], arrays["again"]))
+    return Agreement(stats.compare(arrays["alone"], arrays["blocks"]), stats.compare(arrays["alone"], arrays["again"]))
 
 
 def _blocks(executor: Executor, job: MeasureJob, number: int) -> float:

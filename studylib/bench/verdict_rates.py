@@ -15,6 +15,7 @@ import numpy as np
 
 from studylib import stats
 from studylib.errors import TrialError
+from studylib.machine.wandering import PROCESS
 from studylib.params import EFFORTS, SEED, outputs_root
 from studylib.stats import Verdict
 from studylib.study.opening import open_study
@@ -29,8 +30,6 @@ _SLOWER = (1.05, 1.1)
 _ROLES = 3
 # What a noise must reach: the share of A/A studies that stay silent, and in which each slow-down is found.
 _SILENT, _FOUND = 0.98, {1.05: 0.8, 1.1: 0.95}
-# Of processes of the same file that took turns, the ratio of two that has nothing to do with time: placement, layout (measured).
-_PROCESS = 0.009
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,7 @@ def simulated(noise: str, effort: str, seed: int = SEED) -> np.ndarray:
 
     rng, settings = np.random.default_rng(seed), EFFORTS[effort]
     shape = (_SIMULATED, _ROLES, settings.repetitions, round(settings.min_duration_s / BLOCK_S))
-    process = rng.normal(0, _PROCESS / np.sqrt(2), (*shape[:3], 1))
+    process = rng.normal(0, PROCESS / np.sqrt(2), (*shape[:3], 1))
     return 1e6 * np.exp(process + NOISES[noise](rng, shape))
 
 

@@ -52,20 +52,8 @@ class Executor(ABC):
 
         ``on_line`` is told each line that the job prints, and may return how many seconds the next one may take.
         """
-        if self._is_down:
-            raise StudyError("this executor was shut down; open another one")
-        self._busy, self._is_cancelled = True, False
-        try:
-            found = self._answer(job, timeout_s, on_line)
-        except Exception:
-            if self._is_cancelled:
-                raise CancelledError from None
-            raise
-        finally:
-            self._busy = False
-        if self._is_cancelled:
-            raise CancelledError
-        return found
+        with self._under_way():
+            return self._answer(job, timeout_s, on_line)
 
     @contextlib.contextmanager
     def together(self, jobs: list[MeasureJob], timeout_s: float) -> Iterator[list[Member | TrialError | None]]:
@@ -73,12 +61,17 @@ class Executor(ABC):
 
         ``timeout_s``: for the start of each, and for each block. Raises `CancelledError` as `run` does.
         """
+        with self._under_way(), self._holding(jobs, timeout_s) as members:
+            yield members
+
+    @contextlib.contextmanager
+    def _under_way(self) -> Iterator[None]:
+        """Something runs meanwhile, which may be cancelled. Raises `StudyError` after a shut-down."""
         if self._is_down:
             raise StudyError("this executor was shut down; open another one")
         self._busy, self._is_cancelled = True, False
         try:
-            with self._holding(jobs, timeout_s) as members:
-                yield members
+            yield
         except Exception:
             if self._is_cancelled:
                 raise CancelledError from None

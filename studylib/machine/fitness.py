@@ -7,7 +7,7 @@ from pathlib import Path
 
 from studylib.machine import sysfs
 from studylib.machine.hardware import Host
-from studylib.machine.wandering import Wandering, look
+from studylib.machine.wandering import Wandering
 
 # Share of all processors that others may keep busy, degrees below the limit, and bytes of swap: beyond, it is said.
 _BUSY_SHARE = 0.15
@@ -45,9 +45,8 @@ def fitness(host: Host, threads: int, root: Path = sysfs.ROOT, sleep: Callable[[
     return [advice for advice in checks if advice]
 
 
-def wandering(repetitions: int, look: Callable[[int], Wandering] = look) -> Concern | None:
-    """Whether the speed of this machine wanders, and what that means for a study of so many ``repetitions``; takes a second."""
-    found = look(repetitions)
+def wandering(found: Wandering) -> Concern | None:
+    """What a look at the machine's speed means for a study; None where it is steady."""
     return Concern(found.cause, found.remedy) if found.is_much else None
 
 

@@ -11,12 +11,11 @@ import numpy as np
 # One piece of work takes some 0.2 ms, so that a second holds thousands and each block of a study some twenty.
 _WORK = bytes(2**18)
 _LOOK_S = 1.0
-# A block, as in `studylib.scenarios.blocks`, and how many of them one repetition has at least.
-_BLOCK_S, _BLOCKS = 0.005, 100
 # Slower by this much in the slow tenth than in the fast one: less is the machine's usual unrest.
 _WANDERS = 1.2
-# What belongs to a process and not to the time (docs/decisions/0042).
-_PROCESS = 0.009
+# Standard deviation of the log ratio of two processes of the same file that has nothing to do with time: placement, layout (measured,
+# docs/decisions/0042).
+PROCESS = 0.009
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,18 @@ class Wandering:
         )
 
 
-def look(repetitions: int, seconds: float = _LOOK_S, work: Callable[[], object] | None = None, clock=time.perf_counter) -> Wandering:
-    """Do the same small work again and again for ``seconds``, and tell how its duration varies."""
+def look(
+    repetitions: int,
+    block_s: float,
+    blocks: int,
+    seconds: float = _LOOK_S,
+    work: Callable[[], object] | None = None,
+    clock=time.perf_counter,
+) -> Wandering:
+    """Do the same small work again and again for ``seconds``, and tell how its duration varies.
+
+    ``block_s``, ``blocks``: how long a block of a study lasts, and how many each of its ``repetitions`` has at least.
+    """
     work = work or (lambda: hashlib.sha256(_WORK).digest())
     begun = last = clock()
     took = []
@@ -67,14 +76,16 @@ def look(repetitions: int, seconds: float = _LOOK_S, work: Callable[[], object] 
     is_slow = took > math.sqrt(fast * slow)
     changes = int(np.count_nonzero(np.diff(is_slow)))
     change_s = seconds / changes if changes and slow > fast else seconds
-    return Wandering(slow / fast, float(took[is_slow].sum() / took.sum()), change_s, _floor(took, repetitions), repetitions)
+    return Wandering(
+        slow / fast, float(took[is_slow].sum() / took.sum()), change_s, _floor(took, repetitions, block_s, blocks), repetitions
+    )
 
 
-def _floor(took: np.ndarray, repetitions: int) -> float:
+def _floor(took: np.ndarray, repetitions: int, block_s: float, blocks: int) -> float:
     """What a pair that takes turns would read of itself: neighbouring blocks of this work, as a study compares them."""
     from scipy.stats import t
 
-    blocks = [np.median(part) for part in np.array_split(took, max(2, round(took.sum() / _BLOCK_S)))]
-    logs = np.diff(np.log(blocks))
-    error = 1.2533 * 1.4826 * float(np.median(np.abs(logs - np.median(logs)))) / math.sqrt(_BLOCKS)
-    return math.exp(float(t.ppf(0.975, repetitions - 1)) * math.hypot(error, _PROCESS) / math.sqrt(repetitions))
+    medians = [np.median(part) for part in np.array_split(took, max(2, round(took.sum() / block_s)))]
+    logs = np.diff(np.log(medians))
+    error = 1.2533 * 1.4826 * float(np.median(np.abs(logs - np.median(logs)))) / math.sqrt(blocks)
+    return math.exp(float(t.ppf(0.975, repetitions - 1)) * math.hypot(error, PROCESS) / math.sqrt(repetitions))

@@ -16,12 +16,14 @@ from studylib.machine import hardware
 from studylib.machine.clock import now
 from studylib.machine.disturbance_limits import Limits
 from studylib.machine.fitness import Concern, fitness, wandering
+from studylib.machine.wandering import look
 from studylib.measure import peaks
 from studylib.measure.rounds import Bench
 from studylib.models.own import named
 from studylib.results.records import PLAIN, Trial
 from studylib.results.results import Results
 from studylib.results.states import failed
+from studylib.scenarios.blocks import BLOCK_S
 from studylib.study.halving import Halving
 from studylib.study.narrowing import Narrowing
 from studylib.study.plan import Plan
@@ -232,7 +234,9 @@ class Study:
 
     def wandering(self) -> Concern | None:
         """Whether the speed of this machine wanders just now, and what this study will be able to tell all the same."""
-        return None if self.plan.phone else wandering(self.params.settings.repetitions)
+        settings = self.params.settings
+        blocks = round(settings.min_duration_s / BLOCK_S)
+        return None if self.plan.phone else wandering(look(settings.repetitions, BLOCK_S, blocks))
 
     @cached_property
     def narrowing(self) -> Narrowing:

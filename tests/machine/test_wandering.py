@@ -16,7 +16,7 @@ def _looked(durations, repetitions: int = 8):
     def work():
         now[0] += next(given)
 
-    return look(repetitions, 1.0, work, lambda: now[0])
+    return look(repetitions, 0.005, 100, 1.0, work, lambda: now[0])
 
 
 def test_a_steady_machine_is_no_concern():
@@ -25,7 +25,7 @@ def test_a_steady_machine_is_no_concern():
     assert not found.is_much
     assert found.factor == pytest.approx(1.05, abs=0.02)
     assert found.floor == pytest.approx(1.0076, abs=2e-3)  # what belongs to a process stays
-    assert wandering(8, lambda repetitions: found) is None
+    assert wandering(found) is None
 
 
 def test_two_speeds_are_told_with_their_share_their_pace_and_what_can_be_told():
@@ -34,7 +34,7 @@ def test_two_speeds_are_told_with_their_share_their_pace_and_what_can_be_told():
     assert found.factor == pytest.approx(2)
     assert found.slow_share == pytest.approx(0.5, abs=0.05)
     assert found.change_s == pytest.approx(0.05, abs=0.005)
-    concern = wandering(8, lambda repetitions: found)
+    concern = wandering(found)
     assert concern.cause == "its speed wanders: the same work takes 2 times as long in 50% of the time, and that changes every 50 ms"
     assert "8 repetitions should tell differences of about 1%" in concern.remedy
 
@@ -48,7 +48,7 @@ def test_more_repetitions_tell_smaller_differences_and_noise_larger_ones():
 
 
 def test_a_real_look_takes_a_second_and_is_plausible():
-    found = look(5, seconds=0.3)
+    found = look(5, 0.005, 100, seconds=0.3)
     assert 1 <= found.factor < 50
     assert 0 < found.slow_share <= 1
     assert 1 < found.floor < 3

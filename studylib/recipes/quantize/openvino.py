@@ -44,11 +44,10 @@ class Static(Recipe):
         wanted = {_name(port): _shape(port) for port in model.inputs}
         notes = calibration_check.check(samples, wanted)
         quantized = self._quantized(model, samples.under(wanted))
-        left = sum(node.get_type_name() in _PRODUCTS and not _is_quantized(node) for node in quantized.get_ordered_ops())
         written = folder / "model"
         openvino_without_telemetry().save_model(quantized, written / "model.xml", compress_to_fp16=False)
         require_compiles(written)
-        return written, notes | ({"left in float": f"{left} products"} if left else {})
+        return written, notes
 
     def _quantized(self, model, samples: Samples):
         with root_logging.kept(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
@@ -74,8 +73,3 @@ def _shape(port) -> tuple[int | None, ...] | None:
     if shape.rank.is_dynamic:
         return None
     return tuple(None if size.is_dynamic else size.get_length() for size in shape)
-
-
-def _is_quantized(node) -> bool:
-    """Whether an input of a product comes through FakeQuantize."""
-    return any(value.get_node().get_type_name() == "FakeQuantize" for value in node.input_values())
