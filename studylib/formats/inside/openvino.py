@@ -137,16 +137,35 @@ def _convolution(what: str, kind: str, inputs: list, output) -> Count:
 
 
 def _steps(model) -> list[islands.Operation]:
+    """Every operator with its kind. What is made of constants alone is no step of the computation; an operator whose inputs and outputs
+    are all quantized counts as integer, since the plugin fuses it (bias, activation).
+    """
+    nodes = model.get_ordered_ops()
+    sources = {
+        node.get_friendly_name(): [port.get_source_output().get_node().get_friendly_name() for port in node.inputs()] for node in nodes
+    }
+    kinds, constant, behind = {node.get_friendly_name(): _kind(node) for node in nodes}, set(), set()
+    for node in nodes:
+        name = node.get_friendly_name()
+        moving = [source for source in sources[name] if source not in constant]
+        if node.get_type_name() == "Constant" or (sources[name] and not moving):
+            constant.add(name)
+            kinds[name] = "neutral"
+        elif kinds[name] in ("quantize", "integer") or (moving and all(source in behind for source in moving)):
+            behind.add(name)
+    before = set()
+    for node in reversed(nodes):
+        readers = [port.get_node().get_friendly_name() for output in node.outputs() for port in output.get_target_inputs()]
+        if readers and all(kinds[reader] == "quantize" or reader in before for reader in readers):
+            before.add(node.get_friendly_name())
     return [
         islands.Operation(
-            node.get_type_name(),
-            node.get_friendly_name(),
-            _kind(node),
-            tuple(port.get_source_output().get_node().get_friendly_name() for port in node.inputs()),
-            (node.get_friendly_name(),),
+            node.get_type_name(), name, "integer" if kinds[name] == "float" and name in behind & before else kinds[name],
+            tuple(sources[name]), (name,),
         )
-        for node in model.get_ordered_ops()
-    ]
+        for node in nodes
+        for name in [node.get_friendly_name()]
+    ]  # fmt: skip
 
 
 def _kind(node) -> str:
