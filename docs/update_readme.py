@@ -12,7 +12,7 @@ import sys
 import pandas as pd
 from PIL import Image
 
-from studylib import params
+from studylib.params.paths import root
 from studylib.report import report
 from studylib.report.figures import drawing
 from studylib.results import standing
@@ -37,7 +37,7 @@ def main() -> int:
         # The example says of itself what it is worth; the front page answers, and an answer needs a machine that can give one.
         print(f"docs/example is written. The front page stays as it is, since it shows a run that was fit: {ground.words}", file=sys.stderr)
         return 1
-    path = params.root() / "README.md"
+    path = root() / "README.md"
     block = "\n\n".join([BEGIN, *content(results), END])
     text = path.read_text(encoding="utf-8")
     path.write_text(re.sub(f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: block, text, flags=re.DOTALL), encoding="utf-8")
@@ -70,7 +70,7 @@ def _row(one: Winner) -> dict:
 
 
 def _write_example(results: Results) -> None:
-    folder = params.root() / "docs" / "example"
+    folder = root() / "docs" / "example"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     made = results.folder / "report"

@@ -54,5 +54,11 @@ def test_planning_and_reading_results_load_no_framework():
     assert loaded_after("import studylib as sl; sl.tables, sl.figures") & FRAMEWORKS == set()
 
 
+def test_a_process_that_measures_loads_no_reader_of_parameters_before_its_runtime():
+    """Every repetition starts one: what it loads in vain costs a study more than the queries do."""
+    job = "import studylib.measure.worker, studylib.build.jobs, studylib.models.zoo, studylib.runtimes, studylib.scenarios"
+    assert loaded_after(f"{job}; from studylib.machine import disturbances, energy, nvml") == {"numpy"}
+
+
 def test_every_public_name_resolves_and_an_unknown_one_is_named():
     loaded_after(NAMES)

@@ -4,7 +4,7 @@ import fnmatch
 import re
 import subprocess
 
-import studylib.params
+from studylib.params.sets import hardware_sets
 from studylib.cli import arguments
 from studylib.recipes import RETRAINED, chain, names
 from tests import ROOT
@@ -78,7 +78,7 @@ def test_the_example_is_small():
 
 def test_the_readme_lists_every_hardware_set():
     readme = (ROOT / "README.md").read_text()
-    assert [name for name in studylib.params.hardware_sets() if f"`{name}`" not in readme] == []
+    assert [name for name in hardware_sets() if f"`{name}`" not in readme] == []
 
 
 def test_the_techniques_list_every_recipe_and_where_it_exists():

@@ -8,7 +8,7 @@ import numpy as np
 from studylib.adaptive.layers import Run, check_samples
 from studylib.errors import InputError, RefusedError
 from studylib.models.zoo import Samples
-from studylib.params import RANDOM_SQNR_DB
+from studylib.params.defaults import RANDOM_SQNR_DB
 from studylib.quality import metrics
 from studylib.quality.answers import stacked
 from studylib.stats import at_most

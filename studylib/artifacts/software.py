@@ -1,14 +1,13 @@
 """What software a study ran: the commit, the versions of the packages that decide its results, hashes of our own sources."""
 
 import hashlib
-import importlib.metadata
 import json
 import subprocess
 from pathlib import Path
 
 from studylib.artifacts.store import package_version
 from studylib.machine import nvml
-from studylib.params import root
+from studylib.params.paths import root
 
 _PACKAGES = (
     "tensorflow", "keras", "ai-edge-litert", "onnxruntime", "onnx", "tf2onnx", "openvino", "numpy", "scipy", "pandas", "papermill", "nbval",
@@ -35,7 +34,7 @@ def package_versions() -> dict[str, str]:
     for name in _PACKAGES:
         try:
             installed[name] = package_version(name)
-        except importlib.metadata.PackageNotFoundError:
+        except ModuleNotFoundError:
             continue
     return installed | ({"NVIDIA driver": nvml.driver()} if nvml.driver() else {})
 

@@ -7,8 +7,6 @@ import contextlib
 import errno
 import functools
 import hashlib
-import importlib.metadata
-import importlib.util
 import json
 import logging
 import os
@@ -78,10 +76,12 @@ _BUILDS = {
 
 @functools.cache
 def package_version(package: str) -> str:
-    """The installed version, with the name of the build where it is not the plain one. Raises PackageNotFoundError.
+    """The installed version, with the name of the build where it is not the plain one. Raises `ModuleNotFoundError`.
 
     Builds of ONNX Runtime write into one folder, so that two may seem installed: the files themselves say whose they are.
     """
+    import importlib.metadata  # its readers of messages take longer to load than all of the store
+
     if package == "onnxruntime":
         spec = importlib.util.find_spec(package)
         facts = Path(spec.origin).parent / "capi/build_and_package_info.py" if spec and spec.origin else None

@@ -10,7 +10,8 @@ from studylib.build.executor import Executor
 from studylib.build.jobs import MeasureJob
 from studylib.errors import TrialError
 from studylib.measure.cohorts import cohort_results
-from studylib.params import SEED, outputs_root
+from studylib.params.defaults import SEED
+from studylib.params.paths import outputs_root
 from studylib.scenarios import Load, RunLength
 from studylib.study.opening import open_study
 from studylib.wording import ratio_text

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from studylib.params import outputs_root
+from studylib.params.paths import outputs_root
 from studylib.report.by_name import tables
 from studylib.results import standing
 from studylib.results.results import Results

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from studylib.errors import TrialError
-from studylib.params import root
+from studylib.params.paths import root
 
 _LIMIT = 1 / 3
 _OPSET = 18

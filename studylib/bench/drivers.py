@@ -7,7 +7,8 @@ import numpy as np
 from studylib import stats
 from studylib.artifacts.store import Artifact
 from studylib.models.zoo import Samples
-from studylib.params import SEED, outputs_root
+from studylib.params.defaults import SEED
+from studylib.params.paths import outputs_root
 from studylib.runtimes import RUNTIMES, Options, Session
 from studylib.scenarios import Load, RunLength, loadgen, loop
 from studylib.study.opening import open_study

@@ -18,7 +18,7 @@ from studylib.bench.drivers import artifact
 from studylib.build.jobs import MeasureJob
 from studylib.executors import Executor, LocalExecutor
 from studylib.executors.child import environment
-from studylib.params import SEED
+from studylib.params.defaults import SEED
 from studylib.scenarios import Load, RunLength
 
 # A model of milliseconds: LiteRT's tool rounds to hundredths of one.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from studylib.params import outputs_root
+from studylib.params.paths import outputs_root
 from studylib.report.by_name import tables
 from studylib.results import standing
 from studylib.results.records import Trial

@@ -9,7 +9,8 @@ import numpy as np
 
 from studylib import stats
 from studylib.bench.drivers import opened
-from studylib.params import SEED, root
+from studylib.params.defaults import SEED
+from studylib.params.paths import root
 from studylib.scenarios import RunLength, issue_queries
 
 _QUERIES = 500

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from studylib import stats
-from studylib.params import SEED
+from studylib.params.defaults import SEED
 from studylib.results import recording
 from studylib.results.recording import recorded
 from studylib.results.results import Results

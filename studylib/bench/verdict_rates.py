@@ -16,7 +16,9 @@ import numpy as np
 from studylib import stats
 from studylib.errors import TrialError
 from studylib.machine.wandering import PROCESS
-from studylib.params import EFFORTS, SEED, outputs_root
+from studylib.params.defaults import SEED
+from studylib.params.efforts import EFFORTS
+from studylib.params.paths import outputs_root
 from studylib.stats import Verdict
 from studylib.study.opening import open_study
 from studylib.verdicts import compare

@@ -13,7 +13,7 @@ from studylib.build.sources import Sources
 from studylib.formats import inside
 from studylib.models.own import named
 from studylib.models.zoo import Model
-from studylib.params import Effort
+from studylib.params.efforts import Effort
 from studylib.params.recipe_names import split_recipe
 from studylib.recipes import RETRAINED, Recipe, chain, composed
 from studylib.results.records import PLAIN

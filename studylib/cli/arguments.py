@@ -85,7 +85,7 @@ def without_effect(given: argparse.Namespace, resolved: Choice) -> list[str]:
     """What was asked for and changes nothing in this study, in words."""
     from studylib.models.own import is_own
     from studylib.models.zoo import MODELS
-    from studylib.params import ALL
+    from studylib.params.study_options import ALL
 
     adaptive = any(name == ALL or name.startswith("adaptive") for name in resolved.recipes)
     own = any(name not in MODELS and is_own(name) for name in resolved.models)

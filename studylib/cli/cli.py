@@ -151,10 +151,10 @@ def path(options: argparse.Namespace) -> int:
 
 def compare_machines(options: argparse.Namespace) -> None:
     """Every machine in outputs/ side by side."""
-    from studylib import params
+    from studylib.params.paths import outputs_root
     from studylib.report import machines
 
-    path = machines.write(params.outputs_root())
+    path = machines.write(outputs_root())
     print(path.read_text(encoding="utf-8"))
     print(f"written: {path}")
 
@@ -162,9 +162,9 @@ def compare_machines(options: argparse.Namespace) -> None:
 def bench(options: argparse.Namespace) -> None:
     """Measure what the harness costs, LoadGen against the loop, our figures against the runtimes' own tools, how often verdicts err,
     conversion, compression, search."""
-    from studylib import params
     from studylib.bench import benchmarks
     from studylib.errors import lookup
+    from studylib.params.paths import outputs_root
     from studylib.stats import MINIMUM_ROUNDS
 
     rounds = whole_number(options.rounds, "ROUNDS")
@@ -172,7 +172,7 @@ def bench(options: argparse.Namespace) -> None:
         raise InputError(f"ROUNDS is {rounds}; an interval needs at least {MINIMUM_ROUNDS}.")
     chosen = [lookup(benchmarks.BENCHMARKS, "benchmark", name) for name in names(options.bench or "", "BENCH") or benchmarks.USUAL]
     wishes = benchmarks.Wishes(rounds, names(options.model or "", "MODEL"), options.effort)
-    with only_one(params.outputs_root()):
+    with only_one(outputs_root()):
         for benchmark in chosen:
             benchmark(wishes)
 

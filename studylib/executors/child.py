@@ -15,7 +15,7 @@ from pathlib import Path
 
 from studylib.build.executor import OnLine
 from studylib.errors import Kind, OutputError, TrialError
-from studylib.params import root
+from studylib.params.paths import root
 
 # So often it is looked whether a process that says nothing is still there.
 _LOOK_S = 1.0

@@ -1,5 +1,7 @@
 """The machine a study runs on: what it is, what it grants this process, and whether it is the declared one."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -7,10 +9,13 @@ import platform
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from studylib.errors import NotOnThisHostError
 from studylib.machine import nvml
-from studylib.params import HardwareProfile
+
+if TYPE_CHECKING:  # a measured process reads no parameters
+    from studylib.params.sets import HardwareProfile
 
 # Instruction sets that change the speed or the results of quantized arithmetic.
 _TELLING_FLAGS = {

@@ -16,7 +16,7 @@ from studylib.machine.disturbance_limits import Limits, why_invalid
 from studylib.measure import checking
 from studylib.measure.cohorts import Waiting, cohort_results, cohorts_of, rounds, told
 from studylib.measure.within_memory import run_within
-from studylib.params import Effort
+from studylib.params.efforts import Effort
 from studylib.params.recipe_names import split_recipe
 from studylib.progress import Progress
 from studylib.quality.criteria import Criteria

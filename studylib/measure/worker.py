@@ -26,7 +26,7 @@ from studylib.errors import Kind, OutputError, StudyError, kind_of, told  # noqa
 from studylib.machine import memory_limit  # noqa: E402
 from studylib.machine.clock import now  # noqa: E402
 from studylib.machine.process_memory import memory, memory_at  # noqa: E402
-from studylib.machine.processes import die_with_parent  # noqa: E402
+from studylib.machine.processes import die_with_parent, leave  # noqa: E402
 
 if TYPE_CHECKING:  # what they import must find the processors fixed and the memory limited
     from studylib.build import jobs
@@ -256,3 +256,4 @@ def main(given_path: str, result_path: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    leave()

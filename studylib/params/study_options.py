@@ -4,14 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator
 
+from studylib.params.defaults import SEED
 from studylib.params.typed import STUDY, Typed, locations, names, number, place, share, whole_number, whole_numbers, yes_or_no
 from studylib.params.yaml_files import Section
 
-SEED = 20170301
 # Instead of a list of recipes or sweeps: every one there is.
 ALL = "all"
-# The least fidelity of an adaptive recipe where answers mean nothing: random weights, outputs that are no scores.
-RANDOM_SQNR_DB = 20.0
 
 Name = Annotated[StrictStr, Field(min_length=1, max_length=60, pattern=r"^[a-z0-9][a-z0-9_.-]*(/[a-z0-9_.-]+)?$")]
 Names = Annotated[tuple[Name, ...], Field(min_length=1, max_length=64)]

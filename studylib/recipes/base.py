@@ -1,6 +1,5 @@
 """What every recipe is: a frozen configuration that turns one artifact into another."""
 
-import importlib.metadata
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,7 +42,7 @@ class Recipe(ABC):
         for package in self.packages:
             try:
                 package_version(package)
-            except importlib.metadata.PackageNotFoundError:
+            except ModuleNotFoundError:
                 return f"the package {package} is not installed"
         return None
 

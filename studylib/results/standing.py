@@ -1,7 +1,8 @@
 """How results stand: native or rehearsal, complete or not, when and by whom they were measured."""
 
 from studylib.errors import lookup
-from studylib.params import hardware_sets, outputs_root
+from studylib.params.paths import outputs_root
+from studylib.params.sets import hardware_sets
 from studylib.results import whose
 from studylib.results.records import Trial
 from studylib.results.results import Results

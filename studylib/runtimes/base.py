@@ -1,6 +1,5 @@
 """What every runtime is: something that opens an artifact and answers queries."""
 
-import importlib.metadata
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -142,7 +141,7 @@ class Runtime(ABC):
             return f"{self.name} has no provider '{provider}'; it has {', '.join(self.providers)}"
         try:
             package_version(self.package)
-        except importlib.metadata.PackageNotFoundError:
+        except ModuleNotFoundError:
             return f"the package {self.package} is not installed (pip install {self.package})"
         return None
 

@@ -1,6 +1,6 @@
 """Queries in short blocks, one whenever somebody asks for it: so processes take turns, and all see the machine at the same moments.
 
-This is the side of the process that is asked; `studylib.measure.turns` asks.
+This is the side of the process that is asked; `studylib.measure.cohorts` asks.
 """
 
 import json

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from studylib import params
 from studylib.artifacts.software import sources_hash
 from studylib.artifacts.store import content_hash, is_disk_error, output_error, write_text
 from studylib.errors import OutputError, StudyError
+from studylib.params.paths import root
 from studylib.study.opening import NO_PHONE, ON_PHONE
 from studylib.study.study import Study
 
@@ -86,7 +86,7 @@ class Runner:
         from nbclient.exceptions import DeadKernelError
         from traitlets.config import Config
 
-        source = params.root() / "notebooks" / f"{name}.ipynb"
+        source = root() / "notebooks" / f"{name}.ipynb"
         offered = self._parameters | {"force": force}
         # papermill only warns about a name that the notebook does not have, and injects it all the same.
         values = {key: offered[key] for key in papermill.inspect_notebook(source)}
@@ -113,7 +113,7 @@ class Runner:
                     autosave_cell_every=0,
                     # Sockets in a private folder instead of open ports: nobody else on the machine can reach the kernel.
                     config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets.name}/kernel"}}),
-                    cwd=params.root(),
+                    cwd=root(),
                 )
             except papermill.PapermillExecutionError as error:
                 failed = target.with_suffix(".failed.ipynb")
@@ -157,7 +157,7 @@ class Runner:
 
         The last notebook reads stored results; the others make them, and the study knows whether those are complete.
         """
-        digest = hashlib.sha256((params.root() / "notebooks" / f"{name}.ipynb").read_bytes())
+        digest = hashlib.sha256((root() / "notebooks" / f"{name}.ipynb").read_bytes())
         facts = (self._parameters, sources_hash((".",)), self.study.host.id)
         digest.update(json.dumps(facts, sort_keys=True).encode())
         if name == _READS:

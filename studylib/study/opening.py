@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from studylib import params
 from studylib.errors import InputError
 from studylib.executors import Phone, find_phone
 from studylib.machine import hardware
@@ -14,6 +13,10 @@ from studylib.machine.processes import die_with_parent
 from studylib.models.own import OwnModel, is_own
 from studylib.models.zoo import MODELS, Model
 from studylib.models.zoo.downloads import fetch
+from studylib.params.known import check_names
+from studylib.params.paths import outputs_root
+from studylib.params.sets import HardwareProfile, resolve
+from studylib.params.study_options import ALL, Choice, options
 from studylib.params.typed import exists, place
 from studylib.recipes import names
 from studylib.runtimes import RUNTIMES
@@ -41,26 +44,23 @@ def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str
     if isinstance(choice.get("models"), list | tuple):
         choice["models"] = tuple(located(name) if isinstance(name, str) else name for name in choice["models"])
     choice |= {name: place(choice[name]) for name in ("data", "assignment") if isinstance(choice.get(name), str)}
-    resolved = params.resolve(hardware_set, effort, **choice)
+    resolved = resolve(hardware_set, effort, **choice)
     providers = {name: runtime.providers for name, runtime in RUNTIMES.items()}
     own = [location for location in resolved.choice.models if location not in MODELS and is_own(location)]
     if resolved.choice.assignment and not Path(resolved.choice.assignment).is_file():
         raise InputError(f"ASSIGNMENT is '{resolved.choice.assignment}'; it must be the assignment.json that a search wrote.")
     sweeps.chosen(resolved.choice.sweeps)
-    params.check_names(resolved, [*MODELS, *own], [*names(), params.ALL], providers, SCENARIOS)
+    check_names(resolved, [*MODELS, *own], [*names(), ALL], providers, SCENARIOS)
     host, phone = where(resolved.hardware)
     plan = Plan(resolved, host, chosen_models(resolved.choice, own), phone=phone)
-    return Study(plan, params.outputs_root() / resolved.hardware.name, write)
+    return Study(plan, outputs_root() / resolved.hardware.name, write)
 
 
 def _with_options(function: Callable) -> inspect.Signature:
     """The signature of ``function`` with each option of a study as a keyword, so that a prompt completes them."""
     own = [one for one in inspect.signature(function).parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
-    fields = params.Choice.model_fields
-    more = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=fields[name].annotation)
-        for name in params.options()
-    ]
+    fields = Choice.model_fields
+    more = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=fields[name].annotation) for name in options()]
     return inspect.Signature([*own, *more], return_annotation=Study)
 
 
@@ -72,7 +72,7 @@ def located(name: str) -> str:
     return place(name) if name not in MODELS and is_own(name) and (exists(name) or ":" not in name) else name
 
 
-def where(profile: params.HardwareProfile) -> tuple[hardware.Host, Phone | None]:
+def where(profile: HardwareProfile) -> tuple[hardware.Host, Phone | None]:
     """What a study measures: the phone that the hardware set is reached by, where one is attached; otherwise this machine."""
     host = hardware.probe()
     if profile.reached_by is None or host.system in profile.host.systems:
@@ -97,7 +97,7 @@ def fetch_weights(study: Study, write: Callable[[str], None]) -> None:
                 print(f"weights of {name}: random ones, since {reason}")
 
 
-def chosen_models(choice: params.Choice, own: list[str]) -> dict[str, Model]:
+def chosen_models(choice: Choice, own: list[str]) -> dict[str, Model]:
     """The models of a study by the names that its tables show; a user's model has its file's name, made unique."""
     if choice.data and len(own) != 1:
         raise InputError(f"DATA belongs to one MODEL that is a file, and {len(own) or 'none'} of the models is. Give one file.")

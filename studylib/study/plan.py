@@ -1,6 +1,5 @@
 """What a study will do, computed before anything runs: trials, the matrix of formats, and the artifacts they need."""
 
-import importlib.metadata
 import platform
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import Any
 from studylib.adaptive import Assignment
 from studylib.artifacts.code import code_digest
 from studylib.artifacts.software import digest
+from studylib.artifacts.store import package_version
 from studylib.build.jobs import Target
 from studylib.build.origin import Origin
 from studylib.build.targets import Hops, Making
@@ -22,7 +22,9 @@ from studylib.measure import worker
 from studylib.measure.rounds import Bench
 from studylib.models.own import OwnModel, facts_of, named
 from studylib.models.zoo import Model
-from studylib.params import ALL, RANDOM_SQNR_DB, StudyParams
+from studylib.params.defaults import RANDOM_SQNR_DB
+from studylib.params.sets import StudyParams
+from studylib.params.study_options import ALL
 from studylib.recipes import RECIPES, names, why_no_chain
 from studylib.results.records import Conversion, Trial
 from studylib.runtimes import RUNTIMES, Runtime, settings, split_name
@@ -295,5 +297,4 @@ class Plan:
     def _circumstances(self) -> str:
         declared = self.params.hardware
         limits = (not self.mismatches, declared.memory_bytes, self.params.choice.max_steal)
-        software = (platform.python_version(), importlib.metadata.version("numpy"))
-        return digest((self.host.id, limits, asdict(self.params.settings), software))
+        return digest((self.host.id, limits, asdict(self.params.settings), (platform.python_version(), package_version("numpy"))))

@@ -1,32 +1,30 @@
 """Plan a study, run its steps, keep its results. Every step may be called again: what is done is not repeated."""
 
 import html
-import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from studylib import params
-from studylib.artifacts.software import git_state, package_versions
 from studylib.artifacts.store import Artifact, Store
-from studylib.errors import InputError, Reason
+from studylib.errors import InputError
 from studylib.executors import Executor, LocalExecutor, PhoneExecutor
 from studylib.machine import hardware
-from studylib.machine.clock import now
 from studylib.machine.disturbance_limits import Limits
 from studylib.machine.fitness import Concern, fitness, wandering
 from studylib.machine.wandering import look
 from studylib.measure import peaks
 from studylib.measure.rounds import Bench
 from studylib.models.own import named
+from studylib.params.paths import outputs_root
+from studylib.params.sets import StudyParams
 from studylib.results.records import PLAIN, Trial
 from studylib.results.results import Results
-from studylib.results.states import failed
 from studylib.scenarios.blocks import BLOCK_S
 from studylib.study.halving import Halving
 from studylib.study.narrowing import Narrowing
 from studylib.study.plan import Plan
+from studylib.study.run_facts import run_facts
 from studylib.study.stock import Stock
 
 # Of a phone, its heat alone is seen from here, beside each repetition.
@@ -72,10 +70,10 @@ class Study:
     @cached_property
     def store(self) -> Store:
         """Artifacts are shared by all hardware sets of one outputs folder."""
-        return Store(params.outputs_root() / ".artifacts")
+        return Store(outputs_root() / ".artifacts")
 
     @property
-    def params(self) -> params.StudyParams:
+    def params(self) -> StudyParams:
         return self.plan.params
 
     @property
@@ -190,7 +188,7 @@ class Study:
         left_out = self.narrowing.left_out(self.same)
         left_out = {trial.id: left_out[trial.id] for trial in self.same if trial.id in left_out and not self.results.why_unlike(trial)}
         trials = [replace(trial, reason=left_out.get(trial.id, trial.reason)) for trial in self.trials]
-        self.results.save_plan(trials, self._run_facts(failures, causes), made, self.plan.conversions, described)
+        self.results.save_plan(trials, run_facts(self.plan, self.limits, failures, causes), made, self.plan.conversions, described)
 
     def is_complete(self) -> bool:
         """Whether every artifact is there and intact and every trial is measured. Says what is corrupted."""
@@ -269,32 +267,10 @@ class Study:
         if self.plan.phone:
             self.results.save_peaks({})  # those of this computer would be another host's
             return
-        where, limit = params.outputs_root() / ".peaks", self.params.settings.timeout_s
+        where, limit = outputs_root() / ".peaks", self.params.settings.timeout_s
         found = peaks.of_host(self.host.id, self.threads, where, self.executor, limit, self.write, again=again)
         self.results.save_peaks({self.threads: found})
 
     def artifact(self, key: str) -> Artifact:
         """An artifact of this study by its key, its hash checked once in this process."""
         return self.stock.get(key)
-
-    def _run_facts(self, failures: dict[str, Reason], causes: dict[str, dict]) -> dict:
-        return {
-            "study": f"{self.params.hardware.name}-{self.params.effort}",
-            "hardware": self.params.hardware.name,
-            "title": self.params.hardware.title,
-            "effort": self.params.effort,
-            "command": self.params.command(),
-            "native": self.native,
-            "mismatches": self.mismatches,
-            "threads": self.threads,
-            "host": asdict(self.host) | {"description": self.host.describe()},
-            "host_id": self.host.id,
-            "limits": asdict(self.limits),
-            "parameters": self.params.model_dump(mode="json") | {"settings": asdict(self.params.settings)},
-            "failures": {key: failed(reason) for key, reason in failures.items()},
-            "causes": causes,
-            "git": git_state(),
-            "python": platform.python_version(),
-            "packages": package_versions(),
-            "updated_at": now(),
-        }

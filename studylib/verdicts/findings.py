@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Concatenate, ParamSpec, TypeVar
 
-from studylib.params import Choice
+from studylib.params.study_options import Choice
 from studylib.results.records import Trial
 from studylib.results.results import Results
 from studylib.results.states import State

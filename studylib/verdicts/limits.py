@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from studylib.errors import InputError
-from studylib.params import RANDOM_SQNR_DB
+from studylib.params.defaults import RANDOM_SQNR_DB
 from studylib.verdicts.contenders import contenders
 from studylib.verdicts.findings import Findings, once
 from studylib.verdicts.losses import lost

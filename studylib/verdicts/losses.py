@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from studylib import stats
-from studylib.params import RANDOM_SQNR_DB
+from studylib.params.defaults import RANDOM_SQNR_DB
 from studylib.results.records import Trial
 from studylib.results.results import Results
 from studylib.verdicts.variants import Variant, share

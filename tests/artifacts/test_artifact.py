@@ -1,3 +1,4 @@
+import importlib.metadata
 import json
 import logging
 import sys
@@ -135,7 +136,7 @@ def test_the_version_of_onnx_runtime_is_that_of_the_files_that_are_there(tmp_pat
     (tmp_path / "onnxruntime/capi/build_and_package_info.py").write_text(f"package_name = '{name}'\n__version__ = '1.31.1'\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
-    monkeypatch.setattr(store.importlib.metadata, "version", lambda package: "1.30.0")
+    monkeypatch.setattr(importlib.metadata, "version", lambda package: "1.30.0")
     package_version.cache_clear()
     assert package_version("onnxruntime") == version
     package_version.cache_clear()

@@ -8,7 +8,7 @@ from studylib.build.searched import apart
 from studylib.errors import RefusedError
 from studylib.models.zoo import Samples
 from studylib.models.zoo.mnist_cnn import MnistCnn
-from studylib.params import SEED
+from studylib.params.defaults import SEED
 from tests.command_line import said
 from tests.in_process import measured
 from tests.outputs import status_of

@@ -7,7 +7,7 @@ from studylib.build import targets
 from studylib.build.targets import Making
 from studylib.errors import Kind, Reason
 from studylib.models.zoo import MODELS
-from studylib.params import EFFORTS
+from studylib.params.efforts import EFFORTS
 from studylib.recipes import RETRAINED
 from studylib.recipes.retrain.retrained import Retrained
 from studylib.results.states import failed

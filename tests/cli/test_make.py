@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from studylib import params
 from studylib.cli import arguments
 from studylib.errors import InputError
+from studylib.params.sets import resolve
 from tests import ROOT
 from tests.command_line import plan_lines
 
@@ -264,7 +264,7 @@ def test_the_command_of_a_study_gives_the_same_study(make, places, tmp_path, cho
     np.savez(data, x=np.zeros((8, 6), np.float32))
     # DATA belongs to one model; several show how a list of odd names is read again.
     more = {"models": (str(places / "a, b/m.onnx"),), "data": str(data)} if "task" in choice else {}
-    resolved = params.resolve("cpu", "smoke", **{"models": tuple(str(places / name) for name in PLACES)} | more | choice)
+    resolved = resolve("cpu", "smoke", **{"models": tuple(str(places / name) for name in PLACES)} | more | choice)
     words = shlex.split(resolved.command())
     assert words[:2] == ["make", "study"]
     done = make("plan", "VERBOSE=1", *words[2:], outputs=tmp_path)

@@ -5,15 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from studylib import params
 from studylib.errors import InputError, NotOnThisHostError
 from studylib.executors import LocalExecutor, PhoneExecutor, find_phone
 from studylib.executors.phone.phone import disturbances
 from studylib.machine import hardware
+from studylib.params.sets import resolve
 from studylib.study.opening import open_study
 from tests.executors.stand_in_phone import SERIAL, THERMAL, attach, executable
 
-ANDROID = params.resolve("android").hardware
+ANDROID = resolve("android").hardware
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from studylib import params
 from studylib.errors import NotOnThisHostError
 from studylib.machine import hardware
+from studylib.params.sets import resolve
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def test_probe_reads_this_machine():
 
 
 def test_the_cpu_set_is_native_on_an_ordinary_machine(host):
-    assert hardware.mismatches(params.resolve("cpu").hardware, host) == []
+    assert hardware.mismatches(resolve("cpu").hardware, host) == []
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_the_cpu_set_is_native_on_an_ordinary_machine(host):
     ],
 )
 def test_a_rehearsal_says_why(host, name, words):
-    reasons = "; ".join(hardware.mismatches(params.resolve(name).hardware, host))
+    reasons = "; ".join(hardware.mismatches(resolve(name).hardware, host))
     assert all(word in reasons for word in words)
 
 
@@ -50,7 +50,7 @@ def test_a_rehearsal_says_why(host, name, words):
     ],
 )
 def test_the_declared_machine_is_native(host, name, facts):
-    assert hardware.mismatches(params.resolve(name).hardware, replace(host, **facts)) == []
+    assert hardware.mismatches(resolve(name).hardware, replace(host, **facts)) == []
 
 
 @pytest.mark.parametrize(
@@ -62,17 +62,17 @@ def test_the_declared_machine_is_native(host, name, facts):
     ],
 )
 def test_a_sister_board_is_a_rehearsal(host, name, facts, words):
-    assert hardware.mismatches(params.resolve(name).hardware, replace(host, machine="aarch64", **facts)) == [words]
+    assert hardware.mismatches(resolve(name).hardware, replace(host, machine="aarch64", **facts)) == [words]
 
 
 def test_too_few_threads_are_a_rehearsal(host):
     jetson = replace(host, machine="aarch64", device_tree="NVIDIA Jetson Orin Nano", threads=2)
-    assert hardware.mismatches(params.resolve("jetson").hardware, jetson) == ["2 threads are granted, not 6"]
+    assert hardware.mismatches(resolve("jetson").hardware, jetson) == ["2 threads are granted, not 6"]
 
 
 def test_strict_refuses_in_words(host):
     with pytest.raises(NotOnThisHostError, match=r"STRICT=1: this machine is not 'jetson' .*Nothing was run\."):
-        hardware.require_native(params.resolve("jetson").hardware, host)
+        hardware.require_native(resolve("jetson").hardware, host)
 
 
 @pytest.mark.parametrize(("quota", "threads"), [("150000 100000", 1), ("max 100000", 4), ("800000 100000", 4), ("20000 100000", 1)])

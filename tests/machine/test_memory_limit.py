@@ -13,7 +13,7 @@ from studylib.machine import memory_limit
 from studylib.machine.disturbance_limits import Limits
 from studylib.measure.rounds import Bench
 from studylib.measure.within_memory import run_within
-from studylib.params import Effort
+from studylib.params.efforts import Effort
 from studylib.results.results import Results
 from studylib.scenarios import Load, RunLength
 from tests.machine.planted import plant

@@ -16,7 +16,7 @@ from studylib.machine.clock import now
 from studylib.machine.disturbance_limits import Limits
 from studylib.measure.cohorts import Waiting, cohort_results, cohorts_of, take_turns
 from studylib.measure.rounds import Bench
-from studylib.params import EFFORTS
+from studylib.params.efforts import EFFORTS
 from studylib.results.results import Results
 from studylib.scenarios import Load, RunLength
 from studylib.verdicts import compare

@@ -13,7 +13,7 @@ from studylib.machine.disturbance_limits import Limits
 from studylib.measure import worker
 from studylib.measure.cohorts import rounds
 from studylib.measure.rounds import Bench
-from studylib.params import EFFORTS
+from studylib.params.efforts import EFFORTS
 from studylib.results.results import Results
 from tests.recorded_results import trial
 from tests.scripted_jobs import origin, scripted

@@ -11,9 +11,10 @@ import sys
 
 import pytest
 
-from studylib import params
 from studylib.cli import arguments
 from studylib.errors import InputError, ParameterError
+from studylib.params.sets import resolve
+from studylib.params.study_options import Choice, options
 from studylib.params.typed import Typed
 from studylib.study.sweeps import SWEEPS
 from tests import ROOT
@@ -38,14 +39,14 @@ print(json.dumps({"notes": notes, "run.json": run["choice"]["inner_warmth"], "co
 
 
 def test_every_option_of_a_study_says_how_it_is_typed():
-    unsaid = set(params.Choice.model_fields) - set(params.options())
+    unsaid = set(Choice.model_fields) - set(options())
     assert unsaid == {"max_steal"}  # of the machine, which the hardware set knows
-    assert all(isinstance(one, Typed) and one.help and one.variable.isupper() for one in params.options().values())
-    assert len({one.variable for one in params.options().values()}) == len(params.options())
+    assert all(isinstance(one, Typed) and one.help and one.variable.isupper() for one in options().values())
+    assert len({one.variable for one in options().values()}) == len(options())
 
 
 def test_the_help_names_what_there_is():
-    assert all(name in params.options()["sweeps"].help for name in SWEEPS)
+    assert all(name in options()["sweeps"].help for name in SWEEPS)
 
 
 @pytest.mark.slow
@@ -110,19 +111,19 @@ def _drawn(rng: random.Random) -> dict:
         "task": rng.choice(("classification", "other")),
         "trust": rng.random() < 0.5,
     }
-    assert set(drawn) == set(params.options()), "a new option: draw it here"
+    assert set(drawn) == set(options()), "a new option: draw it here"
     return {name: drawn[name] for name in rng.sample(list(drawn), rng.randint(0, len(drawn)))}
 
 
 @pytest.mark.parametrize("seed", range(100))
 def test_the_reproducing_command_gives_the_same_parameters(seed):
-    resolved = params.resolve("cpu", "smoke", **_drawn(random.Random(seed)))
+    resolved = resolve("cpu", "smoke", **_drawn(random.Random(seed)))
     words = dict(word.split("=", 1) for word in shlex.split(resolved.command())[2:])
     options, notes = arguments.typed("study", {arguments.TYPED: " ".join(words)} | words)
     given = arguments.parser("", {"study": print}).parse_args(["study", *options])
     assert notes == []
-    assert params.resolve(given.hw, given.effort, **arguments.choice(given)) == resolved
-    assert params.resolve("cpu", "smoke", **json.loads(json.dumps(resolved.changes()))) == resolved
+    assert resolve(given.hw, given.effort, **arguments.choice(given)) == resolved
+    assert resolve("cpu", "smoke", **json.loads(json.dumps(resolved.changes()))) == resolved
 
 
 @pytest.mark.parametrize(
@@ -136,7 +137,7 @@ def test_the_reproducing_command_gives_the_same_parameters(seed):
     ],
 )
 def test_what_cannot_be_read_is_told_with_what_is_allowed(name, text, said):
-    option = params.options()[name]
+    option = options()[name]
     with pytest.raises(InputError, match=re.escape(said)):
         option.reads(text, option.variable)
 
@@ -147,7 +148,7 @@ def test_a_prompt_completes_every_option():
     import studylib as sl
 
     signature = inspect.signature(sl.open_study)
-    assert list(signature.parameters) == ["hardware_set", "effort", "write", *params.options()]
+    assert list(signature.parameters) == ["hardware_set", "effort", "write", *options()]
     assert sl.open_study.__doc__.count("sl.open_study(") >= 3
 
 
@@ -168,12 +169,12 @@ def test_a_switch_that_a_hardware_set_turns_on_can_be_turned_off(tmp_path, monke
     path = tmp_path / "params" / "cpu.yaml"
     path.write_text(path.read_text().replace("  batch_sizes: [1, 8]\n", "  batch_sizes: [1, 8]\n  search: true\n", 1))
     monkeypatch.setenv("STUDYLIB_ROOT", str(tmp_path))
-    assert params.resolve("cpu", "smoke").choice.search
-    off = params.resolve("cpu", "smoke", search=False)
+    assert resolve("cpu", "smoke").choice.search
+    off = resolve("cpu", "smoke", search=False)
     assert off.command() == "make study HW=cpu EFFORT=smoke SEARCH=0"
     words, _ = arguments.typed("study", {arguments.TYPED: "SEARCH", "SEARCH": "0"})
     given = arguments.parser("", {"study": print}).parse_args(["study", "--effort", "smoke", *words])
-    assert params.resolve("cpu", "smoke", **arguments.choice(given)) == off
+    assert resolve("cpu", "smoke", **arguments.choice(given)) == off
 
 
 def test_an_effort_may_say_any_option(tmp_path, monkeypatch):
@@ -181,7 +182,7 @@ def test_an_effort_may_say_any_option(tmp_path, monkeypatch):
     path = tmp_path / "params" / "cpu.yaml"
     path.write_text(path.read_text().replace("    sweeps: [xnnpack]\n", "    sweeps: [xnnpack]\n    driver: loop\n", 1))
     monkeypatch.setenv("STUDYLIB_ROOT", str(tmp_path))
-    assert [params.resolve("cpu", effort).choice.driver for effort in ("smoke", "quick")] == ["loop", "auto"]
+    assert [resolve("cpu", effort).choice.driver for effort in ("smoke", "quick")] == ["loop", "auto"]
 
 
 def test_what_is_given_at_a_prompt_is_found_from_elsewhere(tmp_path, monkeypatch):

@@ -3,51 +3,54 @@ import shutil
 
 import pytest
 
-from studylib import params
 from studylib.errors import InputError, ParameterError, UnknownNameError
+from studylib.params.efforts import EFFORTS
+from studylib.params.known import check_names
+from studylib.params.paths import root
+from studylib.params.sets import hardware_sets, resolve
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A project folder whose params/cpu.yaml a test may spoil."""
-    shutil.copytree(params.root() / "params", tmp_path / "params")
+    shutil.copytree(root() / "params", tmp_path / "params")
     monkeypatch.setenv("STUDYLIB_ROOT", str(tmp_path))
     return tmp_path / "params" / "cpu.yaml"
 
 
-@pytest.mark.parametrize("effort", list(params.EFFORTS))
-@pytest.mark.parametrize("name", list(params.hardware_sets()))
+@pytest.mark.parametrize("effort", list(EFFORTS))
+@pytest.mark.parametrize("name", list(hardware_sets()))
 def test_every_hardware_set_resolves_at_every_effort(name, effort):
-    resolved = params.resolve(name, effort)
+    resolved = resolve(name, effort)
     assert resolved.hardware.name == name
     assert resolved.settings.name == effort
 
 
 def test_the_nine_hardware_sets_are_there():
     named = {"cpu", "jetson", "jetson-agx", "raspberry-pi", "raspberry-pi-4", "android", "ios", "movidius", "cloud-gpu"}
-    assert set(params.hardware_sets()) >= named
+    assert set(hardware_sets()) >= named
 
 
 def test_effort_narrows_and_command_line_wins():
-    assert params.resolve("cpu", "smoke").choice.models == ("mnist_cnn",)
-    assert params.resolve("cpu", "quick").choice.models == ("mnist_cnn", "efficientnet_lite0")
-    assert params.resolve("cpu", "smoke", models=("efficientnet_lite0",)).choice.models == ("efficientnet_lite0",)
+    assert resolve("cpu", "smoke").choice.models == ("mnist_cnn",)
+    assert resolve("cpu", "quick").choice.models == ("mnist_cnn", "efficientnet_lite0")
+    assert resolve("cpu", "smoke", models=("efficientnet_lite0",)).choice.models == ("efficientnet_lite0",)
 
 
 def test_what_notebooks_are_given_resolves_to_the_same_study():
-    resolved = params.resolve("cpu", "smoke", batch_sizes=(1, 4))
+    resolved = resolve("cpu", "smoke", batch_sizes=(1, 4))
     assert resolved.changes() == {"batch_sizes": [1, 4]}
-    assert params.resolve("cpu", "smoke", **json.loads(json.dumps(resolved.changes()))) == resolved
+    assert resolve("cpu", "smoke", **json.loads(json.dumps(resolved.changes()))) == resolved
 
 
 def test_unknown_hardware_set_names_the_nearest():
     with pytest.raises(UnknownNameError, match=r"Unknown hardware set \(HW\) 'jetsn'\. Known: .*Did you mean 'jetson'\?"):
-        params.resolve("jetsn")
+        resolve("jetsn")
 
 
 def test_unknown_effort():
     with pytest.raises(UnknownNameError, match=r"Unknown effort \(EFFORT\) 'fast'\. Known: full, quick, smoke\."):
-        params.resolve("cpu", "fast")
+        resolve("cpu", "fast")
 
 
 @pytest.mark.parametrize(
@@ -71,27 +74,27 @@ def test_bad_content_is_refused_with_file_key_value_and_what_is_allowed(project,
     assert old in text
     project.write_text(text.replace(old, new, 1))
     with pytest.raises(ParameterError, match=message) as caught:
-        params.resolve("cpu")
+        resolve("cpu")
     assert "params/cpu.yaml" in str(caught.value)
 
 
 def test_a_file_that_is_no_mapping_or_not_text(project):
     project.write_text("- just\n- a list\n")
     with pytest.raises(ParameterError, match="holds list; it must hold keys with values"):
-        params.resolve("cpu")
+        resolve("cpu")
     project.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ParameterError, match="not readable as YAML"):
-        params.resolve("cpu")
+        resolve("cpu")
     project.unlink()
     project.mkdir()
     with pytest.raises(InputError, match="cannot be read"):
-        params.resolve("cpu")
+        resolve("cpu")
 
 
 def test_yaml_cannot_make_python_objects(project):
     project.write_text("hardware: !!python/object/apply:os.getcwd []\n")
     with pytest.raises(ParameterError, match="not readable as YAML"):
-        params.resolve("cpu")
+        resolve("cpu")
 
 
 @pytest.mark.parametrize(
@@ -107,36 +110,36 @@ def test_yaml_cannot_make_python_objects(project):
 def test_odd_yaml_is_refused_in_words(project, text, words):
     project.write_text(text)
     with pytest.raises(ParameterError, match=words) as caught:
-        params.resolve("cpu")
+        resolve("cpu")
     assert len(str(caught.value)) < 2000
 
 
 def test_numbers_beyond_any_machine_are_refused_and_shown_short(project):
     project.write_text(project.read_text().replace("study:", "  memory_bytes: 1" + "0" * 400 + "\nstudy:", 1))
     with pytest.raises(ParameterError, match=r"hardware\.memory_bytes") as caught:
-        params.resolve("cpu")
+        resolve("cpu")
     assert len(str(caught.value)) < 300
 
 
 def test_a_bad_item_is_told_once(project):
     with pytest.raises(ParameterError) as caught:
-        params.resolve("cpu", batch_sizes=(0,))
+        resolve("cpu", batch_sizes=(0,))
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_names_are_checked_against_the_tables():
-    resolved = params.resolve("cpu", "smoke", models=("mnist_cn",))
+    resolved = resolve("cpu", "smoke", models=("mnist_cn",))
     with pytest.raises(ParameterError, match=r"models: Unknown model 'mnist_cn'\. Known: .*Did you mean 'mnist_cnn'\?"):
-        params.check_names(resolved, ["mnist_cnn"], [], {})
+        check_names(resolved, ["mnist_cnn"], [], {})
 
 
 def test_a_provider_is_checked_too():
-    resolved = params.resolve("cpu", "smoke", runtimes=("onnxruntime/cudaa",))
+    resolved = resolve("cpu", "smoke", runtimes=("onnxruntime/cudaa",))
     with pytest.raises(ParameterError, match=r"Unknown provider of onnxruntime 'cudaa'\. Known: cpu, cuda\. Did you mean 'cuda'\?"):
-        params.check_names(resolved, resolved.choice.models, resolved.choice.recipes, {"onnxruntime": ("cpu", "cuda")})
-    resolved = params.resolve("cpu", "smoke", runtimes=("tensorrt",))
+        check_names(resolved, resolved.choice.models, resolved.choice.recipes, {"onnxruntime": ("cpu", "cuda")})
+    resolved = resolve("cpu", "smoke", runtimes=("tensorrt",))
     with pytest.raises(ParameterError, match=r"Unknown provider of tensorrt 'cpu'\. Known: cuda, dla\. Did you mean 'cuda'\?"):
-        params.check_names(resolved, resolved.choice.models, resolved.choice.recipes, {"tensorrt": ("cuda", "dla")})
+        check_names(resolved, resolved.choice.models, resolved.choice.recipes, {"tensorrt": ("cuda", "dla")})
 
 
 @pytest.mark.parametrize(
@@ -144,19 +147,19 @@ def test_a_provider_is_checked_too():
 )
 def test_a_name_that_stands_twice_is_refused(choice):
     with pytest.raises(ParameterError, match="it should name each once; twice: "):
-        params.resolve("cpu", "smoke", **choice)
+        resolve("cpu", "smoke", **choice)
 
 
 def test_the_command_that_runs_a_study_again_names_what_was_chosen():
-    assert params.resolve("cpu", "smoke").command() == "make study HW=cpu EFFORT=smoke"
-    chosen = params.resolve("cpu", "quick", runtimes=("litert",), batch_sizes=(1, 16), seed=3)
+    assert resolve("cpu", "smoke").command() == "make study HW=cpu EFFORT=smoke"
+    chosen = resolve("cpu", "quick", runtimes=("litert",), batch_sizes=(1, 16), seed=3)
     assert chosen.command() == "make study HW=cpu EFFORT=quick RUNTIME=litert BATCH=1,16 SEED=3"
 
 
 def test_the_command_names_scenarios_beside_the_usual_ones():
-    chosen = params.resolve("cpu", "smoke", scenarios=("single_stream", "offline", "server"), driver="loadgen", target_qps=50.0)
+    chosen = resolve("cpu", "smoke", scenarios=("single_stream", "offline", "server"), driver="loadgen", target_qps=50.0)
     assert chosen.command() == "make study HW=cpu EFFORT=smoke SCENARIO=server DRIVER=loadgen QPS=50.0"
-    assert params.resolve("cpu", "smoke", latency_bound_ms=20.0).command().endswith(" BOUND=20.0")
+    assert resolve("cpu", "smoke", latency_bound_ms=20.0).command().endswith(" BOUND=20.0")
 
 
 @pytest.mark.parametrize(
@@ -170,24 +173,24 @@ def test_the_command_names_scenarios_beside_the_usual_ones():
 )
 def test_how_queries_come_is_checked(choice, words):
     with pytest.raises(ParameterError, match=words):
-        params.resolve("cpu", "smoke", **choice)
+        resolve("cpu", "smoke", **choice)
 
 
 def test_a_bad_name_on_the_command_line_is_refused():
     with pytest.raises(ParameterError, match=r"command line: models\.0 is 'a\\nb'"):
-        params.resolve("cpu", "smoke", models=("a\nb",))
+        resolve("cpu", "smoke", models=("a\nb",))
     with pytest.raises(ParameterError, match=r"command line: recipes\.0 is '\.\./x'"):
-        params.resolve("cpu", "smoke", recipes=("../x",))
+        resolve("cpu", "smoke", recipes=("../x",))
     with pytest.raises(ParameterError, match=r"command line: task is 'vision'; it should be 'classification', "):
-        params.resolve("cpu", "smoke", task="vision")
+        resolve("cpu", "smoke", task="vision")
 
 
 def test_the_command_of_a_study_of_an_own_model_can_be_typed_again():
-    chosen = params.resolve("cpu", "smoke", models=("/my models/a.onnx",), data="/d.npz", task="other", trust=True)
+    chosen = resolve("cpu", "smoke", models=("/my models/a.onnx",), data="/d.npz", task="other", trust=True)
     assert chosen.command() == "make study HW=cpu EFFORT=smoke MODEL='/my models/a.onnx' DATA=/d.npz TASK=other TRUST=1"
 
 
 def test_the_command_quotes_what_a_shell_would_read():
     """A dollar stays one: make hands over what was typed, as it stands."""
-    chosen = params.resolve("cpu", "smoke", models=("/it's/price$5, a/m.onnx",), data="/a b.npz")
+    chosen = resolve("cpu", "smoke", models=("/it's/price$5, a/m.onnx",), data="/a b.npz")
     assert chosen.command() == """make study HW=cpu EFFORT=smoke MODEL='/it'"'"'s/price$5, a/m.onnx' DATA='/a b.npz'"""

@@ -10,7 +10,7 @@ from studylib.executors import LocalExecutor
 from studylib.machine.disturbance_limits import Limits
 from studylib.measure import worker
 from studylib.measure.rounds import Bench
-from studylib.params import EFFORTS
+from studylib.params.efforts import EFFORTS
 from studylib.results.results import Results
 from studylib.scenarios import loadgen
 from studylib.scenarios.trouble import why_doubted, why_failed

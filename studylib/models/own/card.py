@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
-from studylib.params import Section
-from studylib.params.yaml_files import read_yaml, validated
+from studylib.params.yaml_files import Section, read_yaml, validated
 
 Number = StrictFloat | StrictInt
 Numbers = Annotated[tuple[Number, ...], Field(min_length=1, max_length=4096)]

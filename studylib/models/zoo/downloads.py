@@ -6,12 +6,8 @@ The cache is ``$STUDYLIB_CACHE``, otherwise ``~/.cache/studylib``. ``STUDYLIB_OF
 import contextlib
 import functools
 import hashlib
-import http.client
 import os
-import ssl
 import tempfile
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +53,11 @@ def fetch(published: PublishedFile, timeout_s: float = 5.0) -> str | None:
         return None
     if os.environ.get("STUDYLIB_OFFLINE") == "1":
         return f"{cached}, and STUDYLIB_OFFLINE=1 forbids fetching {published.url}"
+    # Every process of a study imports this module, and hardly any fetches.
+    import http.client
+    import ssl
+    import urllib.error
+
     try:
         return _download(published, timeout_s)
     except urllib.error.HTTPError as error:
@@ -71,6 +72,8 @@ def fetch(published: PublishedFile, timeout_s: float = 5.0) -> str | None:
 
 def _download(published: PublishedFile, timeout_s: float) -> str | None:
     """The file under a temporary name; it gets its own only after its hash was checked."""
+    import urllib.request
+
     published.path.parent.mkdir(parents=True, exist_ok=True)
     with urllib.request.urlopen(published.url, timeout=timeout_s) as answer:
         handle, name = tempfile.mkstemp(dir=published.path.parent, prefix=f"{published.path.name}.", suffix=".part")

@@ -14,7 +14,7 @@ import numpy as np
 from studylib.artifacts.store import write_bytes
 from studylib.errors import ArtifactError
 from studylib.models.zoo.base import Model, Samples
-from studylib.params import SEED
+from studylib.params.defaults import SEED
 
 WEIGHTS = Path(__file__).with_suffix(".npz")
 WEIGHTS_SHA256 = "e44942943bc5a1e1934d98b8491992951596b77a9342e192102f2f312f923782"

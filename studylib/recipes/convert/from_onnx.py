@@ -15,7 +15,7 @@ from studylib.artifacts.store import derived_key
 from studylib.errors import RefusedError, TrialError
 from studylib.formats.input_names import identifier
 from studylib.models.zoo import Samples
-from studylib.params import root
+from studylib.params.paths import root
 from studylib.recipes.base import Recipe
 from studylib.recipes.quantize.calibration_check import onnx_inputs
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from studylib.params import RANDOM_SQNR_DB
+from studylib.params.defaults import RANDOM_SQNR_DB
 from studylib.report.figures import drawing
 from studylib.verdicts.contenders import at_smallest_batch, baseline, contenders
 from studylib.verdicts.findings import Findings, of_findings

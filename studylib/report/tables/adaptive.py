@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from studylib.params import RANDOM_SQNR_DB
+from studylib.params.defaults import RANDOM_SQNR_DB
 from studylib.verdicts.adaptive_verdicts import AdaptiveVerdict, adaptive_verdicts
 from studylib.verdicts.findings import Findings, of_findings
 from studylib.verdicts.losses import KEPT, lost_of

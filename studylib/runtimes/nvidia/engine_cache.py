@@ -7,15 +7,15 @@ import hashlib
 import logging
 from pathlib import Path
 
-from studylib import params
 from studylib.artifacts.store import write_bytes, write_text
+from studylib.params.paths import outputs_root
 
 log = logging.getLogger(__name__)
 
 
 def folder() -> Path:
     """Where engines are kept, for all hardware sets."""
-    return params.outputs_root() / ".engines"
+    return outputs_root() / ".engines"
 
 
 def kept(key: str) -> bytes | None:

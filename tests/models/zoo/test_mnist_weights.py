@@ -5,7 +5,7 @@ import pytest
 
 from studylib.errors import ArtifactError
 from studylib.models.zoo import MODELS, mnist_cnn
-from studylib.params import SEED
+from studylib.params.defaults import SEED
 
 
 def test_the_kept_weights_have_the_hash_that_their_module_names():
