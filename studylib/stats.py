@@ -4,6 +4,7 @@ Times are arrays of nanoseconds; a *group* is the array of values of one repetit
 Values of one process are alike, so every interval resamples whole repetitions, never single values.
 """
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -11,9 +12,13 @@ from enum import StrEnum
 import numpy as np
 
 LEVEL = 0.95
+# The level of what was looked at before and measured further because it was open (docs/decisions/0044).
+LATER_LEVEL = 0.98
 RESAMPLES = 2000
 # Student's t of fewer has tails that no ratio worth naming reaches (docs/decisions/0042).
 MINIMUM_ROUNDS = 4
+# From so many rounds on intervals go by ranks: one round that lies far off no longer decides how wide they are (docs/decisions/0044).
+RANKED_ROUNDS = 12
 # Intervals of more values than this are read off a grid of their quantiles, to keep time and memory bounded.
 _GRID = 2048
 # What differences of shares are off by at most, and less than any one answer of a test set weighs.
@@ -119,24 +124,50 @@ def pooled_mean(groups: list[np.ndarray], *, level: float = LEVEL, resamples: in
 
 
 def compare(baseline: np.ndarray, contender: np.ndarray, *, level: float = LEVEL) -> Comparison:
-    """Ratio baseline / contender over paired rounds: geometric mean, Student's t interval of the log ratios, verdict.
+    """Ratio baseline / contender over paired rounds, with its interval and verdict, from the rounds' log ratios.
 
     Arguments are one number per round (a repetition's median latency, say), element i of both measured close
-    in time. With fewer than `MINIMUM_ROUNDS` rounds there is no interval and the verdict is ``cannot tell``.
+    in time. The ratio is the geometric mean, its interval Student's t; from `RANKED_ROUNDS` rounds on Hodges and Lehmann's estimate with
+    Wilcoxon's signed ranks. With fewer than `MINIMUM_ROUNDS` there is no interval and the verdict is ``cannot tell``.
     Where nothing differs, either of a pair may be the slower one, so log ratios lie evenly around 0 whatever the noise: there
-    the interval errs towards ``cannot tell`` (docs/decisions/0020).
+    Student's interval errs towards ``cannot tell`` (docs/decisions/0020), and that of ranks is exact.
     """
     baseline, contender = np.asarray(baseline, float), np.asarray(contender, float)
     if baseline.shape != contender.shape or baseline.ndim != 1 or not len(baseline):
         raise ValueError(f"rounds must be paired: got {baseline.shape} and {contender.shape}; give one number per round to each")
     if np.any(baseline <= 0) or np.any(contender <= 0):
         raise ValueError("a round is zero or negative; times must be positive")
-    found = combined_means([np.log(baseline / contender)], [1.0], level=level)
+    logs = np.log(baseline / contender)
+    found = combined_means([logs], [1.0], level=level) if len(logs) < RANKED_ROUNDS else centre(logs, level=level)
     ratio = math.exp(found.value)
     if found.low is None:
         return Comparison(ratio, None, None, level, found.n, Verdict.CANNOT_TELL)
     low, high = math.exp(found.low), math.exp(found.high)
     return Comparison(ratio, low, high, level, found.n, verdict(low, high))
+
+
+def centre(values: np.ndarray, *, level: float = LEVEL) -> Estimate:
+    """The centre of what lies evenly around it: Hodges and Lehmann's estimate, the median of the means of all pairs, each value with
+    itself too, and the exact interval of Wilcoxon's signed-rank test. Raises ``ValueError`` for fewer values than carry one.
+
+    Source: Hollander, Wolfe and Chicken, "Nonparametric Statistical Methods" (2014), 3.2 and 3.3.
+    """
+    values = np.sort(np.asarray(values, float))
+    means = np.sort(((values[:, None] + values) / 2)[np.triu_indices(len(values))])
+    # How many of the means lie beyond either end: the most that the smaller sum of signed ranks stays below often enough.
+    outside = int(np.searchsorted(np.cumsum(_signed_ranks(len(values))), (1 - level) / 2, side="right"))
+    if not outside:
+        raise ValueError(f"{len(values)} values carry no interval of signed ranks at level {level}")
+    return Estimate(float(np.median(means)), float(means[outside - 1]), float(means[-outside]), level, len(values))
+
+
+@functools.lru_cache
+def _signed_ranks(n: int) -> np.ndarray:
+    """The chance of each sum, 0 to n (n + 1) / 2, of those of the ranks 1 to n whose sign is positive, where all signs are even."""
+    chances = np.ones(1)
+    for rank in range(1, n + 1):
+        chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2
+    return chances
 
 
 def combined_means(groups: list[np.ndarray], weights: list[float], *, level: float = LEVEL) -> Estimate:
@@ -168,6 +199,7 @@ def verdict(low: float, high: float) -> Verdict:
     return Verdict.SLOWER if high < 1 else Verdict.CANNOT_TELL
 
 
+@functools.lru_cache
 def binomial_interval(successes: int, n: int, level: float = LEVEL) -> Estimate:
     """A proportion with its exact (Clopper-Pearson) interval."""
     from scipy.stats import binomtest

@@ -4,8 +4,8 @@ import fnmatch
 import re
 import subprocess
 
-from studylib.params.sets import hardware_sets
 from studylib.cli import arguments
+from studylib.params.sets import hardware_sets
 from studylib.recipes import RETRAINED, chain, names
 from tests import ROOT
 

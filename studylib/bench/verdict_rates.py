@@ -1,7 +1,8 @@
 """How often a study declares a difference where there is none, and finds one that is there: simulated, real, and on its replay.
 
 A *study* here is three twins of one trial that took turns: baseline, contender, and the A/A control of the baseline. Its latencies are
-an array of shape (3, rounds, blocks), as `studylib.verdicts.compare` pairs them.
+an array of shape (3, rounds, blocks), as `studylib.verdicts.compare` pairs them. It looks at the planned rounds, and where these do not
+decide, at all of them (`studylib.study.further_rounds`).
 """
 
 import contextlib
@@ -22,10 +23,13 @@ from studylib.params.paths import outputs_root
 from studylib.stats import Verdict
 from studylib.study.opening import open_study
 from studylib.verdicts import compare
+from studylib.verdicts.undecided import are_equal
 from studylib.wording import digits
 
 _STUDIES = 20
 _AT_ONCE = 5  # as many studies take turns together, each of three twins
+# How many times the planned rounds a study has at most: what the time for further rounds allows three twins.
+_FURTHER = 3
 _SIMULATED = 1000
 _SLOWER = (1.05, 1.1)
 # What one study compares: a baseline, a contender, and the A/A control of the baseline.
@@ -59,7 +63,7 @@ class Rates:
 
 def run(effort: str = "smoke", studies: int = _STUDIES, write=print) -> dict[str, Rates]:
     """Simulate; then measure ``studies`` real ones on a machine as it is, and beside a busy process. Prints and returns their rates."""
-    found = {f"simulated, {name}": rates(simulated(name, effort)) for name in NOISES}
+    found = {f"simulated, {name}": rates(simulated(name, effort), EFFORTS[effort].repetitions) for name in NOISES}
     for what, one in found.items():
         write(one.words(what))
     for what, limit, wanted, beside in (
@@ -68,21 +72,24 @@ def run(effort: str = "smoke", studies: int = _STUDIES, write=print) -> dict[str
     ):
         with beside():
             twins = [measured(effort, write) for _ in range(-(-studies // _AT_ONCE))]
-        write(f"{what}: {controls_in_words(twins, limit)}")
-        for name, one in (("real", [rates(_dealt(one), independent=False) for one in twins]), ("replayed", None)):
-            found[f"{what}, {name}"] = _joined(one) if one else rates(replayed(twins, _SIMULATED, SEED))
+        planned = EFFORTS[effort].repetitions
+        write(f"{what}: {controls_in_words(twins, limit, planned)}")
+        real = _joined([rates(_dealt(one), planned, independent=False) for one in twins])
+        for name, one in (("real", real), ("replayed", rates(replayed(twins, _SIMULATED, SEED), planned))):
+            found[f"{what}, {name}"] = one
             write(found[f"{what}, {name}"].words(f"{what}, {name} noise, {effort}", wanted))
     return found
 
 
 def measured(effort: str, write=print) -> np.ndarray:
-    """Twins of one trial that took turns, as a study of ``effort`` measures: shape (twins, rounds, blocks), in ns."""
+    """Twins of one trial that took turns, as a study of ``effort`` measures at most: shape (twins, rounds, blocks), in ns."""
     choice = {"models": ("mnist_cnn",), "runtimes": ("onnxruntime",), "recipes": ("fp32",), "batch_sizes": (1,), "sweeps": ()}
     study = replace(open_study("cpu", effort, write=write, **choice), folder=outputs_root() / ".bench" / "verdicts")
     study.evaluate(matrix=False)
     trial = study.timed[0]
     same = [replace(trial, conditions=f"{trial.conditions}-{number}") for number in range(_ROLES * _AT_ONCE)]
-    study.bench.measure(same, study.results.newest_campaign() + 1)
+    bench = replace(study.bench, settings=replace(study.params.settings, repetitions=_FURTHER * study.params.settings.repetitions))
+    bench.measure(same, study.results.newest_campaign() + 1)
     return complete([{one.repetition: one.block_medians_ns for one in study.results.measurements(twin.id)} for twin in same])
 
 
@@ -98,19 +105,21 @@ def complete(twins: list[dict[int, dict[int, float]]]) -> np.ndarray:
     return np.array([[list(twin[number].values())[:blocks] for number in rounds] for twin in twins])
 
 
-def rates(studies: np.ndarray, independent: bool = True) -> Rates:
-    """The rates over ``studies``, shape (studies, 3, rounds, blocks), of the same thing each.
+def rates(studies: np.ndarray, planned: int | None = None, independent: bool = True) -> Rates:
+    """The rates over ``studies``, shape (studies, 3, rounds, blocks), of the same thing each. ``planned``: the rounds of the first look;
+    None: all of them.
 
     Studies that share their twins are not ``independent`` of each other: their shares carry no interval.
     """
     silent = covered = 0
     found = dict.fromkeys(_SLOWER, 0)
     for baseline, contender, control in studies:
-        floor, plain = compare.floor_of(_compared(baseline, control)), _compared(baseline, contender)
+        pair, itself = _paired(baseline, contender), _paired(baseline, control)
+        plain, floor = _looked_at(pair, itself, planned)
         covered += plain.verdict is Verdict.CANNOT_TELL
         silent += compare.beyond(plain, floor) is Verdict.CANNOT_TELL
         for slower in found:
-            found[slower] += compare.beyond(_compared(baseline, contender * slower), floor) is Verdict.SLOWER
+            found[slower] += compare.beyond(*_looked_at((pair[0], pair[1] * slower), itself, planned)) is Verdict.SLOWER
     shares = [stats.binomial_interval(count, len(studies)) for count in (silent, covered, *found.values())]
     silent, covered, *planted = shares if independent else [replace(share, low=None, high=None) for share in shares]
     return Rates(silent, covered, dict(zip(found, planted, strict=True)))
@@ -134,7 +143,7 @@ def simulated(noise: str, effort: str, seed: int = SEED) -> np.ndarray:
     from studylib.scenarios.blocks import BLOCK_S
 
     rng, settings = np.random.default_rng(seed), EFFORTS[effort]
-    shape = (_SIMULATED, _ROLES, settings.repetitions, round(settings.min_duration_s / BLOCK_S))
+    shape = (_SIMULATED, _ROLES, _FURTHER * settings.repetitions, round(settings.min_duration_s / BLOCK_S))
     process = rng.normal(0, PROCESS / np.sqrt(2), (*shape[:3], 1))
     return 1e6 * np.exp(process + NOISES[noise](rng, shape))
 
@@ -149,9 +158,10 @@ NOISES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]] 
 }
 
 
-def controls_in_words(twins: list[np.ndarray], limit: float) -> str:
+def controls_in_words(twins: list[np.ndarray], limit: float, planned: int | None = None) -> str:
     """What the A/A controls of separate studies read, and in how many of them the interval keeps ``limit``."""
-    read = [_compared(one[place], one[place + 2]) for one in twins for place in range(0, len(one) - 2, _ROLES)]
+    pairs = [_paired(one[place], one[place + 2]) for one in twins for place in range(0, len(one) - 2, _ROLES)]
+    read = [_looked_at(pair, pair, planned)[0] for pair in pairs]
     kept = sum(1 / limit <= one.low and one.high <= limit for one in read)
     held = "holds" if kept == len(read) else "DOES NOT HOLD"
     return (
@@ -160,10 +170,21 @@ def controls_in_words(twins: list[np.ndarray], limit: float) -> str:
     )
 
 
-def _compared(first: np.ndarray, second: np.ndarray) -> stats.Comparison:
+def _paired(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two twins, shape (rounds, blocks) each, as `compare.paired_rounds` pairs what took turns."""
     before = np.median(first, axis=-1)
-    return stats.compare(before, before / np.median(first / second, axis=-1))
+    return before, before / np.median(first / second, axis=-1)
+
+
+def _looked_at(pair: tuple, itself: tuple, planned: int | None) -> tuple[stats.Comparison, float | None]:
+    """The comparison of a ``pair`` and the noise floor, of the planned rounds, or of all where these leave either open."""
+    every = len(pair[0])
+    for rounds, level in ((planned or every, stats.LEVEL), (every, stats.LATER_LEVEL)):
+        plain, control = (stats.compare(*(one[:rounds] for one in compared), level=level) for compared in (pair, itself))
+        floor = compare.floor_of(control)
+        if compare.beyond(plain, floor) is not Verdict.CANNOT_TELL or rounds == every or (are_equal(plain) and are_equal(control)):
+            break
+    return plain, floor
 
 
 def _dealt(twins: np.ndarray) -> np.ndarray:

@@ -4,13 +4,10 @@ The speed of a shared machine wanders by a factor of two within a tenth of a sec
 (docs/decisions/0042).
 """
 
-import math
 import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-import numpy as np
 
 from studylib.build.executor import Executor, Member
 from studylib.build.jobs import MeasureJob
@@ -21,10 +18,6 @@ from studylib.scenarios.blocks import BLOCK_S
 
 # The fewest rounds: of models so slow that they last longer than the effort says.
 _FEWEST = 11
-# A restless machine gets this many times as many rounds, until the level of each process is known this well.
-_AT_MOST, _RESTLESS = 2, 0.015
-# From the median absolute deviation of even noise to the standard error of its median, times the root of how many.
-_MAD_TO_ERROR = 1.4826 * 1.2533
 
 
 @dataclass(frozen=True)
@@ -37,9 +30,9 @@ class Waiting:
     attempt: int
 
 
-def rounds(trials: list[Trial], repetitions: int, seed: int) -> Iterator[tuple[int, Trial]]:
+def rounds_of(trials: list[Trial], numbers: range, seed: int) -> Iterator[tuple[int, Trial]]:
     """Every trial once a round, in another seeded order each round, so that drift hits all alike."""
-    for repetition in range(repetitions):
+    for repetition in numbers:
         order = sorted(trials, key=lambda trial: trial.id)
         random.Random(f"{seed}-{repetition}").shuffle(order)
         for trial in order:
@@ -86,14 +79,12 @@ def cohort_results(executor: Executor, jobs: list[MeasureJob], timeout_s: float,
 def take_turns(members: list[Member], length: RunLength, seed: str) -> dict[int, TrialError]:
     """Ask ``members`` in turn until each has what ``length`` says; by its place, why one ended early: that costs it alone.
 
-    Where the machine is so restless that the blocks do not tell the level of each, they get up to twice as many: that depends
-    on how the blocks vary and not on who is faster. ``length.max_duration_s`` is the time for each; the order of a round follows from
-    ``seed``.
+    ``length.max_duration_s`` is the time for each; the order of a round follows from ``seed``.
     """
     failed: dict[int, TrialError] = {}
     asked = {place: _Asked() for place in range(len(members))}
-    until, number, enough = time.monotonic() + length.max_duration_s * len(members), 0, 0
-    while asked and time.monotonic() < until and (not enough or (number < _AT_MOST * enough and _is_restless(asked))):
+    until, number = time.monotonic() + length.max_duration_s * len(members), 0
+    while time.monotonic() < until and (number < _FEWEST or not all(one.has(length) for one in asked.values())):
         order = sorted(asked)
         random.Random(f"{seed}-{number}").shuffle(order)
         for place in order:
@@ -103,8 +94,6 @@ def take_turns(members: list[Member], length: RunLength, seed: str) -> dict[int,
                 failed[place] = error
                 del asked[place]
         number += 1
-        if not enough and number >= _FEWEST and all(one.has(length) for one in asked.values()):
-            enough = number
     return failed
 
 
@@ -112,20 +101,11 @@ class _Asked:
     """What a process has answered."""
 
     def __init__(self):
-        self.values, self.seconds, self.medians_ns = 0, 0.0, []
+        self.values, self.seconds = 0, 0.0
 
     def add(self, values: int, median_ns: int) -> None:
         self.values = values
         self.seconds += max(BLOCK_S, median_ns / 1e9)
-        self.medians_ns.append(median_ns)
 
     def has(self, length: RunLength) -> bool:
         return self.values >= length.min_values and self.seconds >= length.min_duration_s - BLOCK_S / 2
-
-
-def _is_restless(asked: dict[int, _Asked]) -> bool:
-    """Whether the standard error of the median of any process's blocks, beside those of the others in each round, is still large."""
-    logs = np.log(np.array([one.medians_ns for one in asked.values()]))
-    beside = logs - np.median(logs, axis=0)
-    spread = np.median(np.abs(beside - np.median(beside, axis=1, keepdims=True)), axis=1)
-    return bool(spread.max() * _MAD_TO_ERROR / math.sqrt(logs.shape[1]) > _RESTLESS)

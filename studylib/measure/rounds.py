@@ -1,27 +1,21 @@
-"""Evaluate and time trials: parity first, then interleaved rounds of fresh processes."""
+"""Time trials that passed the parity gate: interleaved rounds of fresh processes."""
 
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from studylib.build.executor import Executor
-from studylib.build.jobs import CheckJob, EvaluateJob, FindRateJob, LocateJob, MeasureJob
-from studylib.build.origin import Origin
+from studylib.build.jobs import FindRateJob, MeasureJob
 from studylib.errors import Kind, Reason, TrialError
 from studylib.machine import memory_limit
 from studylib.machine.clock import is_tried_again, now
 from studylib.machine.disturbance_limits import Limits, why_invalid
-from studylib.measure import checking
-from studylib.measure.cohorts import Waiting, cohort_results, cohorts_of, rounds, told
+from studylib.measure.cohorts import Waiting, cohort_results, cohorts_of, rounds_of, told
+from studylib.measure.evaluating import Evaluator
 from studylib.measure.within_memory import run_within
-from studylib.params.efforts import Effort
-from studylib.params.recipe_names import split_recipe
 from studylib.progress import Progress
-from studylib.quality.criteria import Criteria
-from studylib.results.records import PLAIN, Measurement, Trial
-from studylib.results.results import Results
+from studylib.results.records import Measurement, Trial
 from studylib.results.states import failed, reason_of
 from studylib.scenarios import Load, RunLength, scenario_for
 from studylib.scenarios.trouble import why_doubted, why_failed
@@ -36,69 +30,27 @@ _OFFLINE_VALUES = 11
 _SEARCH_SHARE = 0.5
 
 
-@dataclass(frozen=True)
-class Bench:
-    """Where and how trials are measured. ``origins``: of each model. ``limits``: what a repetition may suffer.
+@dataclass(frozen=True, kw_only=True)
+class Bench(Evaluator):
+    """Where and how trials are measured. ``limits``: what a repetition may suffer.
 
     ``memory_bytes``: what the declared hardware has; a trial that needs more fails here too. ``target_qps`` (None: searched for)
     and ``latency_bound_ns`` are of the server scenario.
     """
 
-    results: Results
-    executor: Executor
-    origins: dict[str, Origin]
-    settings: Effort
     seed: int
     host_id: str
     limits: Limits
     memory_bytes: int | None = None
     target_qps: float | None = None
     latency_bound_ns: int = 100_000_000
-    write: Callable[[str], None] = print
-
-    def evaluate(self, trials: list[Trial]) -> None:
-        """Measure quality and parity of every artifact in its runtime, once; a failure becomes the row's reason.
-
-        The batches that its trials are timed with are held against single answers in the same process, those of a sweep of batches only
-        when they are looked at.
-        """
-        waiting: dict[str, Trial] = {}
-        for trial in trials:
-            if not self.results.is_evaluated(trial):
-                waiting.setdefault(trial.evaluation_id, trial)  # the usual one comes before the points of sweeps
-        batched = [trial for trial in trials if trial.sweep != "batch"]
-        batches = checking.unseen(self.results, batched)
-        progress = Progress("evaluation", [1] * len(waiting), self.write)
-        for evaluation_id, trial in waiting.items():
-            progress.begin(f"{trial.model}, {trial.label}")
-            found = self._evaluated(trial, batches.get((evaluation_id, trial.options), (trial, []))[1])
-            for finding in found.pop("batches", []):
-                self.results.record_check(trial, finding)
-            if found.get("kind") == Kind.PARITY:
-                where = self._first_difference(trial, found.get("worst_sample", 0))
-                found["reason"] += f"; {where}"
-            self.results.record_evaluation(evaluation_id, found)
-            progress.end()
-
-        self.check([trial for trial in batched if (self.results.evaluation(trial.evaluation_id) or {}).get("status") == "ok"])
-
-    def check(self, trials: list[Trial]) -> None:
-        """Hold the batches that ``trials`` are timed with against single answers, as far as nobody did."""
-        waiting = checking.unseen(self.results, trials).values()
-        progress = Progress("evaluation", [1] * len(waiting), self.write)
-        for trial, sizes in waiting:
-            progress.begin(f"{trial.model}, {trial.label}, answers to batches of {', '.join(map(str, sizes))}")
-            job = CheckJob(**self._opened(trial), precision=_precision(trial), sizes=tuple(sizes))
-            for finding in checking.findings(self.executor, job, self.settings.timeout_s):
-                self.results.record_check(trial, finding)
-            progress.end()
 
     def glance(self, trial: Trial) -> dict:
         """A short look at a trial in a process of its own: samples per second by the median, or why it failed."""
         # How fast a server answers one query after the other: its rate is searched for when it is measured.
         scenario = scenario_for(trial.batch_size) if trial.scenario == "server" else trial.scenario
         load = Load(scenario, trial.batch_size, RunLength(_LOOKED, 0.0, self.settings.max_duration_s), **self._stream(trial))
-        job = MeasureJob(**self._opened(trial), load=load)
+        job = MeasureJob(**self.opened(trial), load=load)
         begun = time.monotonic()
         self.check([trial])
         if unlike := self.results.why_unlike(trial):
@@ -121,13 +73,26 @@ class Bench:
         """
         self.check([one.trial for one in self.waiting(trials, campaign)])
         waiting = list(self.waiting([trial for trial in trials if not self.results.why_unlike(trial)], campaign))
-        repeats = self._repeats_left(trials, waiting[0].campaign) if waiting else 0
+        self._take(waiting, self._repeats_left(trials, waiting[0].campaign) if waiting else 0)
+        return len(waiting)
+
+    def further(self, trials: list[Trial], rounds: range, until: float) -> None:
+        """Measure more ``rounds`` of what is measured, in its newest campaign; none is begun after ``until`` (`time.monotonic`)."""
+        campaign = max(attempt.campaign for trial in trials for attempt in self.results.attempts(trial.id))
+        every = rounds_of(trials, rounds, self.seed)
+        waiting = [Waiting(trial, campaign, number, 0) for number, trial in every]
+        self._take(waiting, math.ceil(self.limits.repeated_share * len(waiting)), until)
+
+    def _take(self, waiting: list[Waiting], repeats: int, until: float = math.inf) -> None:
+        """Measure all that waits, with at most ``repeats`` attempts more at what was disturbed; no cohort is begun after ``until``."""
         lost = 0
         session = now()
         cohorts = cohorts_of(waiting) if self.executor.takes_turns else [[one] for one in waiting]
         progress = Progress("repetition", list(map(len, cohorts)), self.write)
         broken, apart = set(), set()
         for cohort in cohorts:
+            if time.monotonic() >= until:
+                break
             progress.begin(told(cohort))
             left, disturbed = [one for one in cohort if one.trial.id not in broken], []
             while left and (repeats > 0 or not any(one.attempt for one in left)):
@@ -143,7 +108,6 @@ class Bench:
         if lost:
             why = "the budget of repeats is used up" if repeats <= 0 else "they were disturbed every time"
             self.write(f"repetitions that stay invalid: {lost}; {why}.")
-        return len(waiting)
 
     def waiting(self, trials: list[Trial], campaign: int | None = None) -> Iterator[Waiting]:
         """All that is still to be measured, in interleaved rounds, each with its next attempt.
@@ -154,7 +118,7 @@ class Bench:
         attempts = {trial.id: self.results.attempts(trial.id) for trial in trials}
         target = campaign or max((a.campaign for found in attempts.values() for a in found), default=1)
         repeats = self._repeats_left(trials, target)
-        for repetition, trial in rounds(trials, self.settings.repetitions, self.seed):
+        for repetition, trial in rounds_of(trials, range(self.settings.repetitions), self.seed):
             found = [attempt for attempt in attempts[trial.id] if attempt.campaign == target]
             here = [attempt for attempt in found if attempt.repetition == repetition]
             finished = any(attempt.status == "ok" for attempt in here) or len(here) >= _ATTEMPTS
@@ -205,7 +169,7 @@ class Bench:
         return self._judged(one, session, started_at, found)
 
     def _job(self, one: Waiting) -> MeasureJob:
-        return MeasureJob(**self._opened(one.trial), **self._asked(one.trial, one.repetition, self._rate(one.trial, one.campaign)))
+        return MeasureJob(**self.opened(one.trial), **self._asked(one.trial, one.repetition, self._rate(one.trial, one.campaign)))
 
     def _judged(self, one: Waiting, session: str, started_at: str, found: dict | TrialError, cohort: str = "") -> Measurement:
         """The record of a repetition, whose result is ``found`` or why there is none."""
@@ -247,54 +211,7 @@ class Bench:
         found = self.results.rate(trial.id, campaign)
         if found is None:
             limit_s = _SEARCH_SHARE * self.settings.timeout_s
-            job = FindRateJob(**self._opened(trial), **self._asked(trial, 0, None), limit_s=limit_s)
+            job = FindRateJob(**self.opened(trial), **self._asked(trial, 0, None), limit_s=limit_s)
             found = self.executor.run(job, self.settings.timeout_s)
             self.results.record_rate(trial.id, campaign, found)
         return found["qps"]
-
-    def _evaluated(self, trial: Trial, sizes: list[int]) -> dict:
-        """The result of an evaluation, with findings of batches of these ``sizes``; a batch that ends the process costs only itself."""
-        job = self._evaluation(trial)
-        for more in [tuple(sizes), ()] if sizes else [()]:
-            try:
-                return self.executor.run(replace(job, sizes=more), self.settings.timeout_s)
-            except TrialError as error:
-                found = {"status": "failed", "reason": str(error), "kind": error.kind}
-        return found
-
-    def _evaluation(self, trial: Trial) -> EvaluateJob:
-        origin = self.origins[trial.model]
-        version = origin.version(split_recipe(trial.recipe)[0])
-        criteria = Criteria(_precision(trial), origin.task, origin.independent, origin.data)
-        return EvaluateJob(**self._opened(trial), reference=origin.reference, version=version.reference, criteria=criteria)
-
-    def _first_difference(self, trial: Trial, sample: int) -> str:
-        """Where an artifact begins to differ from its source, in words; a search of its own, so that it can cost only itself."""
-        origin = self.origins[trial.model]
-        version = origin.version(split_recipe(trial.recipe)[0])
-        job = LocateJob(
-            artifact=trial.artifact_key,
-            format=trial.format,
-            source=version.source,
-            source_format=version.source_format,
-            samples=origin.samples,
-            sample=sample,
-            precision=_precision(trial),
-            runtime=trial.runtime,
-            threads=trial.threads,
-        )
-        try:
-            return self.executor.run(job, self.settings.timeout_s)["text"]
-        except TrialError as error:
-            return f"which layer is not known: {error}"
-
-    def _opened(self, trial: Trial) -> dict:
-        """The fields of a job that opens a session."""
-        facts = {name: getattr(trial, name) for name in ("runtime", "provider", "threads", "options", "recipe")}
-        return facts | {"artifact": trial.artifact_key, "samples": self.origins[trial.model].samples}
-
-
-def _precision(trial: Trial) -> str:
-    """What decides the tolerance: the recipe without what trained, or what the file was before it came here."""
-    precision = split_recipe(trial.recipe)[1]
-    return trial.source if trial.source and precision == PLAIN else precision

@@ -92,6 +92,16 @@ class Choice(Section):
             "USEFUL", "least share of the source model's quality with which a variant is timed (default: 0.5; 0: all)", share, "0.5", STUDY
         ),
     ] = 0.5
+    further_s: Annotated[
+        Annotated[StrictFloat, Field(ge=0, le=1e6)] | None,
+        Typed(
+            "FURTHER",
+            "seconds for further rounds of what is not decided (default: 30 for smoke, 300 for quick, 1800 for full)",
+            number,
+            "60",
+            STUDY,
+        ),
+    ] = None
     assignment: Annotated[
         Location | None, Typed("ASSIGNMENT", "apply the assignment.json of an earlier search instead of searching", place, "PATH")
     ] = None

@@ -104,6 +104,11 @@ class Results(RawRecords):
             raise self._unreadable("run.json", f"it has no usable '{missing[0]}'")
         return run
 
+    def planned_rounds(self) -> int | None:
+        """How many rounds every trial was to have; what has more was not decided then. None where no study of such a version ran."""
+        settings = self.run()["parameters"].get("settings", {}) if (self.folder / "run.json").exists() else {}
+        return settings["repetitions"] if "further_s" in settings else None
+
     def artifacts(self) -> dict[str, dict]:
         """Facts of the latest study's artifacts by key."""
         try:
@@ -143,6 +148,14 @@ class Results(RawRecords):
     def fitness(self) -> list[dict]:
         """What spoke against the machine when any of the values were taken; empty where nothing did."""
         return self._read("fitness.json", list) if (self.folder / "fitness.json").exists() else []
+
+    def save_further(self, found: dict) -> None:
+        """Write ``further.json``: which pairs got further rounds and why these ended (see `studylib.study.further_rounds`)."""
+        write_text(self.folder / "further.json", json.dumps(found, indent=1))
+
+    def further(self) -> dict:
+        """What `save_further` wrote; empty where no further round was asked for."""
+        return self._read("further.json", dict) if (self.folder / "further.json").exists() else {}
 
     def peaks(self) -> dict[str, dict]:
         """What the measuring host can do at most, by number of threads; empty where it was not measured."""

@@ -21,6 +21,7 @@ from studylib.params.sets import StudyParams
 from studylib.results.records import PLAIN, Trial
 from studylib.results.results import Results
 from studylib.scenarios.blocks import BLOCK_S
+from studylib.study.further_rounds import FurtherRounds
 from studylib.study.halving import Halving
 from studylib.study.narrowing import Narrowing
 from studylib.study.plan import Plan
@@ -162,7 +163,11 @@ class Study:
         timed = [trial for trial in self.timed if trial.id in chosen]
         if any(self.bench.waiting(timed, campaign)):
             self._look_at_the_machine(again=force)
-        if not self.bench.measure(timed, campaign):
+        measured = self.bench.measure(timed, campaign)
+        self.save_plan()
+        if not self.further_rounds.is_over():
+            self.further_rounds.take()
+        elif not measured:
             self.write(self.nothing_to_measure())
         self.save()
 
@@ -198,7 +203,14 @@ class Study:
             return False
         present = self.stock.is_complete()  # looks at every artifact, so that all that is corrupted is said
         evaluated = all(self.results.is_evaluated(trial) for trial in [*self.made, *self.converted])
-        return planned and present and evaluated and not any(self.bench.waiting(self.timed)) and self.narrowing.is_over(self.same)
+        return (
+            planned
+            and present
+            and evaluated
+            and not any(self.bench.waiting(self.timed))
+            and self.narrowing.is_over(self.same)
+            and self.further_rounds.is_over()
+        )
 
     def nothing_to_measure(self) -> str:
         """What to say of a study that had nothing left to measure: when its numbers were taken."""
@@ -242,6 +254,12 @@ class Study:
         choice = self.params.choice
         halving = Halving(self.bench, choice.max_accuracy_loss) if choice.search else None
         return Narrowing(self.bench, halving, choice.least_useful)
+
+    @property
+    def further_rounds(self) -> FurtherRounds:
+        """What goes on where the planned rounds decide nothing."""
+        wished = self.params.choice.further_s
+        return FurtherRounds(self.bench, self.params.settings.further_s if wished is None else wished)
 
     @cached_property
     def bench(self) -> Bench:

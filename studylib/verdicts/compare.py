@@ -69,13 +69,15 @@ def speed_up(baseline: Trial, contender: Trial, results: Results, floor: float |
     """Compare medians of paired rounds; a ratio within the noise ``floor`` will carry no verdict.
 
     A round counts when both of its repetitions were measured in one uninterrupted session, or within minutes
-    of each other: what was measured apart is never paired.
+    of each other: what was measured apart is never paired. What has further rounds was looked at before, so its interval is wider.
     """
     before, after = paired_rounds(baseline, contender, results)
     if not len(before):
         first, second = (_medians(results.measurements(trial.id))[:1] for trial in (baseline, contender))
         return SpeedUp(baseline, contender, stats.compare(first, second), _APART, floor, comparable=False)
-    comparison = stats.compare(before, after)
+    planned = results.planned_rounds()
+    was_looked_at = planned is not None and any(one.repetition >= planned for one, _ in _together(baseline, contender, results))
+    comparison = stats.compare(before, after, level=stats.LATER_LEVEL if was_looked_at else stats.LEVEL)
     caveat = "" if comparison.n >= stats.MINIMUM_ROUNDS else f"{comparison.n} rounds measured together are too few for an interval"
     return SpeedUp(baseline, contender, comparison, caveat, floor)
 
@@ -86,10 +88,9 @@ def paired_rounds(baseline: Trial, contender: Trial, results: Results) -> tuple[
     Of two that took turns, the ratio is the median of their blocks' ratios, each of two neighbours: what slowed the machine for a
     while slowed both. Otherwise it is that of their medians.
     """
-    first, second = _by_round(results.measurements(baseline.id)), _by_round(results.measurements(contender.id))
-    shared = [number for number in sorted(set(first) & set(second)) if _together(first[number], second[number])]
-    before = _medians(first[number] for number in shared)
-    return before, before / np.array([_ratio(first[number], second[number]) for number in shared])
+    pairs = _together(baseline, contender, results)
+    before = _medians(one for one, _ in pairs)
+    return before, before / np.array([_ratio(*pair) for pair in pairs])
 
 
 def controls(results: Results, model: str, batch_size: int) -> list[SpeedUp]:
@@ -131,6 +132,13 @@ def accuracy_changes(results: Results) -> list[tuple[Trial, Trial, stats.PairedD
     return found
 
 
+def _together(baseline: Trial, contender: Trial, results: Results) -> list[tuple[Measurement, Measurement]]:
+    """Their repetitions that belong to one interleaved round, in order."""
+    first, second = _by_round(results.measurements(baseline.id)), _by_round(results.measurements(contender.id))
+    pairs = [(first[number], second[number]) for number in sorted(set(first) & set(second))]
+    return [pair for pair in pairs if _in_one_session(*pair)]
+
+
 def _by_round(measurements: list[Measurement]) -> dict[tuple[int, int], Measurement]:
     return {(measurement.campaign, measurement.repetition): measurement for measurement in measurements}
 
@@ -147,8 +155,8 @@ def _medians(measurements) -> np.ndarray:
     return np.array([measurement.median_ns for measurement in measurements], float)
 
 
-def _together(first: Measurement, second: Measurement) -> bool:
-    """Whether two repetitions belong to one interleaved round."""
+def _in_one_session(first: Measurement, second: Measurement) -> bool:
+    """Whether two repetitions were measured in one session, or within minutes."""
     if first.session == second.session:
         return True
     apart = datetime.fromisoformat(first.started_at) - datetime.fromisoformat(second.started_at)

@@ -150,9 +150,14 @@ def _winners(model: str, timed: list[Variant], most: float, findings: Findings) 
     return [*latency, _winner(Winner(model, THROUGHPUT), timed, most, findings)]
 
 
+def keeping(rivals: list[Variant], most: float) -> list[Variant]:
+    """Those that keep the budget; where none does, the float versions that could not be judged."""
+    return [variant for variant in rivals if lost(variant).within(most)] or unjudged(rivals)
+
+
 def _winner(asked: Winner, rivals: list[Variant], most: float, findings: Findings) -> Winner:
     """Who wins among ``rivals`` what is ``asked``."""
-    kept = [variant for variant in rivals if lost(variant).within(most)] or unjudged(rivals)
+    kept = keeping(rivals, most)
     if not kept:
         closest = min(rivals, key=sample_ns)
         words = f"nothing within the budget; the fastest, {closest.trial.label}: {lost(closest).text}"

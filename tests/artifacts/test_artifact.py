@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-from studylib.artifacts import store
 from studylib.artifacts.store import Store, content_hash, derived_key, package_version, remove_leftovers, write_text
 from studylib.errors import ArtifactError, OutputError
 

@@ -73,7 +73,7 @@ def test_what_fits_passes_under_the_limit(job, shelf):
 @linux
 def test_a_row_says_how_much_is_needed_and_its_neighbour_is_measured(job, tmp_path, shelf):
     trials = [trial(artifact_key=job(megabytes).artifact, threads=1) for megabytes in (800, 50)]
-    settings = Effort("smoke", 2, 3, 0.0, 5.0, 0.0, 1, 1, 60.0, 1.0)
+    settings = Effort("smoke", 2, 3, 0.0, 5.0, 0.0, 1, 1, 60.0, 1.0, 0.0)
     bench = Bench(
         results=Results(tmp_path / "results"), executor=LocalExecutor(1, shelf),
         origins={"mnist_cnn": origin(samples=job(50).samples)}, settings=settings, seed=1, host_id="h", limits=Limits(steal_share=1.0),

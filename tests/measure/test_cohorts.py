@@ -145,16 +145,6 @@ def test_what_slows_the_machine_for_a_while_slows_both_and_is_no_difference(benc
     assert results.measurements(TRIALS[0].id)[0].cohort == results.measurements(TRIALS[1].id)[0].cohort != ""
 
 
-def test_a_restless_machine_gets_more_rounds_and_a_quiet_one_does_not():
-    counts = []
-    for noise in (0.01, 0.5):
-        rng, asked = random.Random(1), []
-        members = [Told(job, lambda artifact, number: round(1e6 * rng.lognormvariate(0, noise)), asked) for job in _jobs()]  # noqa: B023
-        take_turns(members, RunLength(40, 0.1, 5), "seed")
-        counts.append(len(asked) // 4)
-    assert counts == [20, 40]
-
-
 def test_slow_models_get_few_rounds_and_never_longer_than_their_time(monkeypatch):
     clock = iter(range(10_000))
     asked: list = []

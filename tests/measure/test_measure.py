@@ -11,7 +11,7 @@ from studylib.errors import CancelledError, Kind, Reason, StudyError, TrialError
 from studylib.executors import LocalExecutor
 from studylib.machine.disturbance_limits import Limits
 from studylib.measure import worker
-from studylib.measure.cohorts import rounds
+from studylib.measure.cohorts import rounds_of
 from studylib.measure.rounds import Bench
 from studylib.params.efforts import EFFORTS
 from studylib.results.results import Results
@@ -62,9 +62,9 @@ TRIALS = [trial(artifact_key=key) for key in "abcd"]
 
 
 def test_every_round_holds_every_trial_once_in_a_seeded_order():
-    order = list(rounds(TRIALS, 6, 7))
-    assert order == list(rounds(TRIALS[::-1], 6, 7))
-    assert order != list(rounds(TRIALS, 6, 8))
+    order = list(rounds_of(TRIALS, range(6), 7))
+    assert order == list(rounds_of(TRIALS[::-1], range(6), 7))
+    assert order != list(rounds_of(TRIALS, range(6), 8))
     by_round = [[t.id for number, t in order if number == repetition] for repetition in range(6)]
     assert all(sorted(ids) == sorted(t.id for t in TRIALS) for ids in by_round)
     assert len({tuple(ids) for ids in by_round}) > 1

@@ -105,6 +105,7 @@ def _drawn(rng: random.Random) -> dict:
         "seed": rng.randrange(2**32),
         "max_accuracy_loss": rng.random(),
         "least_useful": rng.random(),
+        "further_s": rng.uniform(0, 1e6),
         "teach": rng.random() < 0.5,
         "assignment": path(),
         "data": path(),
