@@ -79,7 +79,7 @@ def study_of(outputs: Path, *models, **choice) -> Study:
 
 def measured(outputs: Path, *models, **choice) -> Results:
     """What a study of ``models`` finds, timed for as short as it goes, with its report."""
-    short = replace(EFFORTS["smoke"], min_values=20, min_duration_s=0.01, max_duration_s=0.5, warmup_s=0.01)
+    short = replace(EFFORTS["smoke"], min_values=20, min_duration_s=0.01, max_duration_s=0.5, warmup_s=0.01, further_s=0.0)
     study = study_of(outputs, *models, **choice)
     plant_peaks(outputs)
     with mock.patch.dict(EFFORTS, {"smoke": short}):

@@ -138,3 +138,32 @@ def test_exactly_the_allowed_share_is_allowed():
     assert 1 - 297 / 300 > 0.01
     assert stats.at_most(1 - 297 / 300, 0.01) and stats.at_most(0.984 - 0.974, 0.01)
     assert not stats.at_most(1 - 296 / 300, 0.01) and not stats.at_most(1e-6, 0)
+
+
+@pytest.mark.parametrize("level", [0.95, 0.98])
+@pytest.mark.parametrize("n", [12, 15, 40])
+def test_the_interval_of_signed_ranks_ends_where_the_test_turns(n, level):
+    """Moved to just beyond either end, the values are told apart from zero at this level, and just within they are not."""
+    from scipy.stats import wilcoxon
+
+    values = np.random.default_rng(n).normal(0.3, 1, n)
+    found = stats.centre(values, level=level)
+    assert found.low < found.value < found.high
+    for end, outwards in ((found.low, -1e-9), (found.high, 1e-9)):
+        assert wilcoxon(values - end - outwards, method="exact").pvalue <= 1 - level
+        assert wilcoxon(values - end + outwards, method="exact").pvalue > 1 - level
+
+
+def test_one_round_that_lies_far_off_does_not_widen_an_interval_of_many():
+    quiet = np.random.default_rng(1).lognormal(0, 0.01, (2, 15))
+    burst = quiet.copy()
+    burst[1, 7] *= 3
+    plain, disturbed = stats.compare(*quiet), stats.compare(*burst)
+    assert disturbed.high < 1.02
+    assert disturbed.low > 0.98
+    assert abs(disturbed.ratio - plain.ratio) < 0.005
+
+
+def test_few_values_carry_no_interval_of_ranks():
+    with pytest.raises(ValueError, match=r"5 values carry no interval of signed ranks at level 0\.95"):
+        stats.centre(np.arange(5.0))

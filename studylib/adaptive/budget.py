@@ -11,6 +11,7 @@ from studylib.models.zoo import Samples
 from studylib.params.defaults import RANDOM_SQNR_DB
 from studylib.quality import metrics
 from studylib.quality.answers import stacked
+from studylib.results.sure import counted
 from studylib.stats import at_most
 
 _RESAMPLES = 1000
@@ -136,7 +137,7 @@ class Judge:
             now = np.asarray(found["correct"])
             return Judgement(found["sqnr"], low, float(before.mean() - now.mean()), int((before & ~now).sum()), len(now))
         if "agreeing" in found:
-            agreeing = np.asarray(found["agreeing"])
+            agreeing = np.asarray(counted(found))
             return Judgement(found["sqnr"], low, float(1 - agreeing.mean()), int((~agreeing).sum()), len(agreeing))
         return Judgement(found["sqnr"], low, None, 0, 0)
 

@@ -13,6 +13,7 @@ from studylib.bench import (
     overhead,
     recording_cost,
     verdict_rates,
+    winner_rates,
 )
 
 
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[Wishes], object]] = {
     "entry_points": lambda wishes: entry_points.run(),
     "blocks": lambda wishes: blocks_or_alone.run(wishes.models),
     "verdicts": lambda wishes: verdict_rates.run(wishes.effort),
+    "winners": lambda wishes: winner_rates.run(wishes.models or winner_rates.MODELS, wishes.effort),
     "conversion": lambda wishes: conversion_cost.run_on_zoo(),
     "compression": lambda wishes: compression_cost.run(wishes.models or compression_cost.MODELS, wishes.effort),
     "search": lambda wishes: halving_cost.run(wishes.models or halving_cost.MODELS, wishes.effort),

@@ -6,6 +6,7 @@ decide, at all of them (`studylib.study.further_rounds`).
 """
 
 import contextlib
+import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -68,7 +69,7 @@ def run(effort: str = "smoke", studies: int = _STUDIES, write=print) -> dict[str
         write(one.words(what))
     for what, limit, wanted, beside in (
         ("quiet", {"smoke": 1.05}.get(effort, 1.03), _FOUND, contextlib.nullcontext),
-        ("beside a busy process", 1.1, {}, _busy),
+        ("beside a busy process", 1.1, {}, busy),
     ):
         with beside():
             twins = [measured(effort, write) for _ in range(-(-studies // _AT_ONCE))]
@@ -88,21 +89,28 @@ def measured(effort: str, write=print) -> np.ndarray:
     study.evaluate(matrix=False)
     trial = study.timed[0]
     same = [replace(trial, conditions=f"{trial.conditions}-{number}") for number in range(_ROLES * _AT_ONCE)]
-    bench = replace(study.bench, settings=replace(study.params.settings, repetitions=_FURTHER * study.params.settings.repetitions))
-    bench.measure(same, study.results.newest_campaign() + 1)
+    planned = study.params.settings.repetitions
+    study.bench.measure(same, study.results.newest_campaign() + 1)
+    study.bench.further(same, range(planned, _FURTHER * planned), math.inf)
     return complete([{one.repetition: one.block_medians_ns for one in study.results.measurements(twin.id)} for twin in same])
 
 
 def complete(twins: list[dict[int, dict[int, float]]]) -> np.ndarray:
-    """The medians of the blocks that every twin has, by round. Raises `TrialError` when too few rounds are left for a verdict."""
+    """The medians of the blocks of every twin, by round, NaN behind the last of a short one: shape (twins, rounds, blocks).
+
+    Raises `TrialError` when too few rounds are left for a verdict.
+    """
     rounds = sorted(set.intersection(*(set(twin) for twin in twins)))
     if len(rounds) < stats.MINIMUM_ROUNDS:
         raise TrialError(
             f"only {len(rounds)} rounds were measured of all {len(twins)} twins, and a verdict needs {stats.MINIMUM_ROUNDS}: something "
             "disturbed this machine. Run it again at a quieter hour."
         )
-    blocks = min(len(twin[number]) for twin in twins for number in rounds)
-    return np.array([[list(twin[number].values())[:blocks] for number in rounds] for twin in twins])
+    found = np.full((len(twins), len(rounds), max(len(twin[number]) for twin in twins for number in rounds)), np.nan)
+    for place, twin in enumerate(twins):
+        for number, medians in enumerate(list(twin[number].values()) for number in rounds):
+            found[place, number, : len(medians)] = medians
+    return found
 
 
 def rates(studies: np.ndarray, planned: int | None = None, independent: bool = True) -> Rates:
@@ -131,8 +139,9 @@ def replayed(twins: list[np.ndarray], count: int, seed: int) -> np.ndarray:
     Each round of a study is one that was recorded, dealt out anew among baseline, contender and control, so that what hit all twins
     of a round still hits all three.
     """
-    blocks = min(one.shape[2] for one in twins)
-    recorded = [one[:, number, :blocks] for one in twins for number in range(one.shape[1])]
+    blocks = max(one.shape[2] for one in twins)
+    padded = [np.pad(one, ((0, 0), (0, 0), (0, blocks - one.shape[2])), constant_values=np.nan) for one in twins]
+    recorded = [one[:, number] for one in padded for number in range(one.shape[1])]
     rng, rounds = np.random.default_rng(seed), min(one.shape[1] for one in twins)
     drawn = [[recorded[number] for number in rng.integers(len(recorded), size=rounds)] for _ in range(count)]
     return np.array([np.stack([one[rng.permutation(len(one))[:_ROLES]] for one in study], axis=1) for study in drawn])
@@ -172,8 +181,8 @@ def controls_in_words(twins: list[np.ndarray], limit: float, planned: int | None
 
 def _paired(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two twins, shape (rounds, blocks) each, as `compare.paired_rounds` pairs what took turns."""
-    before = np.median(first, axis=-1)
-    return before, before / np.median(first / second, axis=-1)
+    before = np.nanmedian(first, axis=-1)
+    return before, before / np.nanmedian(first / second, axis=-1)
 
 
 def _looked_at(pair: tuple, itself: tuple, planned: int | None) -> tuple[stats.Comparison, float | None]:
@@ -203,7 +212,7 @@ def _joined(found: list[Rates]) -> Rates:
 
 
 @contextlib.contextmanager
-def _busy() -> Iterator[None]:
+def busy() -> Iterator[None]:
     """Another process that computes all the time."""
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     try:

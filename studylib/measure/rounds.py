@@ -26,6 +26,8 @@ _ATTEMPTS = 3
 _LOOKED = 11
 # The queries of an offline repetition: throughput needs few, and they are long.
 _OFFLINE_VALUES = 11
+# How many times as long a further round is.
+_LONGER = 2
 # Share of a job's time that the search for a rate may take.
 _SEARCH_SHARE = 0.5
 
@@ -77,11 +79,15 @@ class Bench(Evaluator):
         return len(waiting)
 
     def further(self, trials: list[Trial], rounds: range, until: float) -> None:
-        """Measure more ``rounds`` of what is measured, in its newest campaign; none is begun after ``until`` (`time.monotonic`)."""
+        """Measure more ``rounds`` of what is measured, in its newest campaign; none is begun after ``until`` (`time.monotonic`).
+
+        Few take part, so each is asked for longer: on a restless machine that tells more than another start.
+        """
         campaign = max(attempt.campaign for trial in trials for attempt in self.results.attempts(trial.id))
         every = rounds_of(trials, rounds, self.seed)
         waiting = [Waiting(trial, campaign, number, 0) for number, trial in every]
-        self._take(waiting, math.ceil(self.limits.repeated_share * len(waiting)), until)
+        longer = replace(self, settings=replace(self.settings, min_duration_s=_LONGER * self.settings.min_duration_s))
+        longer._take(waiting, math.ceil(self.limits.repeated_share * len(waiting)), until)
 
     def _take(self, waiting: list[Waiting], repeats: int, until: float = math.inf) -> None:
         """Measure all that waits, with at most ``repeats`` attempts more at what was disturbed; no cohort is begun after ``until``."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from studylib import stats
+from studylib.results.sure import counted, is_by_band
 
 Outputs = dict[str, np.ndarray]
 
@@ -40,8 +41,8 @@ def metrics(outputs: Outputs, reference: Outputs, labels: np.ndarray | None, tas
 
     Arrays have the sample as first axis. Returns ``n`` (samples), ``outputs`` (one dict of `fidelity` each), over all
     outputs the worst ``sqnr`` (dB), ``max_abs_error``, ``max_rel_error``, ``cosine`` and ``output_mse``; for tasks with
-    scores ``agreeing``, and with labels ``correct`` (lists of booleans, kept for paired tests). Raises `ValueError`
-    when names or shapes do not match.
+    scores ``agreeing``, and with labels ``correct`` (lists of booleans, kept for paired tests); for a classifier its ``confidence`` in
+    each answer. Raises `ValueError` when names or shapes do not match.
     """
     pairs = matched(outputs, reference)
     each = [{"name": name} | fidelity(found, wanted) | _share(found, wanted, task) for name, found, wanted in pairs]
@@ -55,6 +56,8 @@ def metrics(outputs: Outputs, reference: Outputs, labels: np.ndarray | None, tas
     }
     if task in SCORED_TASKS:
         found["agreeing"] = _agreeing(pairs, task)
+    if task == "classification":
+        found["confidence"] = confidence(pairs[0][2]).round(4).tolist()
     if labels is not None and task == "classification":
         found["correct"] = (answers(pairs[0][1]) == labels).tolist()
     return found
@@ -126,6 +129,18 @@ def answers(scores: np.ndarray) -> np.ndarray:
     return decided(scores.reshape(len(scores), -1))
 
 
+def confidence(scores: np.ndarray) -> np.ndarray:
+    """The probability of each sample's answer, shape (n,); scores as in `answers`. What is no probabilities is taken for logits."""
+    flat = scores.reshape(len(scores), -1)
+    if flat.shape[1] == 1:
+        is_share = ((flat >= 0) & (flat <= 1)).all()
+        yes = flat[:, 0] if is_share else 1 / (1 + np.exp(-np.clip(flat[:, 0], -500, 500)))
+        return np.maximum(yes, 1 - yes)
+    if (flat >= 0).all() and np.allclose(flat.sum(axis=1), 1, atol=0.02):
+        return flat.max(axis=1)
+    return 1 / np.exp(flat - flat.max(axis=1, keepdims=True)).sum(axis=1)
+
+
 def decided(scores: np.ndarray) -> np.ndarray:
     """The index of the highest score along the last axis; a single score is the probability of class 1 of two."""
     return scores.argmax(-1) if scores.shape[-1] > 1 else (scores[..., 0] > 0.5).astype(int)
@@ -140,7 +155,7 @@ def why_not_same(found: dict, precision: str) -> str | None:
         worst = min(found["outputs"], key=lambda one: one["sqnr"])
         which = f" of output '{worst['name']}'" if len(found["outputs"]) > 1 else ""
         return f"parity: SQNR {worst['sqnr']:.1f} dB{which} against the source model; {precision} needs {limit.sqnr_db:g} dB"
-    if "agreeing" in found and np.mean(found["agreeing"]) < limit.agreement:
-        share = float(np.mean(found["agreeing"]))
-        return f"parity: top-1 agreement {share:.3f} with the source model; {precision} needs {limit.agreement:g}"
+    if "agreeing" in found and np.mean(counted(found)) < limit.agreement:
+        share, where = float(np.mean(counted(found))), " where it is sure" if is_by_band(found) else ""
+        return f"parity: top-1 agreement {share:.3f} with the source model{where}; {precision} needs {limit.agreement:g}"
     return None

@@ -42,6 +42,7 @@ TABLES = (
     Section("layers", "Sensitivity of layers", 80, "tables.searches:layers"),
     Section("searches", "Every step of the searches", 90, "tables.searches:searches"),
     Section("speed_ups", "Speed-up over the baseline", 100, "tables.latency:speed_ups"),
+    Section("further_rounds", "Further rounds of what decides and was not decided", 105, "tables.further_rounds:further_rounds"),
     Section("settings", "What each setting is worth", 110, "tables.sweeps:settings"),
     Section("latency", "Latency, throughput, memory and cold start", 120, "tables.latency:latency"),
     Section("roofline", "How far from this machine's limit", 130, "tables.roofline:roofline"),

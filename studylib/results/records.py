@@ -226,7 +226,7 @@ def read_evaluation(path: Path) -> dict | None:
     if record is None:
         return None
     n, passed = record.get("n"), record.get("status") == "ok" and record.get("comparable", True)
-    lists = [record[name] for name in ("agreeing", "correct") if name in record]
+    lists = [record[name] for name in ("agreeing", "correct", "confidence") if name in record]
     sound = isinstance(record.get("reason"), str) and record.get("status") in ("ok", "failed", "invalid")
     if not record.get("comparable", True):
         # Where nothing can be compared there is no number that would pass for a fidelity, and words why.

@@ -17,8 +17,8 @@ _SOONEST_S, _LATEST_S = 0.4, 6.0
 class Forecast:
     """``trials`` are timed in ``rounds`` each, unless parity or a first look takes them out; ``waiting`` repetitions are not there yet.
 
-    ``least_s``, ``most_s``: what those take, by the effort's own limits. ``artifacts``: how many files and folders the study needs, of
-    which ``present`` are made, with ``present_bytes``. ``free_bytes``: on the disk they go to.
+    ``least_s``, ``most_s``: what those and further rounds take, by the effort's own limits. ``artifacts``: how many files and folders
+    the study needs, of which ``present`` are made, with ``present_bytes``. ``free_bytes``: on the disk they go to.
     """
 
     trials: int
@@ -52,12 +52,12 @@ def forecast(study: Study) -> Forecast:
     done = [min(settings.repetitions, sum(m.status == "ok" for m in study.results.measurements(trial.id))) for trial in trials]
     waiting = len(trials) * settings.repetitions - sum(done)
     least = settings.warmup_s + settings.min_duration_s + _SOONEST_S
-    most = settings.warmup_s + settings.max_duration_s + _LATEST_S
+    most = waiting * (settings.warmup_s + settings.max_duration_s + _LATEST_S) + (study.further_rounds.seconds if waiting else 0.0)
     keys = dict.fromkeys(target.key for target in study.plan.targets)
     sizes = [size for size in map(study.store.size_of, keys) if size is not None]
     folder = next(parent for parent in (study.folder, *study.folder.parents) if parent.exists())
     free = shutil.disk_usage(folder).free
-    return Forecast(len(trials), settings.repetitions, waiting, waiting * least, waiting * most, len(keys), len(sizes), sum(sizes), free)
+    return Forecast(len(trials), settings.repetitions, waiting, waiting * least, most, len(keys), len(sizes), sum(sizes), free)
 
 
 def grouped(trials: list[Trial]) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ from studylib.verdicts.undecided import undecided
 
 # How many times the planned rounds there are at each further look.
 _LOOKS = (3, 6)
-DECIDED, TIME_IS_UP, LOOKED_ENOUGH = "decided", "their time was up", "the last look"
+DECIDED, TIME_IS_UP, LOOKED_ENOUGH = "a decision", "their time", "the last look"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class FurtherRounds:
         for times in _LOOKS:
             if not still or time.monotonic() >= until:
                 break
-            asked |= {_names(pair): pair for pair in still}
+            asked |= {_of(pair): pair for pair in still}
             members = list({trial.id: trial for pair in still for trial in (pair.baseline, pair.contender)}.values())
             self._say(still, until - time.monotonic())
             first = 1 + max(attempt.repetition for trial in members for attempt in results.attempts(trial.id))
@@ -41,9 +41,10 @@ class FurtherRounds:
             self.bench.further(members, range(first, first + wanted), until)
             still = self._open()
         why = LOOKED_ENOUGH if time.monotonic() < until else TIME_IS_UP
-        given_up = {_names(pair) for pair in still}
+        given_up = {_of(pair): pair for pair in still}
         pairs = [
-            {"baseline": a, "contender": b, "ended": why if (a, b) in given_up else DECIDED} for a, b in asked | dict.fromkeys(given_up)
+            {"baseline": pair.baseline.id, "contender": pair.contender.id, "ended": why if ids in given_up else DECIDED}
+            for ids, pair in (asked | given_up).items()
         ]
         seconds = kept["seconds"] + time.monotonic() - begun
         results.save_further(kept | {"seconds": round(seconds, 1), "pairs": [*kept["pairs"], *pairs]})
@@ -62,8 +63,8 @@ class FurtherRounds:
         """What is open and was not given up before in this campaign."""
         if not self.seconds:
             return []
-        given_up = {(pair["baseline"], pair["contender"]) for pair in self._kept()["pairs"]}
-        return [pair for pair in undecided(Findings.of(self.bench.results)) if _names(pair) not in given_up]
+        ended = {frozenset((pair["baseline"], pair["contender"])) for pair in self._kept()["pairs"]}
+        return [pair for pair in undecided(Findings.of(self.bench.results)) if _of(pair) not in ended]
 
     def _say(self, pairs: list[SpeedUp], seconds: float) -> None:
         first, more = pairs[0], f" and {len(pairs) - 1} more" if len(pairs) > 1 else ""
@@ -71,5 +72,6 @@ class FurtherRounds:
         self.bench.write(f"further rounds for at most {seconds:.0f} s: not decided is {what}")
 
 
-def _names(pair: SpeedUp) -> tuple[str, str]:
-    return pair.baseline.id, pair.contender.id
+def _of(pair: SpeedUp) -> frozenset[str]:
+    """The two trials, whichever of them is the faster one just now."""
+    return frozenset((pair.baseline.id, pair.contender.id))

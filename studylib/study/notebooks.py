@@ -26,7 +26,7 @@ _READS = "09-findings"
 _MEASURES = "02-quantization-tradeoffs"
 _TIMEOUT_S = 24 * 3600
 # Lines of a running notebook that people wait for; everything else stays in the executed notebook.
-_PROGRESS = re.compile(r"^(artifact|evaluation|repetition|peaks)\b|^Nothing to measure|is corrupted|is damaged")
+_PROGRESS = re.compile(r"^(artifact|evaluation|repetition|peaks|further rounds)\b|^Nothing to measure|is corrupted|is damaged")
 
 
 @dataclass(frozen=True)

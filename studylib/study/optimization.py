@@ -81,7 +81,7 @@ def table(study: Study, found: list[Path]) -> pd.DataFrame:
 
 
 def _starts(study: Study) -> list[Trial]:
-    return [trial for trial in study.same if trial.recipe == "fp32" and not trial.control and study.is_smallest(trial)]
+    return [trial for trial in study.same if trial.recipe == "fp32" and not trial.control and study.is_plain(trial)]
 
 
 def _controls(one: Path) -> list[Trial]:
@@ -128,7 +128,7 @@ def _recipes(study: Study, start: Trial) -> Iterable[Trial]:
     """Other recipes of the same model in the same runtime that keep the budget."""
     most, findings = study.params.choice.max_accuracy_loss, Findings(study.results)
     for trial in study.same:
-        ours = (trial.model, trial.where) == (start.model, start.where) and trial.recipe != "fp32" and study.is_smallest(trial)
+        ours = (trial.model, trial.where) == (start.model, start.where) and trial.recipe != "fp32" and study.is_plain(trial)
         if ours and trial.id not in findings.doubles and lost(Variant(findings, trial, start)).within(most):
             yield trial
 

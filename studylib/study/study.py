@@ -149,7 +149,7 @@ class Study:
         self.save()
 
     def measure(self, force: bool = False, smallest: bool = False, matrix: bool = True) -> None:
-        """Time every trial that passed the parity gate, or the ``smallest`` alone: one query after the other, usual settings.
+        """Time every trial that passed the parity gate; with ``smallest`` those alone that are compared at the smallest batch.
 
         ``force`` begins a new campaign and tries again what failed. ``matrix``: as in `evaluate`.
         """
@@ -172,8 +172,12 @@ class Study:
         self.save()
 
     def is_smallest(self, trial: Trial) -> bool:
-        """Whether a trial belongs to the plain comparison at the smallest batch: no sweep, no other scenario."""
-        return trial.usual and not trial.sweep and trial.batch_size == min(self.params.choice.batch_sizes)
+        """Whether a trial belongs to the comparison at the smallest batch, points of sweeps too: all of them take turns."""
+        return trial.usual and trial.batch_size == min(self.params.choice.batch_sizes)
+
+    def is_plain(self, trial: Trial) -> bool:
+        """Whether it is one of those with everything as usual: no point of a sweep."""
+        return self.is_smallest(trial) and not trial.sweep
 
     def save(self) -> None:
         """Write plan, run facts and the results table."""

@@ -5,14 +5,16 @@ import math
 from studylib import stats
 from studylib.results.records import PLAIN, Trial
 from studylib.results.results import Results
+from studylib.results.sure import counted
 from studylib.wording import digits
 
 
 def useless(trials: list[Trial], results: Results, least: float) -> dict[str, str]:
     """Evaluated trials that keep less than the share ``least`` of the source model's quality, by id, each with the reason.
 
-    Quality: the share of right answers; without labels of answers that agree with the source model's; where outputs are no scores, the
-    noise may be at most as much of the signal as the loss that is allowed. Where samples are few, the upper end of the interval counts.
+    Quality: the share of right answers; without labels of answers that agree with the source model's, where it is sure of them; where
+    outputs are no scores, the noise may be at most as much of the signal as the loss that is allowed. Where samples are few, the upper
+    end of the interval counts.
     """
     found = {}
     for trial in trials:
@@ -28,15 +30,16 @@ def useless(trials: list[Trial], results: Results, least: float) -> dict[str, st
 def _kept(evaluation: dict, source: float | None, least: float) -> str:
     """What is left of the quality, in words, where that is too little; empty otherwise."""
     if source and "correct" in evaluation:
-        high = _most(evaluation, "correct")
+        high = _most(evaluation, evaluation["correct"])
         return (
             f"{digits(100 * _share(evaluation['correct']))} % of the answers are right, of the source {digits(100 * source)} %"
             if high < least * source
             else ""
         )
     if "agreeing" in evaluation:
-        high = _most(evaluation, "agreeing")
-        return f"{digits(100 * _share(evaluation['agreeing']))} % of the answers agree with the source model's" if high < least else ""
+        answers = counted(evaluation)
+        words = f"{digits(100 * _share(answers))} % of the answers agree with the source model's"
+        return words if _most(evaluation, answers) < least else ""
     fewest_db = -10 * math.log10(1 - least) if least < 1 else math.inf
     sqnr = evaluation.get("sqnr", math.inf)
     return f"SQNR {digits(sqnr)} dB against the source model, below {digits(fewest_db)} dB" if sqnr < fewest_db else ""
@@ -54,7 +57,6 @@ def _share(answers: list[bool]) -> float:
     return sum(answers) / len(answers)
 
 
-def _most(evaluation: dict, measure: str) -> float:
-    """The most that the share may be in truth."""
-    answers = evaluation[measure]
+def _most(evaluation: dict, answers: list[bool]) -> float:
+    """The most that the share of right ``answers`` may be in truth."""
     return stats.binomial_interval(sum(answers), len(answers)).high if evaluation.get("independent") else _share(answers)

@@ -8,7 +8,9 @@ from studylib import stats
 from studylib.params.defaults import RANDOM_SQNR_DB
 from studylib.results.records import Trial
 from studylib.results.results import Results
-from studylib.verdicts.variants import Variant, share
+from studylib.results.rows import proportion
+from studylib.results.sure import counted, is_by_band
+from studylib.verdicts.variants import Variant
 
 # What is said of a loss that keeps the budget, does not, or is not known.
 KEPT = {True: "kept", False: "OVER BUDGET", None: "not known"}
@@ -19,7 +21,8 @@ class Lost:
     """What a variant lost on the test samples: a share of right or agreeing answers, or for random weights its SQNR in dB.
 
     ``worst``: the interval's unfavourable end, None where samples depend on each other and for SQNR. ``is_reference``: it is what
-    others are held against. ``why``: why nothing is known.
+    others are held against. ``why``: why nothing is known. ``among``: of how many samples those ``n`` are the ones on which the source
+    model is sure; 0 where all count.
     """
 
     measure: str
@@ -28,6 +31,7 @@ class Lost:
     worst: float | None = None
     is_reference: bool = False
     why: str = ""
+    among: int = 0
 
     @property
     def words(self) -> str:
@@ -37,8 +41,9 @@ class Lost:
         if self.measure == "sqnr":
             return f"SQNR {self.value:.1f} dB (n {self.n})"
         name = {"correct": "accuracy", "agreeing": "agreement"}[self.measure]
+        where, count = (" where the source model is sure", f"{self.n} of {self.among}") if self.among else ("", str(self.n))
         end = "" if self.end <= self.value else f", up to {100 * self.end:.1f} within the interval"
-        return f"{100 * self.value + 0.0:.1f} points of {name} (n {self.n}){end}"
+        return f"{100 * self.value + 0.0:.1f} points of {name}{where} (n {count}){end}"
 
     @property
     def text(self) -> str:
@@ -83,13 +88,22 @@ def lost(variant: Variant) -> Lost:
         return Lost("sqnr", float(variant.evaluation.get("sqnr", np.nan)), n)
     is_reference = variant.float32 is not None and variant.float32.evaluation_id == variant.trial.evaluation_id
     if variant.measure == "agreeing":
-        low, value = share(variant).low, 1 - variant.quality / 100
-        return Lost("agreeing", value, n, value if is_reference else None if low is None else 1 - low, is_reference)
+        return _of_agreement(variant, is_reference)
     if is_reference:
         return Lost("correct", 0.0, n, 0.0, is_reference=True)
     if variant.change is None:
         return Lost("correct", np.nan, n)
     return Lost("correct", -variant.change.estimate.value, n, -variant.change.estimate.low if variant.independent else None)
+
+
+def _of_agreement(variant: Variant, is_reference: bool) -> Lost:
+    """What is lost of answers without labels: of those that the source model is sure of, where these are enough."""
+    evaluation = variant.evaluation
+    by_band, answers = is_by_band(evaluation), counted(evaluation)
+    found = proportion(evaluation | {"agreeing": answers, "n": len(answers)} if by_band else evaluation, "agreeing")
+    value, n = 1 - found.value, len(answers) if by_band else evaluation["n"]
+    worst = value if is_reference else None if found.low is None else 1 - found.low
+    return Lost("agreeing", value, n, worst, is_reference, among=evaluation["n"] if by_band else 0)
 
 
 def lost_of(variant: Variant) -> Lost:

@@ -169,7 +169,21 @@ def runs_later() -> None:
 @pytest.mark.slow
 def test_on_the_command_line_the_same_command_goes_on_after_the_data_was_corrected(model, tmp_path):
     data = _data(tmp_path / "d.npz", 5)
-    command = ("study", "--effort", "smoke", "--recipe", "fp32", "--runtime", "onnxruntime", "--model", model, "--data", data)
+    command = (
+        "study",
+        "--effort",
+        "smoke",
+        "--recipe",
+        "fp32",
+        "--runtime",
+        "onnxruntime",
+        "--model",
+        model,
+        "--data",
+        data,
+        "--further",
+        "0",
+    )
     plant_peaks(tmp_path / "outputs")
     done = cli(*command, outputs=tmp_path / "outputs")
     assert f"failed: m onnxruntime fp32: {WRONG}" in done.stdout

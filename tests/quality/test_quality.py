@@ -116,3 +116,34 @@ def test_the_worst_sample_is_farthest_from_the_reference_for_its_size():
     assert metrics.worst_sample(off, wanted) == 1
     assert metrics.worst_sample(off | {"b": np.array([[1.0], [1.0], [9.0]])}, wanted) == 2
     assert metrics.worst_sample(off | {"b": np.array([[np.nan], [1.0], [9.0]])}, wanted) == 0
+
+
+def test_confidence_is_the_probability_of_the_answer_whatever_scores_are():
+    assert metrics.confidence(REFERENCE) == pytest.approx(REFERENCE.max(axis=1))
+    assert metrics.confidence(np.log(REFERENCE + 1e-12) + 7) == pytest.approx(REFERENCE.max(axis=1), abs=1e-6)
+    assert metrics.confidence(np.array([[0.9], [0.2]])) == pytest.approx([0.9, 0.8])
+    assert metrics.confidence(np.array([[1000.0], [-2000.0]])) == pytest.approx([1, 1])
+    assert metrics.confidence(np.full((3, 1, 4), 2.0)) == pytest.approx([0.25] * 3)
+
+
+def test_answers_that_the_source_is_not_sure_of_do_not_fail_a_variant_and_those_it_is_sure_of_do():
+    """Two thirds of crops leave an image network unsure: there another answer is no worse one."""
+    rng = np.random.default_rng(2)
+    noise = rng.normal(0, 0.001, (300, 10))
+    reference = np.where(np.arange(300)[:, None] < 100, np.eye(10)[rng.integers(10, size=300)] * 0.9 + 0.01, 0.1 + noise)
+    reference /= reference.sum(axis=1, keepdims=True)
+    unsure, sure = reference.copy(), reference.copy()
+    unsure[100:] = np.roll(unsure[100:], 1, axis=1)
+    sure[:30] = np.roll(sure[:30], 1, axis=1)
+    found = metrics.metrics({"scores": unsure}, {"scores": reference}, None)
+    assert np.mean(found["agreeing"]) < 0.5
+    assert metrics.why_not_same(found, "static_wi8_ai8") is None
+    why = metrics.why_not_same(metrics.metrics({"scores": sure}, {"scores": reference}, None) | {"sqnr": 20.0}, "static_wi8_ai8")
+    assert why == "parity: top-1 agreement 0.700 with the source model where it is sure; static_wi8_ai8 needs 0.8"
+
+
+def test_where_the_source_is_sure_of_too_few_all_answers_count():
+    reference = np.full((40, 10), 0.1) + RNG.normal(0, 0.001, (40, 10))
+    found = metrics.metrics({"scores": np.roll(reference, 1, axis=1)}, {"scores": reference}, None)
+    assert metrics.why_not_same(found, "static_wi8_ai8").startswith("parity: top-1 agreement 0.")
+    assert "sure" not in metrics.why_not_same(found, "static_wi8_ai8")

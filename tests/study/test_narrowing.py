@@ -70,9 +70,10 @@ def test_looks_that_were_interrupted_go_on(narrowing):
     assert it.is_over(trials)
 
 
-def test_the_plain_comparison_holds_no_sweep_and_no_other_scenario():
+def test_the_comparison_holds_points_of_sweeps_at_its_batch_and_no_other_scenario():
     choice = {"models": ("mnist_cnn",), "sweeps": ("graph", "batch"), "scenarios": ("single_stream", "offline", "server", "multi_stream")}
     study = open_study("cpu", "quick", **choice, write=lambda line: None)
-    plain = [one for one in study.trials if study.is_smallest(one)]
-    assert {(one.scenario, one.batch_size, one.sweep) for one in plain} == {("single_stream", 1, "")}
+    found = [one for one in study.trials if study.is_smallest(one)]
+    assert {(one.scenario, one.batch_size, one.sweep) for one in found} == {("single_stream", 1, ""), ("single_stream", 1, "graph")}
+    assert {one.sweep for one in found if study.is_plain(one)} == {""}
     assert any(one.scenario == "server" for one in study.trials)

@@ -25,7 +25,7 @@ from tests.planted_peaks import plant_peaks
 
 CPU = ("study", "--hw", "cpu", "--effort", "smoke")
 # Less of the same study, for what is not about how much there is.
-FLOAT = (*CPU, "--recipe", "fp32", "--runtime", "onnxruntime")
+FLOAT = (*CPU, "--recipe", "fp32", "--runtime", "onnxruntime", "--further", "0")
 
 
 def _raw(folder):
@@ -128,7 +128,7 @@ def test_a_corrupted_artifact_is_rebuilt_and_said(copy):
     content[len(content) // 2] ^= 0xFF
     file.write_bytes(content)
     before = _raw(copy)
-    done = cli(*CPU, "--recipe", "fp32,fp16", "--runtime", "onnxruntime", outputs=copy)
+    done = cli(*CPU, "--recipe", "fp32,fp16", "--runtime", "onnxruntime", "--further", "0", outputs=copy)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"artifact {entry['key'][:12]} is corrupted: its bytes do not match its hash. It is removed and will be rebuilt." in (
         done.stdout + done.stderr

@@ -66,6 +66,28 @@ def test_the_budget_decides(variants):
     assert _latency(results, max_accuracy_loss=0.045)["winner"] == "onnxruntime static_wi8_ai8"
 
 
+def _unlabelled(ns: int, sure_right: int, unsure_right: int) -> tuple:
+    """300 answers without labels, the source model sure of 100 of them; so many of each agree with it."""
+    agreeing = [True] * sure_right + [False] * (100 - sure_right) + [True] * unsure_right + [False] * (200 - unsure_right)
+    answers = {"n": 300, "agreeing": agreeing, "confidence": [0.9] * 100 + [0.3] * 200, "independent": False}
+    return ns, {}, 0, 30.0, {"evaluation": answers, "without": ("correct",)}
+
+
+def test_without_labels_the_budget_counts_what_the_source_model_is_sure_of(variants):
+    """A hundred answers of which it is not sure differ, and none of those it is sure of: that is no loss. Two of those are."""
+    rows = {"fp32": _unlabelled(400_000, 100, 200), "static_wi8_ai8": _unlabelled(200_000, 100, 100), "int4": _unlabelled(100_000, 98, 200)}
+    results = variants(rows)
+    row = _latency(results)
+    assert row["winner"] == "onnxruntime static_wi8_ai8"
+    assert row["lost"] == "0.0 points of agreement where the source model is sure (n 100 of 300)"
+    assert row["faster, but over the budget"] == (
+        "onnxruntime int4 (lost 2.0 points of agreement where the source model is sure (n 100 of 300))"
+    )
+    table = tables.quality(results).set_index("recipe")
+    assert table.loc["static_wi8_ai8", "source above 0.5: agreement_%"] == "100.0 (n 100)"
+    assert table.loc["static_wi8_ai8", "below"] == "50.0 (n 200)"
+
+
 @pytest.mark.parametrize(("sqnr", "wins"), [(25.0, "static_wi8_ai8"), (15.0, "fp32")])
 def test_random_weights_are_held_to_fidelity(variants, sqnr, wins):
     results = variants({"fp32": FP32, "static_wi8_ai8": _of(200_000, 95, sqnr)}, weights="random")
