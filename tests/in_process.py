@@ -77,12 +77,17 @@ def study_of(outputs: Path, *models, **choice) -> Study:
     return study
 
 
+def timed_shortly():
+    """While this holds, a smoke study takes no longer than it must."""
+    shortest = {"min_values": 20, "min_duration_s": 0.01, "max_duration_s": 0.5, "warmup_s": 0.01, "further_s": 0.0}
+    return mock.patch.dict(EFFORTS, {"smoke": replace(EFFORTS["smoke"], **shortest)})
+
+
 def measured(outputs: Path, *models, **choice) -> Results:
     """What a study of ``models`` finds, timed for as short as it goes, with its report."""
-    short = replace(EFFORTS["smoke"], min_values=20, min_duration_s=0.01, max_duration_s=0.5, warmup_s=0.01, further_s=0.0)
     study = study_of(outputs, *models, **choice)
     plant_peaks(outputs)
-    with mock.patch.dict(EFFORTS, {"smoke": short}):
+    with timed_shortly():
         study.measure()
     report.build(study.results)
     return study.results

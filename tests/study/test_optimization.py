@@ -10,7 +10,7 @@ from studylib.errors import InputError
 from studylib.machine import hardware
 from studylib.measure.rounds import Bench
 from studylib.study import optimization
-from tests.in_process import study_of
+from tests.in_process import study_of, timed_shortly
 
 pytestmark = pytest.mark.skipif(hardware.probe().threads < 2, reason="sessions beside each other need two threads")
 CHOICE = {
@@ -92,6 +92,7 @@ def test_without_fp32_there_is_no_path():
         optimization.path(study)
 
 
+@timed_shortly()
 def test_a_path_is_measured_tabled_and_not_measured_twice(mnist):
     told = optimization.path(_study())
     assert list(told.step) == ["start", "quantize", "batch", "sessions", "memory"]

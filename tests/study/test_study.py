@@ -49,7 +49,7 @@ def test_it_measures_every_planned_trial(smoke_study):
 
 def test_progress_counts_and_estimates(smoke_study):
     lines = smoke_study[0].stdout.splitlines()
-    assert any(re.match(r"repetition \d of 5: mnist_cnn, batch 1, 12 in turn, .+ left$", line) for line in lines)
+    assert any(re.match(r"repetition \d of 5: mnist_cnn, batch 1, 13 in turn, .+ left$", line) for line in lines)
     assert any(line.startswith("plan: 17 trials") for line in lines)
     assert "\r" not in smoke_study[0].stdout
 
