@@ -11,6 +11,7 @@ from studylib.verdicts.grounds import grounds
 from studylib.verdicts.limits import candidates, typical
 from studylib.verdicts.losses import lost
 from studylib.verdicts.passport import Fit
+from studylib.verdicts.variants import share
 from studylib.verdicts.winners import LATENCY, Winner, geometric_mean, smallest_batch, winners
 from studylib.wording import percent, plain, ratio_text, some
 
@@ -99,4 +100,7 @@ def _quality(one: Winner, findings: Findings) -> str:
     if "correct" in evaluation and trial.weights != "random":
         warned = assumed.warning(findings.results.artifacts(), trial.model)
         return f"accuracy {percent(proportion(evaluation, 'correct'))} %" + (f" (WARNING: {warned})" if warned else "")
-    return f"agreement with the source model {percent(proportion(evaluation, 'agreeing'))} %" if "agreeing" in evaluation else ""
+    if "agreeing" not in evaluation:
+        return ""
+    what = "agreement with the source model" if one.variant.judged is evaluation else one.variant.measured
+    return f"{what} {percent(share(one.variant))} %"

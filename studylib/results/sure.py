@@ -16,6 +16,14 @@ def counted(evaluation: dict) -> list[bool]:
     return band(evaluation, sure=True) if is_by_band(evaluation) else evaluation["agreeing"]
 
 
+def judged(evaluation: dict) -> dict:
+    """An evaluation, of answers without labels those alone that count."""
+    if "correct" in evaluation or not is_by_band(evaluation):
+        return evaluation
+    answers = counted(evaluation)
+    return evaluation | {"agreeing": answers, "n": len(answers)}
+
+
 def band(evaluation: dict, sure: bool) -> list[bool]:
     """Whether answers agree, of the samples on which the source model is ``sure``, or is not."""
     return [agrees for agrees, one in zip(evaluation["agreeing"], _sure(evaluation), strict=True) if one == sure]

@@ -8,9 +8,7 @@ from studylib import stats
 from studylib.params.defaults import RANDOM_SQNR_DB
 from studylib.results.records import Trial
 from studylib.results.results import Results
-from studylib.results.rows import proportion
-from studylib.results.sure import counted, is_by_band
-from studylib.verdicts.variants import Variant
+from studylib.verdicts.variants import Variant, share
 
 # What is said of a loss that keeps the budget, does not, or is not known.
 KEPT = {True: "kept", False: "OVER BUDGET", None: "not known"}
@@ -88,22 +86,15 @@ def lost(variant: Variant) -> Lost:
         return Lost("sqnr", float(variant.evaluation.get("sqnr", np.nan)), n)
     is_reference = variant.float32 is not None and variant.float32.evaluation_id == variant.trial.evaluation_id
     if variant.measure == "agreeing":
-        return _of_agreement(variant, is_reference)
+        low, value = share(variant).low, 1 - variant.quality / 100
+        worst = value if is_reference else None if low is None else 1 - low
+        among = 0 if variant.judged is variant.evaluation else n
+        return Lost("agreeing", value, variant.judged["n"], worst, is_reference, among=among)
     if is_reference:
         return Lost("correct", 0.0, n, 0.0, is_reference=True)
     if variant.change is None:
         return Lost("correct", np.nan, n)
     return Lost("correct", -variant.change.estimate.value, n, -variant.change.estimate.low if variant.independent else None)
-
-
-def _of_agreement(variant: Variant, is_reference: bool) -> Lost:
-    """What is lost of answers without labels: of those that the source model is sure of, where these are enough."""
-    evaluation = variant.evaluation
-    by_band, answers = is_by_band(evaluation), counted(evaluation)
-    found = proportion(evaluation | {"agreeing": answers, "n": len(answers)} if by_band else evaluation, "agreeing")
-    value, n = 1 - found.value, len(answers) if by_band else evaluation["n"]
-    worst = value if is_reference else None if found.low is None else 1 - found.low
-    return Lost("agreeing", value, n, worst, is_reference, among=evaluation["n"] if by_band else 0)
 
 
 def lost_of(variant: Variant) -> Lost:

@@ -31,5 +31,5 @@ def _better(other: Variant, one: Variant) -> bool:
     """Whether more answers are right beyond chance; where samples are not independent, or there are no answers, by any amount."""
     if one.measure == "sqnr" or not one.independent:
         return other.quality > one.quality
-    before, after = (np.array(variant.evaluation[one.measure]) for variant in (one, other))
+    before, after = (np.array(variant.judged[one.measure]) for variant in (one, other))
     return other.quality > one.quality and stats.paired_accuracy(before, after).p_value < _CHANCE

@@ -10,6 +10,7 @@ from studylib.params.recipe_names import split_recipe
 from studylib.results.records import Trial
 from studylib.results.results import Results
 from studylib.results.rows import proportion
+from studylib.results.sure import judged
 from studylib.stats import Verdict
 from studylib.verdicts.compare import SpeedUp
 from studylib.verdicts.findings import Findings, once
@@ -30,6 +31,17 @@ class Variant:
     @cached_property
     def evaluation(self) -> dict:
         return self.results.evaluation(self.trial.evaluation_id) or {}
+
+    @property
+    def judged(self) -> dict:
+        """Its evaluation with the answers that count: without labels, those of which the source model is sure, where these are enough."""
+        return judged(self.evaluation) if self.measure == "agreeing" else self.evaluation
+
+    @property
+    def measured(self) -> str:
+        """What its quality is, in words."""
+        where = " where the source model is sure" if self.judged is not self.evaluation else ""
+        return {"correct": "accuracy", "agreeing": "agreement", "sqnr": "SQNR"}[self.measure] + where
 
     @property
     def artifact(self) -> dict:
@@ -59,8 +71,8 @@ class Variant:
         name = self.measure
         if self.float32 is None or self.float32.id == self.trial.id or name == "sqnr":
             return None
-        before = (self.results.evaluation(self.float32.evaluation_id) or {}).get(name)
-        after = self.evaluation.get(name)
+        before = judged(self.results.evaluation(self.float32.evaluation_id) or {}).get(name)
+        after = self.judged.get(name)
         return stats.paired_accuracy(np.array(before), np.array(after)) if before and after else None
 
     @property
@@ -84,14 +96,14 @@ class Variant:
     @property
     def independent(self) -> bool:
         """Whether one answer tells nothing of the next: only then intervals and p values of shares mean anything."""
-        return bool(self.evaluation.get("independent")) and len(self.evaluation.get(self.measure, ())) == self.evaluation.get("n")
+        return bool(self.judged.get("independent")) and len(self.judged.get(self.measure, ())) == self.judged.get("n")
 
     @cached_property
     def quality(self) -> float:
         """In percent (accuracy, agreement) or dB (SQNR); NaN before it was evaluated."""
         if self.measure == "sqnr":
             return float(self.evaluation.get("sqnr", np.nan))
-        return 100 * float(np.mean(self.evaluation[self.measure]))
+        return 100 * float(np.mean(self.judged[self.measure]))
 
     @cached_property
     def ms(self) -> float:
@@ -107,7 +119,7 @@ class Variant:
 
 def share(variant: Variant) -> stats.Estimate:
     """The share of right (or agreeing) answers with its exact interval where samples are independent."""
-    return proportion(variant.evaluation, variant.measure)
+    return proportion(variant.judged, variant.measure)
 
 
 # How a technique works, by how its name begins; the first that fits counts.

@@ -60,8 +60,7 @@ def _worse(variant: Variant, tested: int) -> str:
     change = variant.change
     if change is None or change.estimate.value >= 0:
         return ""
-    name = "accuracy" if variant.measure == "correct" else "agreement"
-    points = f"worse: {100 * change.estimate.value:+.1f} points of {name}"
+    points = f"worse: {100 * change.estimate.value:+.1f} points of {variant.measured}"
     if not variant.independent:
         return f"{points} (samples depend on each other: no test)" if change.estimate.value <= -_POINT else ""
     return f"{points}, p {change.p_value:.2g} of {tested} tests" if change.p_value < _CHANCE / tested else ""

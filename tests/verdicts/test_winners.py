@@ -9,6 +9,8 @@ from studylib import stats
 from studylib.report.by_name import tables
 from studylib.results.results import Results
 from studylib.verdicts import winners
+from studylib.verdicts.pareto import front
+from studylib.verdicts.variants import every_name as every_variant
 from tests.recorded_results import measurement, run_facts, trial
 
 
@@ -86,6 +88,9 @@ def test_without_labels_the_budget_counts_what_the_source_model_is_sure_of(varia
     table = tables.quality(results).set_index("recipe")
     assert table.loc["static_wi8_ai8", "source above 0.5: agreement_%"] == "100.0 (n 100)"
     assert table.loc["static_wi8_ai8", "below"] == "50.0 (n 200)"
+    shown = tables.techniques(results).set_index("recipe").quality
+    assert shown["static_wi8_ai8"] == "agreement where the source model is sure 100.0 %"
+    assert front(every_variant(results)) == {one.id for one in results.plan() if one.recipe != "fp32"}
 
 
 @pytest.mark.parametrize(("sqnr", "wins"), [(25.0, "static_wi8_ai8"), (15.0, "fp32")])

@@ -20,7 +20,6 @@ _FAMILIES = (
     "distillation", "adaptive", "as it came",
 )  # fmt: skip
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
-_QUALITY = {"correct": "top-1 accuracy, %", "agreeing": "agreement with the source model, %", "sqnr": "SQNR against the source model, dB"}
 # Float32 tells no more apart.
 _MOST_SQNR_DB = 160
 
@@ -40,7 +39,7 @@ def trade_off(findings: Findings) -> drawing.Drawing | None:
             ends = sorted((variant for variant in part if variant.trial.id in best), key=lambda variant: _latency(variant).value)
             _panel(axes, part, ends)
             told = ", ".join(f"{v.trial.label} ({_latency(v).value:.3g} ms, {v.quality:.1f})" for v in ends)
-            alt.append(f"{model}: of {len(part)} variants these are on the Pareto front, latency and {_QUALITY[part[0].measure]}: {told}.")
+            alt.append(f"{model}: of {len(part)} variants these are on the Pareto front, latency and {_axis(part[0])}: {told}.")
     caption = (
         "The upper left corner is best; the line joins the numbered variants that no other beats in both (the Pareto front). The area "
         "of a mark is the file's size; a hollow one is not known to keep the accuracy budget; bars are 95 % intervals (latency: bootstrap "
@@ -80,7 +79,7 @@ def _panel(axes, part: list, ends: list) -> None:
         box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8}
         place = {"xytext": (7, 7), "textcoords": "offset points", "fontsize": 8, "fontweight": "bold", "zorder": 5, "bbox": box}
         axes.annotate(str(number), (_latency(variant).value, _quality(variant).value), **place)
-    axes.set(xscale="log", title=part[0].trial.model, xlabel="median latency of one query, ms (log)", ylabel=_QUALITY[part[0].measure])
+    axes.set(xscale="log", title=part[0].trial.model, xlabel="median latency of one query, ms (log)", ylabel=_axis(part[0]))
     drawing.plain_log_ticks(axes)
     axes.legend(handles=_legend(part, ends, markers, colours), fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
 
@@ -100,6 +99,15 @@ def _latency(variant: Variant) -> stats.Estimate:
     found = estimate(values.loc["latency_p50" if "latency_p50" in values.index else "latency_mean"])
     low, high = (None if bound is None else bound / 1e6 for bound in (found.low, found.high))
     return replace(found, value=found.value / 1e6, low=low, high=high)
+
+
+def _axis(variant: Variant) -> str:
+    """What is drawn upwards, with its unit."""
+    if variant.measure == "sqnr":
+        return "SQNR against the source model, dB"
+    if variant.measure == "correct":
+        return "top-1 accuracy, %"
+    return "agreement with the source model, %" if variant.judged is variant.evaluation else f"{variant.measured}, %"
 
 
 def _quality(variant: Variant) -> stats.Estimate:

@@ -50,8 +50,7 @@ def quality_text(variant: Variant) -> str:
         return "not comparable"
     if variant.measure == "sqnr":
         return "" if np.isnan(variant.quality) else f"SQNR {variant.quality:.1f} dB"
-    name = {"correct": "accuracy", "agreeing": "agreement"}[variant.measure]
-    return f"{name} {percent(share(variant))} %"
+    return f"{variant.measured} {percent(share(variant))} %"
 
 
 def change_text(variant: Variant) -> str:
