@@ -5,7 +5,7 @@ import pandas as pd
 from studylib.verdicts.findings import Findings, of_findings
 from studylib.wording import ratio_text
 
-_COLUMNS = ("model", "batch", "contender", "baseline", "reads", "rounds", "planned", "ended by")
+_COLUMNS = ("model", "batch", "contender", "baseline", "reads", "level_%", "rounds", "planned", "ended by")
 
 
 @of_findings
@@ -19,5 +19,6 @@ def further_rounds(findings: Findings) -> pd.DataFrame:
             found = findings.against(baseline, contender)
             what = {"model": contender.model, "batch": contender.batch_size, "contender": contender.label, "baseline": baseline.label}
             reads = f"{ratio_text(found.comparison)}, {found.verdict_text}"
-            rows.append(what | {"reads": reads, "rounds": found.comparison.n, "planned": kept["planned"], "ended by": pair["ended"]})
+            told = {"reads": reads, "level_%": round(100 * found.comparison.level), "rounds": found.comparison.n}
+            rows.append(what | told | {"planned": kept["planned"], "ended by": pair["ended"]})
     return pd.DataFrame(rows, columns=_COLUMNS)
