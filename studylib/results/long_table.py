@@ -36,7 +36,7 @@ def state(results) -> list[tuple]:
 
 def _rows(results, trial: Trial, run: dict, artifacts: dict) -> list[dict]:
     state = results.state(trial)
-    measurements = results.measurements(trial.id) if state.ok else []
+    measurements = results.planned_measurements(trial.id) if state.ok else []
     artifact = artifacts.get(trial.artifact_key, {})
     common = {
         "schema_version": SCHEMA_VERSION,

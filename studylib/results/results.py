@@ -17,7 +17,7 @@ from studylib.results import doubles, long_table, old_reasons, roof, states, who
 from studylib.results.forms import FORM, conversion_to_json, require_known, trial_from_json, trial_to_json
 from studylib.results.peaks import Peaks
 from studylib.results.raw_records import RawRecords
-from studylib.results.records import Conversion, Trial
+from studylib.results.records import Conversion, Measurement, Trial
 from studylib.results.states import State
 
 DECIDES_NOTHING = "where results lie"
@@ -108,6 +108,13 @@ class Results(RawRecords):
         """How many rounds every trial was to have; what has more was not decided then. None where no study of such a version ran."""
         settings = self.run()["parameters"].get("settings", {}) if (self.folder / "run.json").exists() else {}
         return settings["repetitions"] if "further_s" in settings else None
+
+    def planned_measurements(self, trial_id: str) -> list[Measurement]:
+        """The valid repetitions of the rounds that every trial was to have. Further ones were taken at another time, and compare only those
+        that took part: beside the times of other trials they would tell of the hour.
+        """
+        found, planned = self.measurements(trial_id), self.planned_rounds()
+        return [one for one in found if planned is None or one.repetition < planned] or found
 
     def artifacts(self) -> dict[str, dict]:
         """Facts of the latest study's artifacts by key."""

@@ -56,8 +56,16 @@ def against(baseline: Variant, contender: Variant) -> SpeedUp:
 
 
 def fastest(found: list[Variant]) -> tuple[Variant, list[Variant]]:
-    """The one with the least time for a sample, and those that it is not measurably faster than, the next fastest first."""
-    best, *rivals = sorted(found, key=sample_ns)
+    """The one with the least time for a sample, and those that it is not measurably faster than, the next fastest first.
+
+    Rounds decide, and times are of rounds in which not all took part: one that is measurably faster than it takes its place.
+    """
+    best, *rivals = ranked = sorted(found, key=sample_ns)
+    for _ in ranked:  # each may be beaten by the next
+        ahead = next((rival for rival in rivals if against(best, rival).verdict is Verdict.FASTER), None)
+        if ahead is None:
+            break
+        best, rivals = ahead, [one for one in ranked if one is not ahead]
     return best, [rival for rival in rivals if against(rival, best).verdict is not Verdict.FASTER]
 
 

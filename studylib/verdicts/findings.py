@@ -78,7 +78,7 @@ class Findings:
         return self.once(self._typical_ns, trial)
 
     def _typical_ns(self, trial: Trial) -> float:
-        return compare.typical_ns(self.results.measurements(trial.id))
+        return compare.typical_ns(self.results.planned_measurements(trial.id))
 
     def controls(self, model: str, batch_size: int) -> list[SpeedUp]:
         """What was measured against itself."""

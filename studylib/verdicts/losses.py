@@ -1,5 +1,6 @@
 """What a variant lost, and whether that keeps the budget: one rule for winner, advice, projects, searches and tables."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -74,7 +75,9 @@ class Lost:
         if np.isnan(self.value) or self.worst is None or most <= 0 or not stats.at_most(self.value, most):
             return None
         needed = (stats.fewest_pairs if self.measure == "correct" else stats.fewest_agreeing)(most)
-        return needed if needed > self.n else None
+        if needed <= self.n:
+            return None
+        return math.ceil(needed * self.among / self.n) if self.among else needed  # of more samples the source is sure of the same share
 
 
 def lost(variant: Variant) -> Lost:

@@ -24,7 +24,7 @@ EVERY = [*ELEMENTARY, *RETRAINED.values()]
 
 
 # One of each kind that trains; `make study RECIPE=all` trains the rest.
-TAUGHT = ("qat", "pruned_polynomial80", "pruned_channels50")
+TAUGHT = ("qat", "pruned_polynomial80", "clustered16", "pruned_channels50", "distilled_half")
 
 
 @pytest.fixture(params=EVERY, ids=lambda recipe: f"{recipe.name}-{recipe.source_format}-{recipe.target}")

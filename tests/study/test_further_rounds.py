@@ -14,6 +14,8 @@ from studylib.results.results import Results
 from studylib.stats import Verdict
 from studylib.study.further_rounds import FurtherRounds
 from studylib.verdicts import compare
+from studylib.verdicts.findings import Findings
+from studylib.verdicts.winners import smallest_batch
 from tests.measure.test_cohorts import Together
 from tests.recorded_results import EVALUATED, run_facts, trial
 from tests.scripted_jobs import origin
@@ -129,3 +131,20 @@ def test_a_new_campaign_begins_anew(study):
     bench.measure(TRIALS, 2)
     assert _counts(bench) == [5, 5, 5, 5]
     assert not FurtherRounds(bench, 1000.0).is_over()
+
+
+def test_what_further_rounds_find_faster_wins_although_an_hour_made_it_look_slower(study):
+    """The planned rounds read fp16 slower, by noise; the further ones were taken when all was twice as slow, and read it faster."""
+    bench = study({"fp32": 1.0, "fp16": 0.97}, 0.1)
+    assert winner_of(bench).label == ONE.label
+    planned = {one.id: Findings.of(bench.results).typical_ns(one) for one in TRIALS}
+    bench.executor.script.level |= {"fp32": 2.0, "fp16": 1.6}
+    FurtherRounds(bench, 1000.0).take()
+    assert compare.speed_up(ONE, OTHER, bench.results).verdict is Verdict.FASTER
+    assert winner_of(bench).label == OTHER.label
+    assert {one.id: Findings.of(bench.results).typical_ns(one) for one in TRIALS} == planned
+
+
+def winner_of(bench: Bench):
+    (found,) = smallest_batch(Findings.of(bench.results))
+    return found.variant.trial

@@ -9,6 +9,7 @@ from studylib import stats
 from studylib.report.by_name import tables
 from studylib.results.results import Results
 from studylib.verdicts import winners
+from studylib.verdicts.losses import Lost
 from studylib.verdicts.pareto import front
 from studylib.verdicts.variants import every_name as every_variant
 from tests.recorded_results import measurement, run_facts, trial
@@ -275,3 +276,9 @@ def test_groups_of_a_combined_mean_need_a_weight_each():
     with pytest.raises(ValueError, match="1 groups and 2 weights"):
         stats.combined_means([np.ones(8)], [1, 2])
     assert stats.combined_means([np.ones(8), np.full(8, 3.0)], [0.5, 0.5]) == stats.Estimate(2.0, 2.0, 2.0, 0.95, 16)
+
+
+def test_samples_that_the_source_is_unsure_of_are_counted_in_how_many_are_needed():
+    """368 answers of which none is lost keep one point; of three samples the source model is sure of one."""
+    assert Lost("agreeing", 0.0, 100, worst=0.036).samples_needed(0.01) == 368
+    assert Lost("agreeing", 0.0, 100, worst=0.036, among=300).samples_needed(0.01) == 3 * 368

@@ -29,8 +29,8 @@ def speed_up(findings: Findings) -> drawing.Drawing | None:
         f"{i.contender.model} {i.contender.label}: {ratio_text(i.comparison)}, {i.verdict_text}." for i in told
     )
     caption = (
-        "Geometric mean over repetitions, paired block by block, with a 95 % interval (Student's t). The baseline is TensorFlow fp32 where "
-        "it was measured, otherwise the first fp32 trial. "
+        "Mean ratio over repetitions, paired block by block, with its 95 % interval (98 % after further rounds). The baseline is "
+        "TensorFlow fp32 where it was measured, otherwise the first fp32 trial. "
         "A/A is a trial against itself: the grey band is what noise alone looks like, and a ratio no farther from 1 than the "
         "band's far end gets no verdict."
     )
