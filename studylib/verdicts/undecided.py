@@ -11,26 +11,28 @@ from studylib.verdicts.winners import keeping
 EQUAL = 1.03
 
 
-def deciding(findings: Findings) -> list[SpeedUp]:
-    """What the choice of each model's winner stands on, where it lies: each that it is not faster than, against it; and the A/A controls,
-    which say from where on a difference counts. Nothing in a rehearsal, which names nobody.
+def undecided(findings: Findings) -> list[SpeedUp]:
+    """What decides each model's winner, where it lies, and is open: each that the fastest is not faster than, against it, unless they are
+    known to be equally fast; and beside those the A/A controls, which say from where on a difference counts. Nothing in a rehearsal, which
+    names nobody.
     """
     if not grounds(findings).decides:
         return []
     timed, pairs = at_smallest_batch(contenders(findings)), []
     for model in models(findings):
         kept = keeping([variant for variant in timed if variant.trial.model == model], findings.budget)
-        if kept:
-            best, ties = fastest(kept)
-            pairs += [*(against(tie, best) for tie in ties), *findings.controls(model, best.trial.batch_size)]
+        if not kept:
+            continue
+        best, ties = fastest(kept)
+        rivals = [pair for pair in (against(tie, best) for tie in ties) if _is_open(pair)]
+        # Where no rival is open a control decides nothing, and few processes beside each other read it worse than all did.
+        pairs += rivals and [*rivals, *(one for one in findings.controls(model, best.trial.batch_size) if _is_open(one))]
     return pairs
 
 
-def undecided(findings: Findings) -> list[SpeedUp]:
-    """Those of the `deciding` that are open: neither is one faster, nor are they known to be equally fast."""
-    return [
-        pair for pair in deciding(findings) if pair.comparable and pair.verdict is Verdict.CANNOT_TELL and not are_equal(pair.comparison)
-    ]
+def _is_open(pair: SpeedUp) -> bool:
+    """Whether neither is faster, nor both are known to be equally fast."""
+    return pair.comparable and pair.verdict is Verdict.CANNOT_TELL and not are_equal(pair.comparison)
 
 
 def are_equal(comparison: Comparison) -> bool:

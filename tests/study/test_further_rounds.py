@@ -74,6 +74,20 @@ def test_what_is_decided_gets_none(study):
     assert _counts(bench) == [5, 5, 5, 5]
 
 
+@pytest.mark.parametrize(("level", "goes_on"), [(1.3, False), (1.05, True)])
+def test_a_control_gets_none_but_beside_a_rival_that_it_leaves_open(study, monkeypatch, level, goes_on):
+    """It decides nothing where every rival is told apart, however wide it reads."""
+    real = compare.speed_up
+    wide = stats.Comparison(1.0, 0.9, 1.1, stats.LEVEL, 5, Verdict.CANNOT_TELL)
+    monkeypatch.setattr(compare, "speed_up", lambda *pair: replace(real(*pair), comparison=wide) if pair[1].control else real(*pair))
+    bench = study({"fp32": 1.0, "fp16": level}, 0.002)
+    FurtherRounds(bench, 30.0).take()
+    slow, one, other, twin = _counts(bench)
+    assert slow == 5
+    assert one == other == twin
+    assert (twin > 5) is goes_on
+
+
 def test_what_is_known_to_be_equally_fast_gets_none(study):
     assert FurtherRounds(study({"fp32": 1.0, "fp16": 1.001}, 0.002), 30.0).is_over()
 
