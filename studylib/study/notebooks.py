@@ -7,7 +7,6 @@ import logging
 import os
 import re
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from studylib.artifacts.software import sources_hash
 from studylib.artifacts.store import content_hash, is_disk_error, output_error, write_text
 from studylib.errors import OutputError, StudyError
 from studylib.params.paths import root
+from studylib.study.kernel import Kernel
 from studylib.study.opening import NO_PHONE, ON_PHONE
 from studylib.study.study import Study
 
@@ -51,15 +51,17 @@ class Runner:
 
         Raises `StudyError` with the failing cell's error; the half-run notebook is kept beside, as ``….failed.ipynb``.
         """
-        complete, executed = self.study.is_complete(), False
-        for name in NOTEBOOKS:
-            # A notebook reads what the earlier ones made, so after one was executed the rest follow.
-            if complete and not force and not executed and self._is_current(name):
-                continue
-            self.write(f"notebook {name}")
-            self._execute(name, force and name == _MEASURES)
-            executed = True
-        return executed
+        complete = self.study.is_complete() and not force
+        # A notebook reads what the earlier ones made, so after one that is executed the rest follow.
+        left = list(NOTEBOOKS)
+        while complete and left and self._is_current(left[0]):
+            left.pop(0)
+        if left:
+            with Kernel() as kernel:
+                for name in left:
+                    self.write(f"notebook {name}")
+                    self._execute(kernel, name, force and name == _MEASURES)
+        return bool(left)
 
     def report_is_current(self) -> bool:
         """Whether the report was built after the last notebook and from the same results."""
@@ -80,11 +82,10 @@ class Runner:
         content = [content_hash(path) if path.exists() else "absent" for path in made]
         return ":".join([self._key(_READS if name == "report" else name), *content])
 
-    def _execute(self, name: str, force: bool) -> None:
+    def _execute(self, kernel: Kernel, name: str, force: bool) -> None:
         import papermill
         from jupyter_core.utils import ensure_event_loop
         from nbclient.exceptions import DeadKernelError
-        from traitlets.config import Config
 
         source = root() / "notebooks" / f"{name}.ipynb"
         offered = self._parameters | {"force": force}
@@ -95,10 +96,10 @@ class Runner:
         self._prepare(temporary)
         os.environ["STUDYLIB_HEADLESS"] = "1"  # inherited by the kernel
         os.environ[ON_PHONE] = self.study.plan.phone.adb.serial if self.study.plan.phone else NO_PHONE
-        sockets = tempfile.TemporaryDirectory(prefix="studylib-")
-        with sockets, _listening(self.write), _stderr_to(self.folder / "kernel.log"), warnings.catch_warnings():
+        with _listening(self.write), _stderr_to(self.folder / "kernel.log"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
+                kernel.empty()
                 papermill.execute_notebook(
                     source,
                     temporary,
@@ -111,8 +112,7 @@ class Runner:
                     progress_bar=False,
                     log_output=True,
                     autosave_cell_every=0,
-                    # Sockets in a private folder instead of open ports: nobody else on the machine can reach the kernel.
-                    config=Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets.name}/kernel"}}),
+                    km=kernel.manager,
                     cwd=root(),
                 )
             except papermill.PapermillExecutionError as error:

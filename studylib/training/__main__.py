@@ -10,6 +10,7 @@ from pathlib import Path
 
 from studylib.artifacts.store import is_disk_error, output_error, write_text
 from studylib.errors import OutputError, StudyError
+from studylib.machine.lean_keras import load_lean_keras
 from studylib.machine.processes import die_with_parent, leave
 from studylib.training import TECHNIQUES
 from studylib.training.job import Job
@@ -32,5 +33,6 @@ def main(job_path: str, answer_path: str) -> None:
 
 
 if __name__ == "__main__":
+    load_lean_keras()
     main(*sys.argv[1:])
     leave()

@@ -1,4 +1,4 @@
-"""How a process of ours ends."""
+"""How a process of ours begins and ends."""
 
 import subprocess
 import sys

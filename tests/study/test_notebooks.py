@@ -12,6 +12,7 @@ from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import DeadKernelError
 
 from studylib import open_study
+from studylib.study.kernel import Kernel
 from studylib.study.notebooks import NOTEBOOKS, ON_PHONE, Runner
 from tests import ROOT
 
@@ -100,7 +101,8 @@ def test_after_ctrl_c_nothing_tells_of_the_cell_that_was_under_way(monkeypatch, 
     for name in ("STUDYLIB_HEADLESS", ON_PHONE):  # set for the kernel's sake, and not for the tests after this one
         monkeypatch.setenv(name, "")
     try:
-        Runner(open_study("cpu", "smoke"))._execute("01-conversion", force=False)
+        with Kernel() as kernel:
+            Runner(open_study("cpu", "smoke"))._execute(kernel, "01-conversion", force=False)
     except KeyboardInterrupt:
         gc.collect()
     else:
