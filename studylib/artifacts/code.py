@@ -93,11 +93,7 @@ class Code:
 
     def file(self, module: str) -> Path | None:
         """The file of a module of the package, or None for other packages."""
-        if module.split(".")[0] != _PACKAGE:
-            return None
-        base = self.folder.joinpath(*module.split(".")[1:])
-        places = (base / "__init__.py", *([base.with_suffix(".py")] if base != self.folder else []))
-        return next((file for file in places if file.is_file()), None)
+        return _file(self.folder, module)
 
     def _whole(self, file: Path) -> list[tuple[Path, str]]:
         module = _module(file)
@@ -128,6 +124,16 @@ class Code:
 @functools.lru_cache(maxsize=4096)
 def _digest(folder: Path, roots: tuple[tuple[str | Path, str], ...]) -> str:
     return hashlib.sha256("\n".join(sorted(set(Code(folder).reached(*roots).values()))).encode()).hexdigest()
+
+
+@functools.lru_cache(maxsize=4096)
+def _file(folder: Path, module: str) -> Path | None:
+    package, *parts = module.split(".")
+    if package != _PACKAGE:
+        return None
+    base = folder.joinpath(*parts)
+    places = (base / "__init__.py", *([base.with_suffix(".py")] if parts else []))
+    return next((file for file in places if file.is_file()), None)
 
 
 @functools.lru_cache(maxsize=4096)

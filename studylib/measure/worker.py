@@ -25,7 +25,7 @@ from studylib.build.site import Site  # noqa: E402
 from studylib.errors import Kind, OutputError, StudyError, kind_of, told  # noqa: E402
 from studylib.machine import memory_limit  # noqa: E402
 from studylib.machine.clock import now  # noqa: E402
-from studylib.machine.lean_keras import load_lean_keras  # noqa: E402
+from studylib.machine.lean_imports import import_leanly  # noqa: E402
 from studylib.machine.process_memory import memory, memory_at  # noqa: E402
 from studylib.machine.processes import die_with_parent, leave  # noqa: E402
 
@@ -256,6 +256,6 @@ def main(given_path: str, result_path: str) -> None:
 
 
 if __name__ == "__main__":
-    load_lean_keras()
+    import_leanly()
     main(*sys.argv[1:])
     leave()

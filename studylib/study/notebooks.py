@@ -15,6 +15,7 @@ from pathlib import Path
 from studylib.artifacts.software import sources_hash
 from studylib.artifacts.store import content_hash, is_disk_error, output_error, write_text
 from studylib.errors import OutputError, StudyError
+from studylib.machine.lean_imports import import_leanly
 from studylib.params.paths import root
 from studylib.study.kernel import Kernel
 from studylib.study.opening import NO_PHONE, ON_PHONE
@@ -83,6 +84,7 @@ class Runner:
         return ":".join([self._key(_READS if name == "report" else name), *content])
 
     def _execute(self, kernel: Kernel, name: str, force: bool) -> None:
+        import_leanly()
         import papermill
         from jupyter_core.utils import ensure_event_loop
         from nbclient.exceptions import DeadKernelError

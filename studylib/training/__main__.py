@@ -10,7 +10,7 @@ from pathlib import Path
 
 from studylib.artifacts.store import is_disk_error, output_error, write_text
 from studylib.errors import OutputError, StudyError
-from studylib.machine.lean_keras import load_lean_keras
+from studylib.machine.lean_imports import import_leanly
 from studylib.machine.processes import die_with_parent, leave
 from studylib.training import TECHNIQUES
 from studylib.training.job import Job
@@ -33,6 +33,6 @@ def main(job_path: str, answer_path: str) -> None:
 
 
 if __name__ == "__main__":
-    load_lean_keras()
+    import_leanly()
     main(*sys.argv[1:])
     leave()

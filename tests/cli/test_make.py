@@ -16,7 +16,7 @@ from studylib.cli import arguments
 from studylib.errors import InputError
 from studylib.params.sets import resolve
 from tests import ROOT
-from tests.command_line import plan_lines
+from tests.command_line import plan_lines, said
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +73,18 @@ def hear(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def plan(hear):
+    """Function that plans what is typed after `make plan`, as Python hears it: here, where many plans share an interpreter."""
+
+    def run(*words: str, outputs) -> subprocess.CompletedProcess:
+        options, notes = hear("plan", *words)
+        assert notes == []
+        return said("plan", *options, outputs=outputs)
+
+    return run
+
+
+@pytest.fixture(scope="module")
 def places(tmp_path_factory):
     """One small model under names that people give their folders."""
     from onnx import TensorProto, helper, numpy_helper, save
@@ -96,8 +108,8 @@ def _planned(done) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", ["team's models/my model.onnx", "a, b/m.onnx", "price$5/m.onnx", "caps/NET.ONNX"])
-def test_a_path_of_any_name_is_planned(make, places, tmp_path, name):
-    done = make("plan", "HW=cpu", "EFFORT=smoke", f"MODEL={places / name}", outputs=tmp_path)
+def test_a_path_of_any_name_is_planned(plan, places, tmp_path, name):
+    done = plan("HW=cpu", "EFFORT=smoke", f"MODEL={places / name}", outputs=tmp_path)
     assert list(_planned(done).values()) == [str(places / name)]
     assert not (ROOT / "x").exists()
 
@@ -109,12 +121,12 @@ def test_many_in_one_list_are_all_found_and_told_apart(make, places, tmp_path):
     assert len(planned) == len(PLACES)
 
 
-def test_data_of_any_name_is_taken_as_it_is(make, places, tmp_path):
+def test_data_of_any_name_is_taken_as_it_is(plan, places, tmp_path):
     data = tmp_path / "it's $(touch x), 数据 $5.npz"
     np.savez(data, x=np.zeros((8, 6), np.float32))
-    words = ("plan", "EFFORT=smoke", f"MODEL={places / PLACES[0]}")
-    _planned(make(*words, f"DATA={data}", outputs=tmp_path))
-    missing = make(*words, f"DATA={data}x", outputs=tmp_path)
+    words = ("EFFORT=smoke", f"MODEL={places / PLACES[0]}")
+    _planned(plan(*words, f"DATA={data}", outputs=tmp_path))
+    missing = plan(*words, f"DATA={data}x", outputs=tmp_path)
     assert missing.returncode == 2
     assert f"{data}x" in missing.stderr
     assert not (ROOT / "x").exists()
@@ -258,7 +270,7 @@ def test_help_lists_every_option(make):
         {"task": "other", "trust": True, "max_accuracy_loss": 0.05},
     ],
 )
-def test_the_command_of_a_study_gives_the_same_study(make, places, tmp_path, choice):
+def test_the_command_of_a_study_gives_the_same_study(plan, places, tmp_path, choice):
     """Typed into a shell, as it stands in run.json, the command makes the plan that it came from."""
     data = tmp_path / "it's 5$ & more.npz"
     np.savez(data, x=np.zeros((8, 6), np.float32))
@@ -267,7 +279,7 @@ def test_the_command_of_a_study_gives_the_same_study(make, places, tmp_path, cho
     resolved = resolve("cpu", "smoke", **{"models": tuple(str(places / name) for name in PLACES)} | more | choice)
     words = shlex.split(resolved.command())
     assert words[:2] == ["make", "study"]
-    done = make("plan", "VERBOSE=1", *words[2:], outputs=tmp_path)
+    done = plan("VERBOSE=1", *words[2:], outputs=tmp_path)
     assert list(_planned(done).values()) == list(resolved.choice.models)
     from studylib.study.opening import open_study
 

@@ -1,0 +1,33 @@
+"""Libraries without what they only look for and do not need, which costs more time than they do themselves.
+
+As soon as TensorFlow is imported, its Keras looks for plots, tables and scikit-learn's interface, 1.5 s in every process that opens a
+SavedModel, and jsonschema, which reads notebooks, for a grammar of web addresses, 0.9 s. Both go on where those are not installed, as on a
+machine that only serves models: that they are installed beside a study is no part of a model's cold start.
+"""
+
+import sys
+from importlib.abc import MetaPathFinder
+
+# What is not there for a library that looks for it.
+_HIDDEN = {"keras": frozenset(("matplotlib", "pandas", "sklearn")), "jsonschema": frozenset(("rfc3987_syntax",))}
+
+
+class _Hiding(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None) -> None:
+        looking = _importing().partition(".")[0]
+        if name in _HIDDEN.get(looking, ()):
+            raise ModuleNotFoundError(f"No module named {name!r} for {looking} in this process ({__name__})", name=name)
+
+
+def import_leanly() -> None:
+    """From now on these libraries find nothing that they only look for; everybody else in this process does."""
+    if not any(isinstance(finder, _Hiding) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Hiding())
+
+
+def _importing() -> str:
+    """The name of the module whose import statement is being carried out."""
+    frame = sys._getframe(2)
+    while frame.f_back and frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame.f_globals.get("__name__", "")
