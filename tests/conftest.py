@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import gc
 import json
 import os
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from studylib.machine.lean_imports import import_leanly
 from tests import ROOT
 from tests.frameworks import skip_what_imports_them
 
@@ -21,6 +23,7 @@ os.environ["STUDYLIB_OUTPUTS"] = _OUTPUTS.name
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Kernels import the same sources, whoever built the environment.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+import_leanly()
 
 
 def pytest_addoption(parser):
@@ -70,6 +73,13 @@ def _needs_study(path: Path) -> bool:
     asking = [one for one in functions if one.name.startswith("test_") or "fixture" in ast.unparse(one.decorator_list)]
     asked = {argument.arg for one in asking for argument in one.args.args}
     return bool((asked - {one.name for one in functions}) & _STUDY)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frozen():
+    """What is alive before a file's tests stays: frameworks look for garbage often, and would look through all of it each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -114,7 +114,10 @@ def choice(given: argparse.Namespace) -> dict:
     return chosen
 
 
-_BENCHMARKS = "overhead, recording, drivers, entry_points, verdicts, conversion (these by default), compression or search (an hour each)"
+_BENCHMARKS = (
+    "overhead, recording, drivers, entry_points, blocks, verdicts, conversion (these by default), peers, winners, compression or search "
+    "(up to an hour each)"
+)
 _STUDY = (HW, EFFORT, STRICT, FORCE)
 # What verbs take beside the options of a study.
 _VERBS: dict[str, tuple[Typed, ...]] = {
