@@ -1,6 +1,7 @@
 """Shared fixtures. All results of one pytest run, the notebooks' too, go to one temporary outputs folder."""
 
 import ast
+import contextlib
 import functools
 import gc
 import json
@@ -17,6 +18,10 @@ from tests.frameworks import skip_what_imports_them
 
 # Fixtures that are the smoke study, its store or its `Study` object.
 _STUDY = {"smoke_study", "store", "mnist"}
+# Files whose tests may run in different processes: the longest, which come last and are dealt out one by one.
+_SHARING_NOTHING = {"tests/recipes/test_zoo_conversions.py"}
+# Folders of tests that need no second core, files that say ``ALL_CORES = True`` aside.
+_ABOUT_MODELS = {"adaptive", "contracts", "formats", "models", "quality", "recipes", "runtimes", "training"}
 # Set before studylib is imported and before any kernel starts, so that notebooks under nbval write here as well.
 _OUTPUTS = tempfile.TemporaryDirectory(prefix="studylib-tests-")
 os.environ["STUDYLIB_OUTPUTS"] = _OUTPUTS.name
@@ -51,7 +56,7 @@ def pytest_collection_modifyitems(config, items):
 def pytest_xdist_make_scheduler(config, log):
     """Which process runs what (`make test JOBS=2`): all that needs the smoke study stays in one, so that it runs once.
 
-    Other files stay whole, for the sake of what their tests share. Each process has an outputs folder of its own.
+    Other files stay whole, for the sake of what their tests share, but for those of `_SHARING_NOTHING`. Each process has an outputs folder of its own.
     (xdist's own groups do not reach pytest 9: they are written into a name that it no longer keeps.)
     """
     from xdist.scheduler import LoadScopeScheduling
@@ -59,6 +64,8 @@ def pytest_xdist_make_scheduler(config, log):
     class BySharing(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             name = nodeid.split("::")[0]
+            if name in _SHARING_NOTHING:
+                return nodeid
             return "smoke study" if _needs_study(ROOT / name) else name
 
     return BySharing(config, log)
@@ -80,6 +87,28 @@ def _frozen():
     """What is alive before a file's tests stays: frameworks look for garbage often, and would look through all of it each time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_core(request):
+    """A core for each process of `make test` where tests are about models: idle threads of runtimes wait busily, on the other's core."""
+    number = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    place = request.path.relative_to(ROOT).parts[1]
+    about_models = place in _ABOUT_MODELS or request.path.stem == "test_own_models"
+    if not number or not about_models or getattr(request.module, "ALL_CORES", False) or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    _run_on({cores[int(number) % len(cores)]})
+    yield
+    _run_on(set(cores))
+
+
+def _run_on(cores: set[int]) -> None:
+    """All threads of this process, and those that they start."""
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # one that ended meanwhile
+            os.sched_setaffinity(int(thread.name), cores)
 
 
 @pytest.fixture(scope="session")

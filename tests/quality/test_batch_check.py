@@ -13,6 +13,7 @@ from tests.outputs import status_of
 from tests.recorded_results import trial
 from tests.scripted_jobs import scripted
 
+ALL_CORES = True  # one test sweeps threads
 RNG = np.random.default_rng(5)
 WEIGHTS = RNG.standard_normal((6, 5)).astype(np.float32)
 SAMPLES = Samples({"x": RNG.standard_normal((24, 6)).astype(np.float32)}, None)
