@@ -56,7 +56,8 @@ def pytest_collection_modifyitems(config, items):
 def pytest_xdist_make_scheduler(config, log):
     """Which process runs what (`make test JOBS=2`): all that needs the smoke study stays in one, so that it runs once.
 
-    Other files stay whole, for the sake of what their tests share, but for those of `_SHARING_NOTHING`. Each process has an outputs folder of its own.
+    Other files stay whole, for the sake of what their tests share, but for those of `_SHARING_NOTHING`. Each process has an outputs
+    folder of its own.
     (xdist's own groups do not reach pytest 9: they are written into a name that it no longer keeps.)
     """
     from xdist.scheduler import LoadScopeScheduling
