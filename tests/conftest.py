@@ -21,7 +21,7 @@ _STUDY = {"smoke_study", "store", "mnist"}
 # Files whose tests may run in different processes: the longest, which come last and are dealt out one by one.
 _SHARING_NOTHING = {"tests/recipes/test_zoo_conversions.py"}
 # Folders of tests that need no second core, files that say ``ALL_CORES = True`` aside.
-_ABOUT_MODELS = {"adaptive", "contracts", "formats", "models", "quality", "recipes", "runtimes", "training"}
+_ABOUT_MODELS = {"adaptive", "contracts", "formats", "models", "quality", "recipes", "runtimes"}
 # Set before studylib is imported and before any kernel starts, so that notebooks under nbval write here as well.
 _OUTPUTS = tempfile.TemporaryDirectory(prefix="studylib-tests-")
 os.environ["STUDYLIB_OUTPUTS"] = _OUTPUTS.name
@@ -114,9 +114,11 @@ def _run_on(cores: set[int]) -> None:
 
 @pytest.fixture(scope="session")
 def smoke_study(tmp_path_factory):
-    """The main job at its smallest size, run once as a user runs it: (completed process, results folder)."""
+    """The main job at its smallest size, run once as a user runs it, but for the host's peaks: (completed process, results folder)."""
     from tests.command_line import cli
+    from tests.planted_peaks import plant_peaks
 
+    plant_peaks(Path(os.environ["STUDYLIB_OUTPUTS"]))
     done = cli("study", "--hw", "cpu", "--effort", "smoke")
     assert done.returncode == 0, done.stdout + done.stderr
     return done, Path(os.environ["STUDYLIB_OUTPUTS"]) / "cpu"

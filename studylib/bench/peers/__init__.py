@@ -17,6 +17,7 @@ from studylib.verdicts.variants import Variant
 from studylib.verdicts.winners import smallest_batch
 from studylib.wording import lines
 
+_RUNTIMES = ("tensorflow", "litert", "onnxruntime", "openvino")
 # Two with trained weights, and one whose random ones are judged by fidelity.
 MODELS = ("mnist_cnn", "efficientnet_lite0", "mobilenet_v2")
 _RECIPES = ("dynamic_wi8_afp32", "static_wi8_ai8")
@@ -24,7 +25,7 @@ _AEQ = ("by_ai_edge_quantizer.py", ("ai-edge-quantizer==0.10.0",), "tflite", "li
 PEERS = (
     Peer("NNCF", "by_nncf.py", ("nncf==3.4.0", "openvino==2026.4.1"), "onnx", "openvino", "openvino"),
     Peer("ONNX Runtime", "by_onnxruntime.py", ("onnxruntime==1.32.0", "onnx==1.23.2", "sympy==1.14.0"), "onnx", "onnxruntime", "onnx"),
-    Peer("Olive", "by_olive.py", ("olive-ai==0.13.0", "onnxruntime==1.32.0"), "onnx", "onnxruntime", "onnx"),
+    Peer("Olive", "by_olive.py", ("olive-ai==0.13.0", "onnxruntime==1.32.0", "requests==2.34.2"), "onnx", "onnxruntime", "onnx"),
     *(Peer(f"ai-edge-quantizer {recipe}", *_AEQ, recipe=recipe, wish=recipe) for recipe in _RECIPES),
 )
 
@@ -55,7 +56,8 @@ def run(models: tuple[str, ...] = MODELS, effort: str = "smoke", write=print) ->
     """Study every model, let every peer quantize its float file, and time them with our winner in turn; print and return by model."""
     found = {}
     for model in models:
-        study = replace(open_study("cpu", effort, write=write, models=(model,)), folder=outputs_root() / ".bench" / "peers" / model)
+        study = open_study("cpu", effort, write=write, models=(model,), runtimes=_RUNTIMES)
+        study = replace(study, folder=outputs_root() / ".bench" / "peers" / model)
         study.measure(smallest=True, matrix=False)
         study.save_plan()
         (winner,) = smallest_batch(Findings.of(study.results))
@@ -80,6 +82,7 @@ def _made(study: Study, model: str, write) -> dict[str, Trial]:
             if usual is None:
                 raise PeerError(f"{peer.runtime} fp32 of {model} is not in this study")
             peer.install(write)
+            write(f"{peer.name}: quantizing {model}")
             made = peer.make(study.make(model, peer.reads), samples, study.store)
         except PeerError as error:
             write(f"{peer.name}: {error}")
