@@ -37,7 +37,8 @@ def _source(peer: Peer, folder: Path, store: Store):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("peer", HERE, ids=[peer.name for peer in HERE])
-def test_a_tool_s_file_runs_where_it_is_measured_and_is_made_once(here, shelf, tmp_path, peer):
+def test_a_tool_s_file_runs_where_it_is_measured_and_is_made_once(here, shelf, tmp_path, monkeypatch, peer):
+    monkeypatch.chdir(tmp_path)
     source, samples = _source(peer, tmp_path, shelf)
     made = peer.make(source, samples, shelf)
     query = samples.batch(0, 1)
@@ -46,6 +47,7 @@ def test_a_tool_s_file_runs_where_it_is_measured_and_is_made_once(here, shelf, t
     (first,), (second,) = wanted.values(), found.values()
     assert 5 < stats.sqnr_db(first.astype(float), second.astype(float)) < 80  # the same answers, and quantized
     assert peer.make(source, samples, shelf).key == made.key
+    assert {path.name for path in tmp_path.iterdir()} == {source.path.name, "shelf"}  # nothing is left where we stand
     assert made.path.stat().st_mtime_ns == shelf.get(made.key).path.stat().st_mtime_ns
 
 

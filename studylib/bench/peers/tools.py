@@ -84,7 +84,9 @@ class Peer:
 
     def _run(self, command: list) -> None:
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=_environment())
+            # In a folder of its own: tools leave caches where they are started.
+            with tempfile.TemporaryDirectory(prefix="studylib-") as here:
+                done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=_environment(), cwd=here)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise PeerError(f"{self.name}: {error}") from None
         if done.returncode:
