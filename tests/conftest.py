@@ -114,11 +114,9 @@ def _run_on(cores: set[int]) -> None:
 
 @pytest.fixture(scope="session")
 def smoke_study(tmp_path_factory):
-    """The main job at its smallest size, run once as a user runs it, but for the host's peaks: (completed process, results folder)."""
+    """The main job at its smallest size, run once as a user runs it: (completed process, results folder)."""
     from tests.command_line import cli
-    from tests.planted_peaks import plant_peaks
 
-    plant_peaks(Path(os.environ["STUDYLIB_OUTPUTS"]))
     done = cli("study", "--hw", "cpu", "--effort", "smoke")
     assert done.returncode == 0, done.stdout + done.stderr
     return done, Path(os.environ["STUDYLIB_OUTPUTS"]) / "cpu"
