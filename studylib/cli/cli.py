@@ -161,6 +161,7 @@ def compare_machines(options: argparse.Namespace) -> None:
 
 def bench(options: argparse.Namespace) -> None:
     """Measure what the harness costs, LoadGen against the loop, our figures against the runtimes' own tools, how often verdicts err,
+    how often two studies agree, other tools beside ours,
     conversion, compression, search."""
     from studylib.bench import benchmarks
     from studylib.errors import lookup

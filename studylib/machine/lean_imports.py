@@ -4,7 +4,7 @@ As soon as TensorFlow is imported, its Keras looks for plots, tables and scikit-
 SavedModel, and jsonschema, which reads notebooks, for a grammar of web addresses, 0.9 s. Both go on where those are not installed, as on a
 machine that only serves models: that they are installed beside a study is no part of a model's cold start.
 
-TensorFlow's import makes half a million objects that stay. Looking for garbage among them meanwhile takes 0.7 s of it, and 0.4 s each time
+TensorFlow's import makes half a million objects that stay. Looking for garbage among them meanwhile takes 0.7 s of it, and 0.2 s each time
 that its converter looks again; so nobody looks before they are all there, and nobody looks through them afterwards.
 """
 

@@ -32,17 +32,24 @@ class Kernel:
         self._sockets.cleanup()
 
     def empty(self) -> None:
-        """Forget what a notebook left, as if the kernel were new."""
+        """Forget what a notebook left, as if the kernel were new. Raises nbclient's `DeadKernelError` where that cannot be."""
         from jupyter_core.utils import run_sync
+        from nbclient.exceptions import DeadKernelError
 
-        if self.manager.has_kernel:
-            run_sync(self._emptied)()
+        if not self.manager.has_kernel:
+            return
+        try:
+            reply = run_sync(self._emptied)()
+        except (RuntimeError, TimeoutError) as error:  # it died, or does not answer
+            raise DeadKernelError(str(error)) from None
+        if reply["content"]["status"] != "ok":
+            raise DeadKernelError(f"it could not be emptied: {reply['content']}")
 
-    async def _emptied(self) -> None:
+    async def _emptied(self) -> dict:
         client = self.manager.client()
         client.start_channels()
         try:
             await client.wait_for_ready(timeout=_TIMEOUT_S)
-            await client.execute_interactive(_EMPTY, silent=True, timeout=_TIMEOUT_S)
+            return await client.execute_interactive(_EMPTY, silent=True, timeout=_TIMEOUT_S)
         finally:
             client.stop_channels()

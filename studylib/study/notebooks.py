@@ -61,7 +61,7 @@ class Runner:
             with Kernel() as kernel:
                 for name in left:
                     self.write(f"notebook {name}")
-                    self._execute(kernel, name, force and name == _MEASURES)
+                    self._execute(kernel, name, bool(force) and name == _MEASURES)
         return bool(left)
 
     def report_is_current(self) -> bool:

@@ -1,8 +1,12 @@
 """The notebooks of a run share a kernel, and each finds it empty."""
 
+import os
+import signal
+
 import nbformat
 import papermill
 import pytest
+from nbclient.exceptions import DeadKernelError
 from nbformat.v4 import new_code_cell, new_notebook
 
 from studylib.study.kernel import Kernel
@@ -35,6 +39,25 @@ def test_it_is_the_emptying_that_does_it(tmp_path):
     with Kernel() as kernel:
         _run(kernel, tmp_path, *FIRST)
         assert _run(kernel, tmp_path, *NEXT)[0] == (3, "(True, True, True)")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", ["import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", None])
+def test_one_that_died_is_told_as_such_whether_in_a_notebook_or_between_two(tmp_path, code):
+    with Kernel() as kernel, pytest.raises(DeadKernelError):
+        if code is not None:
+            _run(kernel, tmp_path, code)
+        (_, (_, process)) = _run(kernel, tmp_path, *FIRST)
+        os.kill(int(process), signal.SIGKILL)
+        kernel.empty()
+
+
+@pytest.mark.slow
+def test_one_that_cannot_be_emptied_runs_no_other_notebook(tmp_path):
+    with Kernel() as kernel:
+        _run(kernel, tmp_path, "get_ipython().reset = None")
+        with pytest.raises(DeadKernelError, match="could not be emptied"):
+            kernel.empty()
 
 
 def test_a_kernel_that_no_notebook_needed_was_never_started():

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 from studylib.artifacts.software import digest
 from studylib.bench.peers.tools import Peer, PeerError
-from studylib.models.zoo import Samples
 from studylib.params.paths import outputs_root
 from studylib.results.records import Trial
 from studylib.stats import Verdict
@@ -42,8 +41,8 @@ class Beside:
 
     @property
     def holds(self) -> bool:
-        """Whether nobody within the budget is faster than our winner."""
-        return not self.is_within or self.ours.verdict is not Verdict.SLOWER
+        """Whether this peer is not measurably faster than our winner, or known to be over the budget."""
+        return self.is_within is False or self.ours.verdict is not Verdict.SLOWER
 
     @property
     def row(self) -> dict:
@@ -65,7 +64,7 @@ def run(models: tuple[str, ...] = MODELS, effort: str = "smoke", write=print) ->
             write(f"{model}: names nobody: {winner.reason}")
             continue
         trials = _made(study, model, write)
-        found[model] = _compared(study, winner.variant.trial, trials)
+        found[model] = _compared(study, winner.variant.trial, trials, write)
         write(f"\n{model}: our winner against what other tools make of the same file")
         write(lines([one.row for one in found[model]]))
     return found
@@ -74,32 +73,37 @@ def run(models: tuple[str, ...] = MODELS, effort: str = "smoke", write=print) ->
 def _made(study: Study, model: str, write) -> dict[str, Trial]:
     """The trial of what each peer makes, by the peer's name; says why there is none."""
     trials = {}
-    calibration = next(target for target in study.plan.targets if target.kind == "samples" and target.split == "train")
-    samples = Samples.load(study.artifact(calibration.key).path)
+    count = study.params.settings.calibration_samples
+    (calibration,) = {target.key for target in study.plan.targets if (target.kind, target.split, target.n) == ("samples", "train", count)}
+    samples = study.artifact(calibration)
     for peer in PEERS:
         usual = next((t for t in study.made if (t.runtime, t.recipe, t.control, t.sweep) == (peer.runtime, "fp32", False, "")), None)
         try:
             if usual is None:
-                raise PeerError(f"{peer.runtime} fp32 of {model} is not in this study")
+                raise PeerError(f"{peer.name}: {peer.runtime} fp32 of {model} is not in this study")
             peer.install(write)
             write(f"{peer.name}: quantizing {model}")
             made = peer.make(study.make(model, peer.reads), samples, study.store)
         except PeerError as error:
-            write(f"{peer.name}: {error}")
+            write(str(error))
             continue
         evaluation = "evaluation-" + digest((usual.evaluation_id, made.key))[:16]
         trials[peer.name] = replace(usual, recipe=peer.recipe, artifact_key=made.key, evaluation_id=evaluation)
     return trials
 
 
-def _compared(study: Study, winner: Trial, trials: dict[str, Trial]) -> list[Beside]:
-    """Evaluate what peers made, and time all with our winner in turn, in a campaign of their own."""
+def _compared(study: Study, winner: Trial, trials: dict[str, Trial], write) -> list[Beside]:
+    """Evaluate what peers made, and time all with our winner in turn, in a campaign of their own; says what could not be timed."""
     study.bench.evaluate(list(trials.values()))
     together = [winner, *trials.values()]
     study.bench.measure(together, study.results.newest_campaign() + 1)
     findings = Findings(study.results)
     found = []
     for name, trial in trials.items():
+        if not study.results.measurements(trial.id):
+            reasons = [attempt.reason for attempt in study.results.attempts(trial.id) if attempt.reason]
+            write(f"{name}: not timed: {reasons[-1] if reasons else study.results.why_unlike(trial)}")
+            continue
         lost = lost_of(Variant(findings, trial, None))
         ours = speed_up(trial, winner, study.results, findings.floor(trial.model, trial.batch_size))
         found.append(Beside(name, winner.label, lost, lost.within(findings.budget), ours))

@@ -61,19 +61,24 @@ class Peer:
         write(f"{self.name}: installing {', '.join(self.packages)}")
         shutil.rmtree(self._folder, ignore_errors=True)
         uv = Path(sys.executable).with_name("uv")
-        self._run([uv, "venv", "--quiet", "--python", sys.executable, self._folder])
-        self._run([uv, "pip", "install", "--quiet", "--python", self.python, *self.packages])
+        try:
+            self._run([uv, "venv", "--quiet", "--python", sys.executable, self._folder])
+            self._run([uv, "pip", "install", "--quiet", "--python", self.python, *self.packages])
+        except PeerError as error:
+            raise PeerError(
+                f"{error}; it could not be installed and is left out. Once a package index can be reached, run it again"
+            ) from None
         (self._folder / ".complete").touch()
 
-    def make(self, source: Artifact, samples: Samples, store: Store) -> Artifact:
+    def make(self, source: Artifact, samples: Artifact, store: Store) -> Artifact:
         """What it makes of the float file ``source`` with calibration ``samples``, kept in ``store``. Raises `PeerError`."""
         script = SCRIPTS / self.script
-        told = (self.packages, script.read_text(encoding="utf-8"), self.wish, source.sha256, len(samples))
+        told = (self.packages, script.read_text(encoding="utf-8"), self.wish, source.sha256, samples.sha256)
 
         def write(folder: Path) -> Path:
             with tempfile.TemporaryDirectory(prefix="studylib-") as given:
                 inputs, made = Path(given) / "samples.npz", folder / _MADE[self.format]
-                np.savez(inputs, **samples.inputs)
+                np.savez(inputs, **Samples.load(samples.path).inputs)
                 if not made.suffix:
                     made.mkdir()
                 self._run([self.python, script, source.path, inputs, made, *([self.wish] if self.wish else [])])
