@@ -160,9 +160,8 @@ def compare_machines(options: argparse.Namespace) -> None:
 
 
 def bench(options: argparse.Namespace) -> None:
-    """Measure what the harness costs, LoadGen against the loop, our figures against the runtimes' own tools, how often verdicts err,
-    how often two studies agree, other tools beside ours,
-    conversion, compression, search."""
+    """Measure what the harness costs, LoadGen against the loop, our figures against the runtimes' own tools, how often verdicts err
+    and two studies agree about who wins, other tools beside ours, conversion, compression, search."""
     from studylib.bench import benchmarks
     from studylib.errors import lookup
     from studylib.params.paths import outputs_root
