@@ -13,6 +13,7 @@ from studylib.adaptive.onnx_times import layer_times
 from studylib.errors import RefusedError
 from studylib.models.zoo import Samples
 from studylib.recipes.quantize import onnx_calibration
+from studylib.runtimes.onnxruntime import EXACT_SUMS
 
 _CARRIERS = frozenset(
     ("Add", "AveragePool", "Clip", "Concat", "Flatten", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Mul", "Pad", "Relu", "Reshape",
@@ -78,6 +79,7 @@ def opened(path: Path, threads: int, profile: str | None = None):
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.add_session_config_entry(*EXACT_SUMS)  # as the study times what is found
     if profile:
         options.enable_profiling, options.profile_file_prefix = True, profile
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -28,6 +28,10 @@ _JETSON_DEVICES = (Path("/dev/nvhost-gpu"), Path("/dev/nvgpu"))
 # Where the driver lists its GPUs; not in every container, nor under Windows' own Linux.
 _GPUS = Path("/proc/driver/nvidia/gpus")
 
+# Instructions that multiply int8 and add in one step, without saturating on the way; and those that tell an x86 processor.
+INT8_PRODUCTS = frozenset(("avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"))
+X86 = frozenset(("avx", "avx2", "avx512f"))
+
 
 @dataclass(frozen=True)
 class Host:
@@ -56,6 +60,11 @@ class Host:
         facts = {key: value for key, value in asdict(self).items() if key not in ("usb_vendors", "kernel", "unreached")}
         facts["memory_bytes"] = round(self.memory_bytes / 2**30)  # the kernel's own share varies from boot to boot
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def saturates_int8(self) -> bool:
+        """Whether this is an x86 processor that multiplies int8 and adds pairs in 16 bits, having no instruction for 32."""
+        return bool(X86.intersection(self.isa)) and not INT8_PRODUCTS.intersection(self.isa)
 
     def describe(self) -> str:
         memory_gib = self.memory_bytes / 2**30

@@ -29,6 +29,9 @@ _BUILT_IN = ("xnnpack", "coreml", "nnapi")
 _REMEDY = "`make nvidia` brings it (on a Jetson: NVIDIA's own build)"
 _LEVELS = {"all": "ORT_ENABLE_ALL", "layout": "ORT_ENABLE_LAYOUT", "extended": "ORT_ENABLE_EXTENDED", "basic": "ORT_ENABLE_BASIC"}
 _LEVELS |= {"disable": "ORT_DISABLE_ALL"}
+INT8_SUMS = "int8_sums"
+# Its entry in a session's configuration: sums that cannot saturate.
+EXACT_SUMS = ("session.x64quantprecision", "1")
 
 
 class OnnxRuntime(Runtime):
@@ -36,7 +39,8 @@ class OnnxRuntime(Runtime):
 
     Settings: ``graph`` (level of its optimizations), ``execution`` and ``inter_threads`` (whether branches of the graph run
     beside each other, on how many threads), ``arena`` and ``pattern`` (memory that is kept, and planned ahead, between
-    queries), ``spinning`` (idle threads that wait busily), ``sessions`` beside each other.
+    queries), ``spinning`` (idle threads that wait busily), ``int8_sums`` (in how many bits pairs of int8 products are added on
+    x86 processors without VNNI: 16 is faster and may saturate; others add them in 32 whatever is set), ``sessions`` beside each other.
     """
 
     name: ClassVar[str] = "onnxruntime"
@@ -50,9 +54,10 @@ class OnnxRuntime(Runtime):
         "arena": ("on", "off"),
         "pattern": ("on", "off"),
         "spinning": ("on", "off"),
+        INT8_SUMS: ("16", "32"),
         SESSIONS: ("1", "2", "4", "8"),
     }
-    answering: ClassVar[frozenset[str]] = frozenset(("graph",))
+    answering: ClassVar[frozenset[str]] = frozenset(("graph", INT8_SUMS))
 
     def why_not(self, provider: str, host: Host) -> str | None:
         reason = why_no_nvidia_gpu(host) if provider in nvml.PROVIDERS else None
@@ -101,6 +106,8 @@ class OnnxRuntime(Runtime):
         found.enable_cpu_mem_arena, found.enable_mem_pattern = chosen["arena"] == "on", chosen["pattern"] == "on"
         for kind in ("intra_op", "inter_op"):
             found.add_session_config_entry(f"session.{kind}.allow_spinning", "1" if chosen["spinning"] == "on" else "0")
+        if chosen[INT8_SUMS] == "32":
+            found.add_session_config_entry(*EXACT_SUMS)
         # Who runs which node is kept: a provider takes what it can, and leaves the rest to the CPU in silence.
         found.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         return found
@@ -136,6 +143,15 @@ def _why_not_taken(provider: str) -> str:
     return f"; {_REMEDY}"
 
 
+def _exact(settings) -> str:
+    """What may be the reason that a file does not open: with exact sums it takes some weights for others."""
+    with contextlib.suppress(RuntimeError):  # an entry that nobody added
+        key, value = EXACT_SUMS
+        if settings.get_session_config_entry(key) == value:
+            return f" (asked with {key}={value}, with which it opens no weights that several products share)"
+    return ""
+
+
 def _capi() -> Path:
     return Path(importlib.util.find_spec("onnxruntime").origin).parent / "capi"
 
@@ -148,7 +164,8 @@ class _Session(Session):
         try:
             self._session = onnxruntime.InferenceSession(str(file), settings, providers=[(wanted, told)])
         except Exception as error:  # its classes derive from nothing else
-            raise ArtifactError(f"ONNX Runtime {onnxruntime.__version__} does not open {file.name}: {said(error)}") from error
+            words = f"ONNX Runtime {onnxruntime.__version__} does not open {file.name}: {said(error)}"
+            raise ArtifactError(f"{words}{_exact(settings)}") from error
         self._outputs = [output.name for output in self._session.get_outputs()]
         if self._session.get_providers()[0] != wanted:
             took = self._session.get_providers()[0]

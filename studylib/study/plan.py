@@ -30,7 +30,7 @@ from studylib.results.records import Conversion, Trial
 from studylib.runtimes import RUNTIMES, Runtime, settings, split_name
 from studylib.scenarios import SCENARIOS, USUAL_SCENARIOS, planned, scenario_for
 from studylib.scenarios.loadgen import version as loadgen_version
-from studylib.study import sweeps
+from studylib.study import int8_sums, sweeps
 from studylib.study.refusals import why_already, why_no_stream, why_not_here
 from studylib.study.sweeps import USUAL, Deviation
 
@@ -41,8 +41,7 @@ _ON_PHONE = (PhoneExecutor, worker.pack, worker.judge, worker.judge_batch)
 # What opens each format when a conversion is checked.
 OPENERS = {"saved_model": "tensorflow", "serving": "tensorflow", "tflite": "litert", "onnx": "onnxruntime"}
 OPENERS |= {name: name for name in ("openvino", "coreml")}
-# Providers that compute in float32 whatever the graph.
-_SURE = ("cpu", "cuda")
+_SURE = ("cpu", "cuda")  # providers that compute in float32 whatever the graph
 # Formats that models are deployed in: the columns of the matrix.
 TARGETS = tuple(RECIPES["fp32"])
 # Formats that something else can be made of.
@@ -98,7 +97,7 @@ class Plan:
                 of_model = [
                     self.planned(model, runtime, recipe, batch_size, scenario=scenario)
                     for runtime in choice.runtimes
-                    for recipe in self.recipes
+                    for recipe in self.recipes + int8_sums.more_recipes(runtime, self.recipes, self.models[model].precision, self.host)
                 ]
                 trials += of_model
                 # The A/A control repeats a fast float trial: there a given noise is largest in proportion.
@@ -198,7 +197,8 @@ class Plan:
 
     def _trial(self, wanted: "_Wanted", keys: list[str], reason: str | None = None) -> Trial:
         """The trial of what is ``wanted``, made of the last of the ``keys``; or skipped, with the ``reason``."""
-        model, runtime, settled = wanted.model, RUNTIMES[wanted.runtime], wanted.point.settings
+        model, runtime, precision = wanted.model, RUNTIMES[wanted.runtime], self.models[wanted.model].precision
+        settled = int8_sums.settings(runtime.name, wanted.provider, wanted.recipe, precision, self.host) | wanted.point.settings
         version = "" if reason else self._version(wanted.runtime)
         artifact = keys[-1] if keys else ""
         answering = {name: value for name, value in settled.items() if name in runtime.answering}
@@ -223,7 +223,7 @@ class Plan:
             options=settings.text(settled),
             sweep=wanted.sweep,
             reason=reason,
-            source="" if self.models[model].precision == FLOAT32 else self.models[model].precision,
+            source="" if precision == FLOAT32 else precision,
         )
 
     def _driven(self, conditions: str, scenario: str) -> dict:

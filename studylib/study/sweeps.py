@@ -75,7 +75,7 @@ def groups(trials: list) -> list[list]:
     """The trials of every batch sweep with the usual ones of the same model, recipe and runtime, smaller batches first."""
     found: dict[tuple, list] = {}
     for trial in trials:
-        if trial.sweep in ("", "batch") and trial.usual and not trial.control and not trial.options:
+        if trial.sweep in ("", "batch") and trial.usual and not trial.control:
             found.setdefault((trial.model, trial.recipe, trial.where), []).append(trial)
     swept = [group for group in found.values() if any(trial.sweep for trial in group)]
     return [sorted(group, key=lambda trial: trial.batch_size) for group in swept]

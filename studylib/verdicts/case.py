@@ -7,10 +7,6 @@ import numpy as np
 
 from studylib.verdicts.variants import Variant
 
-# Instructions that multiply int8 and add in one step, without saturating on the way.
-INT8_PRODUCTS = {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"}
-X86 = {"avx", "avx2", "avx512f"}
-
 
 @dataclass(frozen=True)
 class Case:

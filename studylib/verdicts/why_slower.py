@@ -3,8 +3,9 @@
 import numpy as np
 
 from studylib import wording
+from studylib.machine.hardware import INT8_PRODUCTS, X86
 from studylib.params.recipe_names import split_recipe
-from studylib.verdicts.case import INT8_PRODUCTS, X86, Case
+from studylib.verdicts.case import Case
 from studylib.verdicts.variants import family
 
 _FLOAT16 = {"avx512_fp16", "asimdhp"}

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from studylib.machine.hardware import INT8_PRODUCTS, X86
 from studylib.params.recipe_names import split_recipe
-from studylib.verdicts.case import INT8_PRODUCTS, X86, Case
+from studylib.verdicts.case import Case
 from studylib.verdicts.variants import Variant
 
 # Less than this is no finding: rounding alone costs more in some runtimes.

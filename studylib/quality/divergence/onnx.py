@@ -8,6 +8,7 @@ import numpy as np
 
 from studylib.formats.inside.onnx import inferred, read
 from studylib.quality.divergence.opened import Opened, Tensor, arrange, natural, paths
+from studylib.runtimes.onnxruntime import EXACT_SUMS
 
 
 def opened(path: Path, inputs: dict[str, np.ndarray]) -> Opened:
@@ -80,6 +81,7 @@ def _read(model, name: str, fed: dict[str, np.ndarray]) -> np.ndarray:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
+    options.add_session_config_entry(*EXACT_SUMS)
     session = onnxruntime.InferenceSession(cut.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run([name], {value.name: fed[value.name] for value in cut.graph.input if value.name in fed})[0]
 
