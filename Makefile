@@ -1,6 +1,6 @@
 # The targets set themselves up: the first one builds .venv from requirements/lock.txt.
 BOOTSTRAP ?= python3
-JOBS ?= 2
+JOBS ?= 3
 STUDYLIB_VENV ?= .venv
 PYTHON_IN := "$$STUDYLIB_VENV/bin/python"
 
@@ -40,8 +40,8 @@ $(VERBS):
 explore: install  ## JupyterLab on the notebooks
 	@$(PYTHON_IN) -m jupyterlab notebooks
 
-test: install lint  ## unit tests, contract tests, nbval; FAST=1: what needs no framework; JOBS=2 processes beside each other
-	@$(PYTHON_IN) -m pytest -n "$$JOBS" --dist loadscope --fast "$${FAST:-0}"
+test: install lint  ## unit tests, contract tests, nbval; FAST=1: what needs no framework; JOBS=3 processes beside each other
+	@$(PYTHON_IN) -m pytest -n "$$JOBS" --dist loadscope --no-loadscope-reorder --fast "$${FAST:-0}"
 
 lint: install  ## ruff and the notebook rules
 	@"$$STUDYLIB_VENV/bin/ruff" check .

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from studylib.machine.lean_imports import import_leanly
@@ -18,7 +19,21 @@ from tests.frameworks import skip_what_imports_them
 
 # Fixtures that are the smoke study, its store or its `Study` object.
 _STUDY = {"smoke_study", "store", "mnist"}
-# Files whose tests may run in different processes: the longest, which come last and are dealt out one by one.
+# The longest files begin after all that needs the smoke study, so that no process is left alone with one of them at the end.
+_LONGEST = [
+    "tests/recipes/test_zoo_conversions.py",
+    "tests/recipes/test_keras_table.py",
+    "tests/cli/test_make.py",
+    "tests/study/test_own_models.py",
+    "tests/training/test_structured.py",
+    "tests/models/zoo/test_image_references.py",
+    "tests/fuzz/test_fuzz.py",
+    "tests/training/test_distillation.py",
+    "tests/test_install.py",
+    "tests/recipes/test_compressed_models.py",
+    "tests/build/test_failures.py",
+]
+# Files whose tests may run in different processes: they are dealt out one by one.
 _SHARING_NOTHING = {"tests/recipes/test_zoo_conversions.py"}
 # Folders of tests that need no second core, files that say ``ALL_CORES = True`` aside.
 _ABOUT_MODELS = {"adaptive", "contracts", "formats", "models", "quality", "recipes", "runtimes"}
@@ -41,8 +56,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Notebooks last: they find the artifacts that the tests made."""
-    items.sort(key=lambda item: item.path.suffix == ".ipynb")
+    """The order in which files are dealt out; notebooks after the tests of the smoke study, whose artifacts they find."""
+    items.sort(key=_order)
     if config.getoption("fast") == "1":
         notebooks = [item for item in items if item.path.suffix == ".ipynb"]
         config.hook.pytest_deselected(items=notebooks)
@@ -50,6 +65,13 @@ def pytest_collection_modifyitems(config, items):
         for item in items:
             if item.get_closest_marker("slow") or {"smoke_study", "tiny"} & set(item.fixturenames):
                 item.add_marker(pytest.mark.skip(reason="FAST=1: starts other processes, trains, converts or runs a whole study"))
+
+
+def _order(item) -> tuple[int, bool]:
+    name = str(item.path.relative_to(ROOT))
+    if _needs_study(item.path):
+        return -1, item.path.suffix == ".ipynb"
+    return (_LONGEST.index(name) if name in _LONGEST else len(_LONGEST)), False
 
 
 @pytest.hookimpl(optionalhook=True)  # a single process needs no xdist
@@ -93,14 +115,14 @@ def _frozen():
 @pytest.fixture(scope="module", autouse=True)
 def _one_core(request):
     """A core for each process of `make test` where tests are about models: idle threads of runtimes wait busily, on the other's core."""
-    number = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    beside = "PYTEST_XDIST_WORKER" in os.environ
     place = request.path.relative_to(ROOT).parts[1]
     about_models = place in _ABOUT_MODELS or request.path.stem == "test_own_models"
-    if not number or not about_models or getattr(request.module, "ALL_CORES", False) or not hasattr(os, "sched_setaffinity"):
+    if not beside or not about_models or getattr(request.module, "ALL_CORES", False) or not hasattr(os, "sched_setaffinity"):
         yield
         return
-    cores = sorted(os.sched_getaffinity(0))
-    _run_on({cores[int(number) % len(cores)]})
+    cores, busy = os.sched_getaffinity(0), psutil.cpu_percent(interval=0.1, percpu=True)
+    _run_on({min(cores, key=lambda core: busy[core])})
     yield
     _run_on(set(cores))
 

@@ -1,6 +1,7 @@
 """Every model of the zoo reaches every format, opens in its runtime and is still the same model.
 
-At its real size but where a part is repeated: two layers of BERT's twelve, and DeepSpeech's quarter (`deepspeech_small` is the same code).
+At its real size but where a part is repeated: two layers of BERT's twelve (one with longer questions), and DeepSpeech's quarter
+(`deepspeech_small` is the same code).
 """
 
 import gzip
@@ -17,6 +18,8 @@ from tests.outputs import conversion_status_of
 # The smoke study takes mnist_cnn through every format already.
 OTHERS = [name for name in MODELS if name not in ("mnist_cnn", "handmade", "deepspeech")]
 FORMATS = ("saved_model", "onnx", "tflite")
+# Published multiply-accumulates and parameters.
+PUBLISHED = {"mobilenet_v2": (300_774_272, 3_538_984)}
 
 
 class _Unpacked(gzip.GzipFile):
@@ -33,7 +36,8 @@ def converted(request, tmp_path, monkeypatch):
     monkeypatch.setattr(model, "test_samples", 8)
     monkeypatch.setattr(descriptions, "gzip", SimpleNamespace(GzipFile=_Unpacked))
     if hasattr(model, "layers"):
-        monkeypatch.setattr(model, "layers", 2)
+        # The second BERT is the first with longer questions: what layers say to each other is in the first already.
+        monkeypatch.setattr(model, "layers", 1 if model.name == "bert_base_384" else 2)
     study = study_of(tmp_path, model.name, recipes=("fp32",))
     study.evaluate(("fp32",), matrix=False)
     yield study
@@ -56,6 +60,12 @@ def test_it_reaches_every_format_and_passes_parity(converted):
         if key in converted.results.inside()
     }
     assert inside["tflite"]["select_tf_operators"] == inside["tflite"]["custom_operators"] == []
+    if model in PUBLISHED:
+        macs, parameters = PUBLISHED[model]
+        assert {format: inside[format]["macs"] for format in ("keras", *FORMATS)} == dict.fromkeys(("keras", *FORMATS), macs)
+        assert inside["keras"]["parameters"] == inside["saved_model"]["parameters"] == parameters
+        # Converters fold batch normalisation into the convolutions before it.
+        assert all(0.96 * parameters < inside[format]["parameters"] < parameters for format in ("onnx", "tflite"))
     if MODELS[model].weights == "random":
         assert "top1_accuracy" not in set(converted.results.table().metric)
 
