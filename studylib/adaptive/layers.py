@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +39,13 @@ class Operator:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A model made ready once, from which any number of mixed files are written. ``ranges``: the format's own."""
+    """A model made ready once, from which any number of mixed files are written. ``ranges``, ``means`` of inputs: the format's own."""
 
     format: str
     path: Path
     layers: tuple[Layer, ...]
     ranges: object = None
+    means: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 class Surgeon(ABC):

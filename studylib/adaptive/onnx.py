@@ -12,7 +12,7 @@ from studylib.adaptive.onnx_graph import ACTIVATIONS, OnnxGraph
 from studylib.adaptive.onnx_times import layer_times
 from studylib.errors import RefusedError
 from studylib.models.zoo import Samples
-from studylib.recipes.quantize import onnx_calibration
+from studylib.recipes.quantize import onnx_bias, onnx_calibration
 from studylib.runtimes.onnxruntime import EXACT_SUMS
 
 _CARRIERS = frozenset(
@@ -34,7 +34,8 @@ class OnnxSurgeon(Surgeon):
         check_samples(samples, "calibration")
         prepared = onnx_calibration.prepared(Path(path), folder)
         layers = tuple(OnnxGraph.read(prepared, Path(path).name).layers)
-        return Calibrated(self.format, prepared, layers, onnx_calibration.ranges(prepared, samples))
+        ranges, means = onnx_calibration.ranges(prepared, samples), onnx_bias.input_means(prepared, samples)
+        return Calibrated(self.format, prepared, layers, ranges, means)
 
     def apply(self, model: Calibrated | Path, assignment: dict[str, str], target: Path) -> Path:
         if not isinstance(model, Calibrated):
@@ -56,6 +57,7 @@ class OnnxSurgeon(Surgeon):
                 between = carried(graph.operators, nodes[STATIC], _CARRIERS, ACTIVATIONS)
                 onnx_calibration.quantize_qdq(path, Path(folder) / "static.onnx", model.ranges, nodes=sorted(nodes[STATIC] | between))
                 path = Path(folder) / "static.onnx"
+                onnx_bias.correct(model.path, path, model.means)
             shutil.copyfile(path, target)
         return Path(target)
 

@@ -73,6 +73,7 @@ def study(options: argparse.Namespace) -> int:
     """Convert, compress, measure and report."""
     from studylib.report import report
     from studylib.study.notebooks import Runner
+    from studylib.study.run_facts import nothing_to_measure
 
     begun, console = time.monotonic(), Console()
     planned = _ready(options, console.line)
@@ -85,7 +86,7 @@ def study(options: argparse.Namespace) -> int:
             page = report.build(planned.results)
             runner.report_was_built()
         else:
-            console.line(planned.nothing_to_measure(), keep=True)
+            console.line(nothing_to_measure(planned.results), keep=True)
     console.close()
     _conclude(planned.results, page, time.monotonic() - begun)
     return _told(_without_timing(planned.results, planned.plan.models), "has no timed row", len(planned.plan.models))

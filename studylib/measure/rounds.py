@@ -66,15 +66,15 @@ class Bench(Evaluator):
             return failed(broken) | {"seconds": seconds}
         return {"samples_per_s": 1e9 * trial.batch_size / median, "n": len(found["values_ns"]), "seconds": seconds}
 
-    def measure(self, trials: list[Trial], campaign: int | None = None) -> int:
-        """Measure what is not measured yet and return how many repetitions that was.
+    def measure(self, trials: list[Trial], campaign: int | None = None, rounds: range | None = None) -> int:
+        """Measure what is not measured yet and return how many repetitions that was. ``rounds``: which, instead of the first ones.
 
         ``campaign`` None goes on with what is there; a number begins or continues that campaign.
         A trial that fails is not tried again in this campaign. A disturbed repetition is, while the budget of the whole run
         lasts; what stays invalid then is said.
         """
-        self.check([one.trial for one in self.waiting(trials, campaign)])
-        waiting = list(self.waiting([trial for trial in trials if not self.results.why_unlike(trial)], campaign))
+        self.check([one.trial for one in self.waiting(trials, campaign, rounds)])
+        waiting = list(self.waiting([trial for trial in trials if not self.results.why_unlike(trial)], campaign, rounds))
         self._take(waiting, self._repeats_left(trials, waiting[0].campaign) if waiting else 0)
         return len(waiting)
 
@@ -115,8 +115,8 @@ class Bench(Evaluator):
             why = "the budget of repeats is used up" if repeats <= 0 else "they were disturbed every time"
             self.write(f"repetitions that stay invalid: {lost}; {why}.")
 
-    def waiting(self, trials: list[Trial], campaign: int | None = None) -> Iterator[Waiting]:
-        """All that is still to be measured, in interleaved rounds, each with its next attempt.
+    def waiting(self, trials: list[Trial], campaign: int | None = None, rounds: range | None = None) -> Iterator[Waiting]:
+        """All that is still to be measured, in interleaved rounds (the first ones, or ``rounds``), each with its next attempt.
 
         Without ``campaign``, the newest one that any of the trials has is completed for all of them. Disturbed repetitions wait
         only as far as the run's budget of repeats goes.
@@ -124,7 +124,7 @@ class Bench(Evaluator):
         attempts = {trial.id: self.results.attempts(trial.id) for trial in trials}
         target = campaign or max((a.campaign for found in attempts.values() for a in found), default=1)
         repeats = self._repeats_left(trials, target)
-        for repetition, trial in rounds_of(trials, range(self.settings.repetitions), self.seed):
+        for repetition, trial in rounds_of(trials, rounds or range(self.settings.repetitions), self.seed):
             found = [attempt for attempt in attempts[trial.id] if attempt.campaign == target]
             here = [attempt for attempt in found if attempt.repetition == repetition]
             finished = any(attempt.status == "ok" for attempt in here) or len(here) >= _ATTEMPTS

@@ -102,6 +102,10 @@ class Choice(Section):
             STUDY,
         ),
     ] = None
+    all_threads: Annotated[
+        StrictBool,
+        Typed("ALL_THREADS", "time everything with all threads only, the fastest not with one thread too", yes_or_no, verbs=STUDY),
+    ] = False
     assignment: Annotated[
         Location | None, Typed("ASSIGNMENT", "apply the assignment.json of an earlier search instead of searching", place, "PATH")
     ] = None

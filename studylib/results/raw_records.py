@@ -52,6 +52,10 @@ class RawRecords:
         found = self.evaluation(trial.evaluation_id)
         return found is not None and not is_tried_again(reason_of(found), found.get("failed_at", ""))
 
+    def is_same(self, trial: Trial) -> bool:
+        """Whether a trial's artifact passed the parity gate."""
+        return (self.evaluation(trial.evaluation_id) or {}).get("status") == "ok"
+
     def record_check(self, trial: Trial, finding: dict) -> None:
         """Keep whether queries of one size are answered as their samples are one by one, under a trial's conditions."""
         write_sealed(self._check_path(trial, finding["batch_size"]), _dated(finding))

@@ -109,6 +109,11 @@ class Results(RawRecords):
         settings = self.run()["parameters"].get("settings", {}) if (self.folder / "run.json").exists() else {}
         return settings["repetitions"] if "further_s" in settings else None
 
+    def rounds_before_a_look(self) -> int | None:
+        """Up to which round nobody had looked at who is faster: the planned ones, and as many with one thread."""
+        planned = self.planned_rounds()
+        return planned if planned is None or not self.one_thread() else 2 * planned
+
     def planned_measurements(self, trial_id: str) -> list[Measurement]:
         """The valid repetitions of the rounds that every trial was to have. Further ones were taken at another time, and compare only those
         that took part: beside the times of other trials they would tell of the hour.
@@ -163,6 +168,14 @@ class Results(RawRecords):
     def further(self) -> dict:
         """What `save_further` wrote; empty where no further round was asked for."""
         return self._read("further.json", dict) if (self.folder / "further.json").exists() else {}
+
+    def save_one_thread(self, found: dict) -> None:
+        """Write ``one_thread.json``: what was chosen to be measured with one thread too (see `studylib.study.one_thread`)."""
+        write_text(self.folder / "one_thread.json", json.dumps(found, indent=1))
+
+    def one_thread(self) -> dict:
+        """What `save_one_thread` wrote; empty where nothing was chosen."""
+        return self._read("one_thread.json", dict) if (self.folder / "one_thread.json").exists() else {}
 
     def peaks(self) -> dict[str, dict]:
         """What the measuring host can do at most, by number of threads; empty where it was not measured."""

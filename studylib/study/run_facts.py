@@ -7,6 +7,7 @@ from studylib.artifacts.software import git_state, package_versions
 from studylib.errors import Reason
 from studylib.machine.clock import now
 from studylib.machine.disturbance_limits import Limits
+from studylib.results.results import Results
 from studylib.results.states import failed
 from studylib.study.plan import Plan
 
@@ -34,3 +35,12 @@ def run_facts(plan: Plan, limits: Limits, failures: dict[str, Reason], causes: d
         "packages": package_versions(),
         "updated_at": now(),
     }
+
+
+def nothing_to_measure(results: Results) -> str:
+    """What to say of a study that had nothing left to measure: when its numbers were taken."""
+    times = [measurement.ended_at for trial in results.plan() for measurement in results.measurements(trial.id)]
+    if not times:
+        return "Nothing to measure: no trial of this plan can run here; each says why."
+    newest = max(times)[:19].replace("T", " ")
+    return f"Nothing to measure: every number was taken by {newest} UTC. FORCE=1 measures again."

@@ -24,8 +24,9 @@ from studylib.scenarios.blocks import BLOCK_S
 from studylib.study.further_rounds import FurtherRounds
 from studylib.study.halving import Halving
 from studylib.study.narrowing import Narrowing
+from studylib.study.one_thread import OneThread
 from studylib.study.plan import Plan
-from studylib.study.run_facts import run_facts
+from studylib.study.run_facts import nothing_to_measure, run_facts
 from studylib.study.stock import Stock
 
 # Of a phone, its heat alone is seen from here, beside each repetition.
@@ -114,7 +115,7 @@ class Study:
     @property
     def same(self) -> list[Trial]:
         """Trials whose artifact passed the parity gate."""
-        return [trial for trial in self.made if (self.results.evaluation(trial.evaluation_id) or {}).get("status") == "ok"]
+        return [trial for trial in self.made if self.results.is_same(trial)]
 
     @property
     def timed(self) -> list[Trial]:
@@ -164,11 +165,9 @@ class Study:
         if any(self.bench.waiting(timed, campaign)):
             self._look_at_the_machine(again=force)
         measured = self.bench.measure(timed, campaign)
-        self.save_plan()
-        if not self.further_rounds.is_over():
-            self.further_rounds.take()
-        elif not measured:
-            self.write(self.nothing_to_measure())
+        later = [step for step in self.later if self._is_taken(step)]
+        if not measured and not later:
+            self.write(nothing_to_measure(self.results))
         self.save()
 
     def is_smallest(self, trial: Trial) -> bool:
@@ -196,13 +195,13 @@ class Study:
         made, described = self.stock.described(failures)
         left_out = self.narrowing.left_out(self.same)
         left_out = {trial.id: left_out[trial.id] for trial in self.same if trial.id in left_out and not self.results.why_unlike(trial)}
-        trials = [replace(trial, reason=left_out.get(trial.id, trial.reason)) for trial in self.trials]
+        trials = [replace(trial, reason=left_out.get(trial.id, trial.reason)) for trial in self.trials] + self.one_thread.trials
         self.results.save_plan(trials, run_facts(self.plan, self.limits, failures, causes), made, self.plan.conversions, described)
 
     def is_complete(self) -> bool:
         """Whether every artifact is there and intact and every trial is measured. Says what is corrupted."""
         try:
-            planned = [trial.id for trial in self.results.plan()] == [trial.id for trial in self.trials]
+            planned = [trial.id for trial in self.results.plan()] == [trial.id for trial in self.trials + self.one_thread.trials]
         except InputError:
             return False
         present = self.stock.is_complete()  # looks at every artifact, so that all that is corrupted is said
@@ -213,16 +212,8 @@ class Study:
             and evaluated
             and not any(self.bench.waiting(self.timed))
             and self.narrowing.is_over(self.same)
-            and self.further_rounds.is_over()
+            and all(step.is_over() for step in self.later)
         )
-
-    def nothing_to_measure(self) -> str:
-        """What to say of a study that had nothing left to measure: when its numbers were taken."""
-        times = [m.ended_at for trial in self.trials for m in self.results.measurements(trial.id)]
-        if not times:
-            return "Nothing to measure: no trial of this plan can run here; each says why."
-        newest = max(times)[:19].replace("T", " ")
-        return f"Nothing to measure: every number was taken by {newest} UTC. FORCE=1 measures again."
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
@@ -242,9 +233,7 @@ class Study:
 
     def fitness(self) -> list[Concern]:
         """What speaks against measuring on this machine, as it is now."""
-        if self.plan.phone:
-            return [_UNSEEN]
-        return fitness(self.host, self.threads)
+        return [_UNSEEN] if self.plan.phone else fitness(self.host, self.threads)
 
     def wandering(self) -> Concern | None:
         """Whether the speed of this machine wanders just now, and what this study will be able to tell all the same."""
@@ -260,10 +249,23 @@ class Study:
         return Narrowing(self.bench, halving, choice.least_useful)
 
     @property
-    def further_rounds(self) -> FurtherRounds:
-        """What goes on where the planned rounds decide nothing."""
+    def one_thread(self) -> OneThread:
+        """What the fastest are measured with besides all threads."""
+        return OneThread(self.plan, self.bench)
+
+    @property
+    def later(self) -> tuple[OneThread, FurtherRounds]:
+        """What is measured after the planned rounds: the fastest with one thread, and what the planned rounds do not decide."""
         wished = self.params.choice.further_s
-        return FurtherRounds(self.bench, self.params.settings.further_s if wished is None else wished)
+        return self.one_thread, FurtherRounds(self.bench, self.params.settings.further_s if wished is None else wished)
+
+    def _is_taken(self, step: OneThread | FurtherRounds) -> bool:
+        """Whether there was anything to do, which is done now. What was measured before it belongs to the results it looks at."""
+        self.save_plan()
+        if step.is_over():
+            return False
+        step.take()
+        return True
 
     @cached_property
     def bench(self) -> Bench:

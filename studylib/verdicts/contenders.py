@@ -58,7 +58,8 @@ def against(baseline: Variant, contender: Variant) -> SpeedUp:
 def fastest(found: list[Variant]) -> tuple[Variant, list[Variant]]:
     """The one with the least time for a sample, and those that it is not measurably faster than, the next fastest first.
 
-    Rounds decide, and times are of rounds in which not all took part: one that is measurably faster than it takes its place.
+    Rounds decide, and times are of rounds in which not all took part: one that is measurably faster than it takes its place. What shares
+    no round with it is left behind by whatever shares rounds with both and is measurably faster.
     """
     best, *rivals = ranked = sorted(found, key=sample_ns)
     for _ in ranked:  # each may be beaten by the next
@@ -66,7 +67,9 @@ def fastest(found: list[Variant]) -> tuple[Variant, list[Variant]]:
         if ahead is None:
             break
         best, rivals = ahead, [one for one in ranked if one is not ahead]
-    return best, [rival for rival in rivals if against(rival, best).verdict is not Verdict.FASTER]
+    ties = [rival for rival in rivals if against(rival, best).verdict is not Verdict.FASTER]
+    beside = [rival for rival in rivals if against(rival, best).comparable]
+    return best, [tie for tie in ties if tie in beside or not any(against(tie, one).verdict is Verdict.FASTER for one in beside)]
 
 
 def baseline(rivals: list[Variant]) -> Variant | None:

@@ -11,7 +11,7 @@ from studylib.formats import quantized
 from studylib.models.zoo import Samples
 from studylib.recipes.base import Recipe
 from studylib.recipes.convert import onnx_opening
-from studylib.recipes.quantize import calibration_check, onnx_float16, onnx_tidied
+from studylib.recipes.quantize import calibration_check, onnx_bias, onnx_float16, onnx_tidied
 from studylib.recipes.quantize.conv_integer import scale_per_channel
 from studylib.recipes.quantize.onnx_calibration import Scheme, quantize_qdq, quantize_qoperator, ranges
 from studylib.recipes.quantize.onnx_preparation import preparation_note, prepared
@@ -127,7 +127,8 @@ class Static(OnnxRecipe):
     """Weights int8, activations integers too, with scales from calibration samples. The name says what differs from the default.
 
     The default, ``static_wi8_ai8``: one scale a channel of weights; activations unsigned, because ONNX Runtime's x86 kernels
-    are made for unsigned times signed; QuantizeLinear/DequantizeLinear pairs, which every runtime fuses as it can.
+    are made for unsigned times signed; QuantizeLinear/DequantizeLinear pairs, which every runtime fuses as it can; biases that make up
+    for what rounding the weights did to the mean of each output (`onnx_bias`).
     ``qoperator``: integer operators in the file instead. ``reduce_range``: weights in 7 bits, against saturation on x86
     without VNNI. ``symmetric``: activations signed around zero, as ARM and most accelerators want them. ``method``: of
     `ranges`. ``activation_bits``: 8 or 16.
@@ -157,14 +158,15 @@ class Static(OnnxRecipe):
     def quantize(self, source: Path, target: Path, scratch: Path, samples: Samples | None) -> dict:
         model = prepared(source, scratch)
         found = ranges(model, samples, self.method, self.symmetric)
-        query = samples.batch(0, 1)
+        query, notes = samples.batch(0, 1), {}
         try:
             self._write(model, target, found, None)
             onnx_opening.require_runs(target, query)
         except Exception as error:  # what a quantizer raises, or a file that does not open: the products alone may do
             self._write(model, target, found, quantized.onnx_products(model))
-            return {"only products are integers": said(error)}
-        return {}
+            notes = {"only products are integers": said(error)}
+        changed = onnx_bias.correct(model, target, onnx_bias.input_means(model, samples))
+        return notes | ({"biases corrected": changed} if changed else {})
 
     def _write(self, model: Path, target: Path, found, nodes: list[str] | None) -> None:
         write = quantize_qoperator if self.qoperator else quantize_qdq
