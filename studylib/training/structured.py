@@ -87,7 +87,9 @@ def _block_prices(model, channels: Channels, lesson: Lessons, blocks: list[Block
     for index, block in enumerate(blocks, 1):
         prices[block] = importance.loss_of(cut(model, channels, everything, [block]), lesson, measured) - whole
         say(f"block {index} of {len(blocks)}, {block.name}: the loss grows by {prices[block]:.3g} without it")
-    return prices
+    # Less than rounding makes of nothing is nothing: importance of channels, a square, is exact there.
+    least = np.finfo(np.float32).eps * max(map(abs, prices.values()), default=0.0)
+    return {block: price if abs(price) > least else 0.0 for block, price in prices.items()}
 
 
 def _keep(model, notes: dict, folder: Path) -> None:

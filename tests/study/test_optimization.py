@@ -32,6 +32,8 @@ def looks(mnist, monkeypatch, tmp_path):
 
     def found(rate, **choice):
         taken = []
+        # What sums are told on some processors only is no step.
+        monkeypatch.setattr(hardware.Host, "saturates_int8", False)
 
         def glance(bench, trial):
             taken.append(trial.label)
