@@ -4,9 +4,11 @@ After the planned rounds, of each model and batch size the fastest variant of ea
 not far behind, both are measured in rounds of their own, beside the baseline and what is not distinguishable from the fastest of all.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from studylib.errors import InputError
 from studylib.measure.rounds import Bench
 from studylib.results.records import Trial
 from studylib.runtimes import RUNTIMES
@@ -15,6 +17,7 @@ from studylib.study.sweeps import Deviation
 from studylib.verdicts.contenders import baseline, contenders, fastest, sample_ns
 from studylib.verdicts.findings import Findings
 from studylib.verdicts.grounds import grounds
+from studylib.verdicts.variants import Variant
 from studylib.verdicts.winners import keeping
 
 # How many times as slow as the fastest one of all runtimes it may be: one thread hardly makes up for more.
@@ -38,7 +41,9 @@ class OneThread:
     def take(self) -> None:
         """Choose, look and measure: all that is not done yet."""
         results = self.bench.results
-        results.save_one_thread({"campaign": results.newest_campaign(), "panels": [*self._kept(), *self._new()]})
+        campaign, new, kept = results.newest_campaign(), self._new(), results.one_thread()
+        before = kept["panels"] if kept.get("campaign") == campaign else []
+        results.save_one_thread({"campaign": campaign, "panels": [*before, *new]})
         pairs = [pair for pair in self._pairs() if not pair[1].reason]
         self.bench.evaluate([one for _, one in pairs])
         for trial in (trial for pair in pairs if self._is_same(pair[1]) for trial in pair):
@@ -67,33 +72,38 @@ class OneThread:
         return range(self.bench.settings.repetitions, 2 * self.bench.settings.repetitions)
 
     def _kept(self) -> list[dict]:
-        """What was chosen in the newest campaign, of trials that are planned still."""
-        kept, known = self.bench.results.one_thread(), {trial.id for trial in self.plan.trials}
+        """What was chosen in the newest campaign among the same rivals as now."""
+        kept = self.bench.results.one_thread()
         if kept.get("campaign") != self.bench.results.newest_campaign():
             return []
-        return [panel for panel in kept["panels"] if known.issuperset((*panel["fastest"], *panel["beside"]))]
+        now = {panel: _names(rivals) for panel, rivals in self._rivals().items()}
+        return [panel for panel in kept["panels"] if now.get((panel["model"], panel["batch"])) == panel["rivals"]]
+
+    def _rivals(self) -> dict[tuple[str, int], list[Variant]]:
+        """What was timed with all threads, of each model and batch size. Nothing in a rehearsal, which names nobody."""
+        if self.plan.threads == 1 or self.plan.chosen is not None or self.plan.params.choice.all_threads:
+            return {}
+        found, planned = {}, {trial.id for trial in self.plan.trials}
+        with contextlib.suppress(InputError):  # no study was saved here before
+            findings = Findings.of(self.bench.results)
+            for variant in contenders(findings) if grounds(findings).decides else ():
+                if not variant.trial.sweep and variant.trial.id in planned:
+                    found.setdefault((variant.trial.model, variant.trial.batch_size), []).append(variant)
+        return found
 
     def _new(self) -> list[dict]:
-        """The choice of each model and batch size that was measured and has none yet. None in a rehearsal, which names nobody."""
-        if self.plan.threads == 1 or self.plan.chosen is not None or self.plan.params.choice.all_threads:
-            return []
-        findings, planned = Findings.of(self.bench.results), {trial.id for trial in self.plan.trials}
-        if not grounds(findings).decides:
-            return []
-        known, found = {(panel["model"], panel["batch"]) for panel in self._kept()}, []
-        timed = [variant for variant in contenders(findings) if not variant.trial.sweep and variant.trial.id in planned]
-        for model, batch in dict.fromkeys((variant.trial.model, variant.trial.batch_size) for variant in timed):
-            rivals = [variant for variant in timed if (variant.trial.model, variant.trial.batch_size) == (model, batch)]
-            kept = sorted(keeping(rivals, findings.budget), key=sample_ns)
-            near = [variant.trial for variant in kept if sample_ns(variant) <= _BEHIND * sample_ns(kept[0]) and _may_change(variant.trial)]
-            first: dict[str, str] = {}
-            for trial in near:
-                first.setdefault(trial.where, trial.id)
-            start, (_, ties) = baseline(rivals), fastest(kept)
-            if (model, batch) not in known:
-                beside = [variant.trial.id for variant in (*([start] if start else []), *ties)]
-                found.append({"model": model, "batch": batch, "fastest": list(first.values()), "beside": beside})
-        return found
+        """The choice among rivals of which there was none yet."""
+        known = {(panel["model"], panel["batch"]) for panel in self._kept()}
+        return [self._chosen(*panel, rivals) for panel, rivals in self._rivals().items() if panel not in known]
+
+    def _chosen(self, model: str, batch: int, rivals: list[Variant]) -> dict:
+        kept = sorted(keeping(rivals, rivals[0].findings.budget), key=sample_ns)
+        start, ties, quickest = baseline(rivals), fastest(kept)[1] if kept else [], {}
+        for variant in kept:
+            if sample_ns(variant) <= _BEHIND * sample_ns(kept[0]) and _may_change(variant.trial):
+                quickest.setdefault(variant.trial.where, variant.trial.id)
+        beside = [variant.trial.id for variant in (*([start] if start else []), *ties)]
+        return {"model": model, "batch": batch, "rivals": _names(rivals), "fastest": list(quickest.values()), "beside": beside}
 
     def _pairs(self) -> Iterator[tuple[Trial, Trial]]:
         """Each that was chosen, and the same with one thread, unless a sweep measures that anyhow."""
@@ -132,3 +142,7 @@ class OneThread:
 def _may_change(trial: Trial) -> bool:
     """Whether its threads are a setting that one may choose."""
     return trial.provider == "cpu" and trial.threads > 1 and RUNTIMES[trial.runtime].heeds_threads
+
+
+def _names(rivals: list[Variant]) -> list[str]:
+    return sorted(variant.trial.id for variant in rivals)

@@ -184,6 +184,18 @@ def test_a_new_campaign_chooses_anew(study):
     assert [one.label for one in taken(plan, bench).trials] == ["onnxruntime fp16 1 thread", "litert fp32 1 thread"]
 
 
+def test_less_of_the_same_study_chooses_for_itself_and_the_whole_one_nothing_anew(study):
+    plan, bench = study()
+    whole = [one.id for one in taken(plan, bench).trials]
+    plan.trials = [SLOW, OTHER]
+    assert [one.label for one in taken(plan, bench).trials] == ["onnxruntime fp16 1 thread"]
+    plan.trials = TRIALS
+    bench.results.save_plan(TRIALS, bench.results.run(), [])
+    step = OneThread(plan, bench)
+    assert step.is_over()
+    assert [one.id for one in step.trials] == whole
+
+
 def test_further_rounds_begin_after_them_and_are_a_second_look(study):
     plan, bench = study(**{"fp32 alone": 0.98})
     bench.executor.script.spread = 0.1
