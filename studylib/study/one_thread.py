@@ -48,7 +48,7 @@ class OneThread:
         self.bench.evaluate([one for _, one in pairs])
         for trial in (trial for pair in pairs if self._is_same(pair[1]) for trial in pair):
             if results.look(trial.id) is None:
-                self.bench.write(f"first look at {trial.model}, {trial.label}, {trial.threads} threads")
+                self.bench.write(f"first look at {trial.model}, {trial.label}")
                 results.record_look(trial.id, self.bench.glance(trial))
         for members in self._cohorts():
             self.bench.measure(members, rounds=self._rounds)

@@ -106,6 +106,7 @@ def _drawn(rng: random.Random) -> dict:
         "max_accuracy_loss": rng.random(),
         "least_useful": rng.random(),
         "further_s": rng.uniform(0, 1e6),
+        "all_threads": rng.random() < 0.5,
         "teach": rng.random() < 0.5,
         "assignment": path(),
         "data": path(),

@@ -1,7 +1,9 @@
 """One thread for the fastest of each runtime: who gets it, in which rounds it is measured, and what it changes."""
 
+import os
 import re
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +12,7 @@ from studylib import stats
 from studylib.build.jobs import EvaluateJob
 from studylib.errors import Kind
 from studylib.machine.disturbance_limits import Limits
+from studylib.machine.hardware import probe
 from studylib.measure.rounds import Bench
 from studylib.results.results import Results
 from studylib.stats import Verdict
@@ -18,6 +21,7 @@ from studylib.study.one_thread import OneThread
 from studylib.verdicts import compare
 from studylib.verdicts.findings import Findings
 from studylib.verdicts.winners import smallest_batch
+from tests.in_process import study_of, timed_shortly
 from tests.measure.test_cohorts import Together
 from tests.recorded_results import EVALUATED, run_facts, trial
 from tests.scripted_jobs import origin
@@ -194,6 +198,23 @@ def test_less_of_the_same_study_chooses_for_itself_and_the_whole_one_nothing_ane
     step = OneThread(plan, bench)
     assert step.is_over()
     assert [one.id for one in step.trials] == whole
+
+
+@pytest.mark.skipif(probe().threads < 2, reason="there is one thread anyhow")
+def test_a_real_study_has_it_in_its_plan_measured_or_left_out(mnist, tmp_path):
+    """On what the smoke study made; and a second run does nothing."""
+    choice = {"runtimes": ("onnxruntime",), "recipes": ("fp32",), "batch_sizes": (1,), "sweeps": (), "all_threads": False}
+    lines = []
+    study = replace(study_of(Path(os.environ["STUDYLIB_OUTPUTS"]), "mnist_cnn", **choice), folder=tmp_path / "cpu", write=lines.append)
+    with timed_shortly():
+        study.measure(matrix=False)
+        (one,) = [trial for trial in study.results.plan() if trial.sweep == "threads"]
+        state, count = study.results.state(one), len(study.results.measurements(one.id))
+        assert (count, state.status) in ((5, "ok"), (0, "skipped"))
+        assert count or one.reason.startswith("left out: a first look found")
+        study.measure(matrix=False)
+    assert any("Nothing to measure" in line for line in lines)
+    assert len(study.results.measurements(one.id)) == count
 
 
 def test_further_rounds_begin_after_them_and_are_a_second_look(study):
