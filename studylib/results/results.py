@@ -109,10 +109,15 @@ class Results(RawRecords):
         settings = self.run()["parameters"].get("settings", {}) if (self.folder / "run.json").exists() else {}
         return settings["repetitions"] if "further_s" in settings else None
 
-    def rounds_before_a_look(self) -> int | None:
-        """Up to which round nobody had looked at who is faster: the planned ones, and as many with one thread."""
+    def one_thread_rounds(self, trial: Trial) -> range:
+        """The rounds in which the fastest of a trial's model and batch size took part with one thread too; none where they did not."""
+        panels = [one for one in self.one_thread().get("panels", ()) if (one["model"], one["batch"]) == (trial.model, trial.batch_size)]
+        return range(min((one["first"] for one in panels), default=0), max((one["end"] for one in panels), default=0))
+
+    def was_looked_at(self, trial: Trial, repetition: int) -> bool:
+        """Whether a round came after somebody had looked at who is faster: it was not planned, and is none of those with one thread."""
         planned = self.planned_rounds()
-        return planned if planned is None or not self.one_thread() else 2 * planned
+        return planned is not None and repetition >= planned and repetition not in self.one_thread_rounds(trial)
 
     def planned_measurements(self, trial_id: str) -> list[Measurement]:
         """The valid repetitions of the rounds that every trial was to have. Further ones were taken at another time, and compare only those

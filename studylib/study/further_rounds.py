@@ -37,7 +37,7 @@ class FurtherRounds:
             members = list({trial.id: trial for pair in still for trial in (pair.baseline, pair.contender)}.values())
             self._say(still, until - time.monotonic())
             before = max(attempt.repetition for trial in members for attempt in results.attempts(trial.id))
-            first = max(1 + before, results.rounds_before_a_look() or 0)
+            first = max(1 + before, *(results.one_thread_rounds(trial).stop for trial in members))
             wanted = times * planned - min(pair.comparison.n for pair in still)
             self.bench.further(members, range(first, first + wanted), until)
             still = self._open()

@@ -50,8 +50,8 @@ class OneThread:
             if results.look(trial.id) is None:
                 self.bench.write(f"first look at {trial.model}, {trial.label}")
                 results.record_look(trial.id, self.bench.glance(trial))
-        for members in self._cohorts():
-            self.bench.measure(members, rounds=self._rounds)
+        for members, rounds in self._cohorts():
+            self.bench.measure(members, rounds=rounds)
 
     def is_over(self) -> bool:
         """Whether everything that is worth it was measured with one thread too."""
@@ -62,14 +62,9 @@ class OneThread:
             results.is_evaluated(one) and (not self._is_same(one) or all(results.look(trial.id) for trial in (usual, one)))
             for usual, one in pairs
         )
-        return seen and not any(any(self.bench.waiting(members, rounds=self._rounds)) for members in self._cohorts())
+        return seen and not any(any(self.bench.waiting(members, rounds=rounds)) for members, rounds in self._cohorts())
 
     # --- inside ------------------------------------------------------------------------------------------------------
-
-    @property
-    def _rounds(self) -> range:
-        """As many as were planned, after those."""
-        return range(self.bench.settings.repetitions, 2 * self.bench.settings.repetitions)
 
     def _kept(self) -> list[dict]:
         """What was chosen in the newest campaign among the same rivals as now."""
@@ -103,7 +98,11 @@ class OneThread:
             if sample_ns(variant) <= _BEHIND * sample_ns(kept[0]) and _may_change(variant.trial):
                 quickest.setdefault(variant.trial.where, variant.trial.id)
         beside = [variant.trial.id for variant in (*([start] if start else []), *ties)]
-        return {"model": model, "batch": batch, "rivals": _names(rivals), "fastest": list(quickest.values()), "beside": beside}
+        # As many rounds as were planned, after all that there are.
+        attempts = [one for variant in rivals for one in self.bench.results.attempts(variant.trial.id)]
+        first = max(self.bench.settings.repetitions, 1 + max(one.repetition for one in attempts))
+        facts = {"model": model, "batch": batch, "first": first, "end": first + self.bench.settings.repetitions}
+        return facts | {"rivals": _names(rivals), "fastest": list(quickest.values()), "beside": beside}
 
     def _pairs(self) -> Iterator[tuple[Trial, Trial]]:
         """Each that was chosen, and the same with one thread, unless a sweep measures that anyhow."""
@@ -115,15 +114,15 @@ class OneThread:
             if one.id not in planned:
                 yield usual, one
 
-    def _cohorts(self) -> Iterator[list[Trial]]:
-        """What is measured together: of each model and batch size those with one thread, with all, and the baseline."""
+    def _cohorts(self) -> Iterator[tuple[list[Trial], range]]:
+        """What is measured together, and in which rounds: of each model and batch size those with one thread, with all, the baseline."""
         planned, pairs = {trial.id: trial for trial in self.plan.trials}, list(self._pairs())
         for panel in self._kept():
             ours = [(usual, one) for usual, one in pairs if usual.id in panel["fastest"]]
             worth = [one for usual, one in ours if not one.reason and self._is_same(one) and not self._why_not(usual, one)]
             if worth:
                 beside = dict.fromkeys((*panel["beside"], *panel["fastest"]))
-                yield [*(planned[name] for name in beside), *worth]
+                yield [*(planned[name] for name in beside), *worth], range(panel["first"], panel["end"])
 
     def _is_same(self, trial: Trial) -> bool:
         """Whether it passed the parity gate, in batches too."""

@@ -217,6 +217,18 @@ def test_a_real_study_has_it_in_its_plan_measured_or_left_out(mnist, tmp_path):
     assert len(study.results.measurements(one.id)) == count
 
 
+def test_after_further_rounds_it_has_rounds_of_its_own(study):
+    """First with all threads only, as a smoke study is; what had further rounds stays judged as looked at."""
+    plan, bench = study(spread=0.1, fp16=0.95)
+    FurtherRounds(bench, 1000.0).take()
+    last = max(rounds_of(bench, ONE))
+    assert last >= ROUNDS
+    taken(plan, bench)
+    assert rounds_of(bench, alone(ONE)) == rounds_of(bench, ONE)[-ROUNDS:] == list(range(last + 1, last + 1 + ROUNDS))
+    assert compare.speed_up(ONE, alone(ONE), bench.results).comparison.level == stats.LEVEL
+    assert compare.speed_up(ONE, OTHER, bench.results).comparison.level == stats.LATER_LEVEL
+
+
 def test_further_rounds_begin_after_them_and_are_a_second_look(study):
     plan, bench = study(**{"fp32 alone": 0.98})
     bench.executor.script.spread = 0.1

@@ -4,6 +4,7 @@ Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bi
 measured on calibration samples (docs/decisions/0050).
 """
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,20 +32,16 @@ def input_means(model: Path, samples: Samples) -> Means:
 
     ``model``: a file that was prepared for quantization. One sample at a time is in memory; the graph itself takes the means.
     """
-    import tempfile
-
     import onnx
     from onnx import helper
 
     graph = onnx.load(model)
-    wanted = dict.fromkeys((node.input[0], node.op_type) for node in _layers(graph))
+    wanted, ranks, names = dict.fromkeys(node.input[0] for node in _layers(graph)), _ranks(graph), {}
     if not wanted:
         return {}
-    ranks = _ranks(graph)
-    names = {}
-    for name, _ in wanted:
+    for name in wanted:
         axes = [axis for axis in range(ranks.get(name, 0)) if axis != 1]
-        if len(axes) > 0 and ranks[name] > 1:
+        if len(axes) and ranks[name] > 1:
             names[name] = f"{name}:mean"
             graph.graph.initializer.append(onnx.numpy_helper.from_array(np.array(axes, np.int64), f"{name}:axes"))
             many = _opset(graph) >= 18
