@@ -157,7 +157,7 @@ def _verdict(ratio: float, low: float | None, high: float | None, sides: list) -
 
 def _remarks(one: Machine, trial: Trial, other: Machine, its: Trial) -> str:
     """What the reader must know of the two: other threads; or one host, whose hardware sets differ in settings and not in hardware."""
-    threads = f"; {its.threads} threads against {trial.threads}" if its.threads != trial.threads else ""
+    threads = f"; {its.threads} thread{'s' * (its.threads > 1)} against {trial.threads}" if its.threads != trial.threads else ""
     alike = "; the same host: this compares settings, not hardware" if one.run["host_id"] == other.run["host_id"] else ""
     means = [any(m.is_of_means for m in side.results.measurements(t.id)) for side, t in ((one, trial), (other, its))]
     unlike = "; means of queries against medians" if means[0] != means[1] else ""

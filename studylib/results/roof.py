@@ -64,7 +64,7 @@ class Point:
     @property
     def setting(self) -> str:
         """What is not as usual in this trial: options of the runtime, threads, or how queries arrive; mostly nothing."""
-        threads = f"{self.trial.threads} threads" if self.trial.sweep == "threads" else ""
+        threads = f"{self.trial.threads} {_threads(self.trial)}" if self.trial.sweep == "threads" else ""
         scenario = "" if self.trial.scenario in _USUAL else self.trial.scenario
         return ", ".join(filter(None, (self.trial.options, threads, scenario)))
 
@@ -80,7 +80,7 @@ def found_peaks(records: dict[str, dict], trial: Trial, hosts: set[str]) -> tupl
     """
     record = records.get(str(trial.threads))
     if not isinstance(record, dict):
-        return None, f"no peaks were measured with {trial.threads} threads"
+        return None, f"no peaks were measured with {trial.threads} {_threads(trial)}"
     read = Peaks.from_json(record)
     if read is None:
         return None, record.get("reason", UNREADABLE)
@@ -161,3 +161,7 @@ def _remarks(found: Point, inside: dict, host: Peaks):
         yield f"{floats:.0%} of the weights are float: held against int8, the roof is higher than it could reach"
     if found.bound == "memory" and any(name in inside.get("operators", ()) for name in _TABLES_READ_IN_PART):
         yield "its lookup tables are read only in part, so fewer bytes may be enough"
+
+
+def _threads(trial: Trial) -> str:
+    return "thread" if trial.threads == 1 else "threads"

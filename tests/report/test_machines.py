@@ -77,7 +77,7 @@ def test_two_hardware_sets_on_one_host_compare_settings(tmp_path):
     _machine(tmp_path, "b", factor=2.0, native=False, threads=1)
     row = _against(tmp_path)["tensorflow fp32"]
     assert row["machine"] == "b (REHEARSAL)"
-    assert row["verdict"] == "slower; 1 threads against 2; the same host: this compares settings, not hardware"
+    assert row["verdict"] == "slower; 1 thread against 2; the same host: this compares settings, not hardware"
 
 
 def test_a_native_machine_comes_first(tmp_path):

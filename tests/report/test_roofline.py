@@ -179,7 +179,7 @@ def test_a_peak_measured_too_low_is_found_out(timed):
         ({}, None, None, "the file was not looked into, so its operations are not known"),
         ({"provider": "cuda"}, {}, None, "it runs on cuda; the peaks are the processor's"),
         ({"scenario": "server"}, {}, None, "the latency of a server query includes waiting"),
-        ({"threads": 1}, {}, None, "no peaks were measured with 1 threads"),
+        ({"threads": 1}, {}, None, "no peaks were measured with 1 thread"),
         ({}, {}, {}, "no peaks were measured with 2 threads"),
         ({}, {}, {2: _peaks(host_id="another")}, "timed on host h; the peaks were measured on host another"),
         ({}, {}, {2: {"reason": "could not be measured: crash"}}, "could not be measured: crash"),
