@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(config, items):
     if config.getoption("fast") == "1":
         notebooks = [item for item in items if item.path.suffix == ".ipynb"]
         config.hook.pytest_deselected(items=notebooks)
-        del items[len(items) - len(notebooks) :]
+        items[:] = [item for item in items if item not in notebooks]
         for item in items:
             if item.get_closest_marker("slow") or {"smoke_study", "tiny"} & set(item.fixturenames):
                 item.add_marker(pytest.mark.skip(reason="FAST=1: starts other processes, trains, converts or runs a whole study"))

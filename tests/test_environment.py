@@ -175,3 +175,20 @@ def test_the_installer_parses_under_an_old_python():
 
     for path in (ROOT / "requirements").glob("*.py"):
         ast.parse(path.read_text(), feature_version=(3, 6))
+
+
+@pytest.mark.slow
+def test_what_needs_no_framework_is_all_but_the_notebooks():
+    """``make test FAST=1`` leaves out the notebooks and nothing else, whatever the order in which files are dealt out."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "notebooks", "tests/study/test_study.py"]
+    names = [
+        {
+            line
+            for line in subprocess.run([*command, "--fast", fast], capture_output=True, text=True, cwd=ROOT).stdout.splitlines()
+            if "::" in line
+        }
+        for fast in "01"
+    ]
+    everything, fast = names
+    assert fast == {name for name in everything if ".ipynb" not in name}
+    assert len(everything) > len(fast) > 10
