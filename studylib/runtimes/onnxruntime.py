@@ -148,7 +148,7 @@ def _exact(settings) -> str:
     with contextlib.suppress(RuntimeError):  # an entry that nobody added
         key, value = EXACT_SUMS
         if settings.get_session_config_entry(key) == value:
-            return f" (asked with {key}={value}, with which it opens no weights that several products share)"
+            return f" (with {key}={value} it opens no weights that several products share; static_wi8_ai8_reduce_range opens without)"
     return ""
 
 

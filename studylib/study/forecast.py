@@ -52,8 +52,9 @@ def forecast(study: Study) -> Forecast:
     done = [min(settings.repetitions, sum(m.status == "ok" for m in study.results.measurements(trial.id))) for trial in trials]
     waiting = len(trials) * settings.repetitions - sum(done)
     least = settings.warmup_s + settings.min_duration_s + _SOONEST_S
-    later = study.later[-1].seconds if waiting else 0.0
-    most = waiting * (settings.warmup_s + settings.max_duration_s + _LATEST_S) + later
+    one_thread, further = study.later
+    each = settings.warmup_s + settings.max_duration_s + _LATEST_S
+    most = (waiting + one_thread.most) * each + further.seconds if waiting else 0.0
     keys = dict.fromkeys(target.key for target in study.plan.targets)
     sizes = [size for size in map(study.store.size_of, keys) if size is not None]
     folder = next(parent for parent in (study.folder, *study.folder.parents) if parent.exists())

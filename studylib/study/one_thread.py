@@ -38,6 +38,15 @@ class OneThread:
         """What was chosen, with one thread; what a first look found too slow says so as its reason."""
         return [replace(one, reason=one.reason or self._why_not(usual, one)) for usual, one in self._pairs()]
 
+    @property
+    def most(self) -> int:
+        """How many repetitions it takes at most, before anything is measured: all that is planned again, and one more a runtime."""
+        if self._is_unwanted or self.plan.mismatches:
+            return 0
+        usual = [trial for trial in self.plan.trials if not trial.reason and not trial.sweep and not trial.control]
+        runtimes = {(trial.model, trial.batch_size, trial.where) for trial in usual if _may_change(trial)}
+        return (len(usual) + len(runtimes)) * self.bench.settings.repetitions
+
     def take(self) -> None:
         """Choose, look and measure: all that is not done yet."""
         results = self.bench.results
@@ -66,6 +75,10 @@ class OneThread:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
+    @property
+    def _is_unwanted(self) -> bool:
+        return self.plan.threads == 1 or self.plan.chosen is not None or self.plan.params.choice.all_threads
+
     def _kept(self) -> list[dict]:
         """What was chosen in the newest campaign among the same rivals as now."""
         kept = self.bench.results.one_thread()
@@ -76,10 +89,10 @@ class OneThread:
 
     def _rivals(self) -> dict[tuple[str, int], list[Variant]]:
         """What was timed with all threads, of each model and batch size. Nothing in a rehearsal, which names nobody."""
-        if self.plan.threads == 1 or self.plan.chosen is not None or self.plan.params.choice.all_threads:
+        if self._is_unwanted:
             return {}
         found, planned = {}, {trial.id for trial in self.plan.trials}
-        with contextlib.suppress(InputError):  # no study was saved here before
+        with contextlib.suppress(InputError):  # no study was saved here before, or none that can be read
             findings = Findings.of(self.bench.results)
             for variant in contenders(findings) if grounds(findings).decides else ():
                 if not variant.trial.sweep and variant.trial.id in planned:

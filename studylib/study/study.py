@@ -165,7 +165,7 @@ class Study:
         if any(self.bench.waiting(timed, campaign)):
             self._look_at_the_machine(again=force)
         measured = self.bench.measure(timed, campaign)
-        later = [step for step in self.later if self._is_taken(step)]
+        later = [step for step in self.later if self._take(step)]
         if not measured and not later:
             self.write(nothing_to_measure(self.results))
         self.save()
@@ -259,8 +259,8 @@ class Study:
         wished = self.params.choice.further_s
         return self.one_thread, FurtherRounds(self.bench, self.params.settings.further_s if wished is None else wished)
 
-    def _is_taken(self, step: OneThread | FurtherRounds) -> bool:
-        """Whether there was anything to do, which is done now. What was measured before it belongs to the results it looks at."""
+    def _take(self, step: OneThread | FurtherRounds) -> bool:
+        """Measure what a later step asks for, given all that was measured before it; whether there was anything."""
         self.save_plan()
         if step.is_over():
             return False

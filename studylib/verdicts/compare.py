@@ -75,7 +75,8 @@ def speed_up(baseline: Trial, contender: Trial, results: Results, floor: float |
     if not len(before):
         first, second = (_medians(results.measurements(trial.id))[:1] for trial in (baseline, contender))
         return SpeedUp(baseline, contender, stats.compare(first, second), _APART, floor, comparable=False)
-    was_looked_at = any(results.was_looked_at(contender, one.repetition) for one, _ in _together(baseline, contender, results))
+    shared = {one.repetition for one, _ in _together(baseline, contender, results)}
+    was_looked_at = any(results.was_looked_at(trial, number) for trial in (baseline, contender) for number in shared)
     comparison = stats.compare(before, after, level=stats.LATER_LEVEL if was_looked_at else stats.LEVEL)
     caveat = "" if comparison.n >= stats.MINIMUM_ROUNDS else f"{comparison.n} rounds measured together are too few for an interval"
     return SpeedUp(baseline, contender, comparison, caveat, floor)

@@ -229,6 +229,15 @@ def test_after_further_rounds_it_has_rounds_of_its_own(study):
     assert compare.speed_up(ONE, OTHER, bench.results).comparison.level == stats.LATER_LEVEL
 
 
+def test_how_much_it_takes_at_most_is_known_before(study):
+    plan, bench = study()
+    plan.mismatches = []
+    step = OneThread(plan, bench)
+    assert step.most == (4 + 3) * ROUNDS  # every usual trial again, and one with one thread for each of three runtimes
+    plan.mismatches = ["another machine"]
+    assert step.most == 0
+
+
 def test_further_rounds_begin_after_them_and_are_a_second_look(study):
     plan, bench = study(**{"fp32 alone": 0.98})
     bench.executor.script.spread = 0.1

@@ -30,7 +30,7 @@ REPETITIONS = EFFORTS["smoke"].repetitions
 SEVEN_BITS = int(probe().saturates_int8)
 CPU = ("study", "--hw", "cpu", "--effort", "smoke")
 # Less of the same study, for what is not about how much there is.
-FLOAT = (*CPU, "--recipe", "fp32", "--runtime", "onnxruntime", "--further", "0", "--all-threads")
+FLOAT = (*CPU, "--recipe", "fp32", "--runtime", "onnxruntime", "--further", "0")
 
 
 def _raw(folder):
@@ -46,8 +46,7 @@ def test_it_measures_every_planned_trial(smoke_study):
     done, folder = smoke_study
     results = Results(folder)
     statuses = [status_of(results, trial)[0] for trial in results.plan()]
-    usual = [status for trial, status in zip(results.plan(), statuses, strict=True) if trial.sweep != "threads"]
-    assert usual.count("ok") == 13 + SEVEN_BITS
+    assert statuses.count("ok") == 13 + SEVEN_BITS
     assert set(statuses) == {"ok", "skipped"}
     assert "done in" in done.stdout
     assert "Traceback" not in done.stderr
@@ -81,9 +80,9 @@ def test_the_table_agrees_with_the_raw_values(smoke_study):
     table = pd.read_parquet(folder / "results.parquet")
     assert set(table.native) == {True}
     for trial in Results(folder).plan():
-        files = sorted((folder / "raw" / trial.id).glob("c*.json"))
-        valid = [one for one in (json.loads(file.read_text())["record"] for file in files) if one["status"] == "ok"]
-        planned = [one for one in valid if one["repetition"] < REPETITIONS] or valid  # times are of these alone, where there are any
+        files = sorted((folder / "raw" / trial.id).glob("*.json"))
+        records = [json.loads(file.read_text())["record"] for file in files]
+        planned = [one for one in records if one["status"] == "ok" and one["repetition"] < REPETITIONS]  # times are of these alone
         values = [value for one in planned for value in one["values_ns"]]
         rows = table[(table.trial_id == trial.id) & (table.metric == "latency_p50")]
         if values:
@@ -136,7 +135,7 @@ def test_a_corrupted_artifact_is_rebuilt_and_said(copy):
     content[len(content) // 2] ^= 0xFF
     file.write_bytes(content)
     before = _raw(copy)
-    done = cli(*CPU, "--recipe", "fp32,fp16", "--runtime", "onnxruntime", "--further", "0", "--all-threads", outputs=copy)
+    done = cli(*CPU, "--recipe", "fp32,fp16", "--runtime", "onnxruntime", "--further", "0", outputs=copy)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"artifact {entry['key'][:12]} is corrupted: its bytes do not match its hash. It is removed and will be rebuilt." in (
         done.stdout + done.stderr

@@ -213,6 +213,14 @@ def test_saturation_is_named_only_where_reduce_range_shows_it(variants):
     assert "saturate" not in _why(variants(rows), "static_wi8_ai8", "worse")
 
 
+def test_exact_sums_do_not_saturate(variants):
+    rows = {
+        "fp32": (400_000, {}, 95, 90.0, {}), "static_wi8_ai8": (300_000, {}, 60, 9.0, {}),
+        "static_wi8_ai8_reduce_range": (300_000, {}, 94, 25.0, {}),
+    }  # fmt: skip
+    assert "saturate" not in _why(variants(rows, isa=("avx2",), options="int8_sums=32"), "static_wi8_ai8", "worse")
+
+
 def test_saturation_is_told_where_no_answer_changed(variants):
     """Without labels, or with answers that stay: 24 dB lost are said, and only where the processor loses them."""
     rows = {

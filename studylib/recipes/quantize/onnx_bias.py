@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from studylib.formats.onnx_versions import opset_of
 from studylib.models.zoo import Samples
 from studylib.recipes.convert.onnx_opening import opened
 
@@ -41,11 +42,10 @@ def input_means(model: Path, samples: Samples) -> Means:
         return {}
     for name in wanted:
         axes = [axis for axis in range(ranks.get(name, 0)) if axis != 1]
-        if len(axes) and ranks[name] > 1:
+        if axes and ranks[name] > 1:
             names[name] = f"{name}:mean"
             graph.graph.initializer.append(onnx.numpy_helper.from_array(np.array(axes, np.int64), f"{name}:axes"))
-            many = _opset(graph) >= 18
-            inputs, told = ([name, f"{name}:axes"], {}) if many else ([name], {"axes": axes})
+            inputs, told = ([name, f"{name}:axes"], {}) if opset_of(graph) >= 18 else ([name], {"axes": axes})
             graph.graph.node.append(helper.make_node("ReduceMean", inputs, [names[name]], keepdims=0, **told))
             graph.graph.output.append(onnx.ValueInfoProto(name=names[name]))
     with tempfile.TemporaryDirectory(prefix="means-") as folder:
@@ -117,13 +117,11 @@ def _rounded(model) -> dict[str, _Rounded]:
     found = {}
     for node in model.graph.node:
         facts = _of_integers(node, constants) if node.op_type in _INTEGER else _of_pairs(node, constants, made_by)
-        if facts and uses[facts.bias.name] == 1 and all(uses[name] == 1 for name in _between(node, made_by)):
+        own = facts and uses[facts.bias.name] == 1
+        # Between a float operator and its bias stands a DequantizeLinear, which several may share as well.
+        if own and (node.op_type in _INTEGER or uses[node.input[2]] == 1):
             found[node.name.removesuffix("_quant")] = facts
     return found
-
-
-def _between(node, made_by: dict) -> list[str]:
-    return [node.input[2]] if node.op_type not in _INTEGER and len(node.input) > 2 and node.input[2] in made_by else []
 
 
 def _of_pairs(node, constants: dict, made_by: dict) -> _Rounded | None:
@@ -131,9 +129,9 @@ def _of_pairs(node, constants: dict, made_by: dict) -> _Rounded | None:
     if node.op_type not in ("Conv", "Gemm") or len(node.input) < 3 or not {node.input[1], node.input[2]} <= set(made_by):
         return None
     weights, bias = made_by[node.input[1]], made_by[node.input[2]]
-    if not {weights.input[0], weights.input[1], bias.input[0], bias.input[1]} <= set(constants):
+    if not {*weights.input, *bias.input} <= set(constants):
         return None
-    zero = constants.get(weights.input[2]) if len(weights.input) > 2 else None
+    zero = constants[weights.input[2]] if len(weights.input) > 2 else None
     real = _real(constants[weights.input[0]], constants[weights.input[1]], zero, _attribute(weights, "axis", 1))
     return _with_bias(real, constants[bias.input[0]], _array(constants[bias.input[1]]))
 
@@ -184,7 +182,3 @@ def _ranks(model) -> dict[str, int]:
         for value in (*graph.input, *graph.value_info)
         if value.type.tensor_type.HasField("shape")
     }
-
-
-def _opset(model) -> int:
-    return next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
