@@ -10,6 +10,8 @@ Names load their module when they are first used, so that importing this package
 
 import importlib
 
+__version__ = "0.1.0"
+
 # Where each name lives: a module, or ``module:name``.
 _HOME = {
     "open_study": "study.opening:open_study",

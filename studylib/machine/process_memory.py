@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from studylib.machine import sysfs
@@ -10,8 +11,13 @@ _GROUP = Path("/sys/fs/cgroup")
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def memory() -> dict[str, int]:
-    """Resident and virtual memory now and at its peak: ``rss``, ``vms``, ``rss_peak``, ``vms_peak``."""
+def memory(process: int | None = None) -> dict[str, int]:
+    """Resident and virtual memory now and at its peak: ``rss``, ``vms``, ``rss_peak``, ``vms_peak``; of ``process`` with its children.
+
+    The peaks of several processes are added up: together they may never have been so large.
+    """
+    if process is not None:
+        return _of_tree(process)
     told = _told("VmRSS:", "VmSize:", "VmHWM:", "VmPeak:")
     if told is None:
         import resource
@@ -23,9 +29,9 @@ def memory() -> dict[str, int]:
     return dict(zip(("rss", "vms", "rss_peak", "vms_peak"), told, strict=True))
 
 
-def memory_at(moment: str) -> dict[str, int]:
-    """``rss_<moment>`` and ``vms_<moment>``."""
-    now = memory()
+def memory_at(moment: str, process: int | None = None) -> dict[str, int]:
+    """``rss_<moment>`` and ``vms_<moment>``, of another ``process`` with its children."""
+    now = memory(process)
     return {f"{kind}_{moment}": now[kind] for kind in ("rss", "vms")}
 
 
@@ -58,11 +64,26 @@ def free_bytes() -> int:
     return free if limit is None or used is None else min(free, max(0, int(limit - used)))
 
 
-def _told(*names: str) -> tuple[int, ...] | None:
-    """What Linux says under ``names``, in bytes; None on other systems."""
+def _of_tree(process: int) -> dict[str, int]:
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        first = psutil.Process(process)
+        names = ("VmRSS:", "VmSize:", "VmHWM:", "VmPeak:")
+        told = [_told(*names, status=Path(f"/proc/{one.pid}/status")) for one in (first, *first.children(recursive=True))]
+        if all(told):
+            return dict(zip(("rss", "vms", "rss_peak", "vms_peak"), map(sum, zip(*told, strict=True)), strict=True))
+    found = usage_of(process)
+    return {"rss": found.rss, "vms": found.vms, "rss_peak": found.rss, "vms_peak": found.vms}
+
+
+def _told(*names: str, status: Path = _STATUS) -> tuple[int, ...] | None:
+    """What Linux says of a process under ``names``, in bytes; None on other systems, and of a process that has ended."""
     try:
-        text = _STATUS.read_text()
+        text = status.read_text()
     except OSError:
+        return None
+    if any(name not in text for name in names):
         return None
     # Read at the begin and end of what is recorded, and so without looking at every line.
     return tuple(int(text.partition(name)[2].split(maxsplit=1)[0]) * 1024 for name in names)
@@ -106,3 +127,26 @@ class PeakMemory:
         for span, floor in self._floors.items():
             if high is not None and high > floor:
                 self._peaks[span] = max(high, self._peaks[span] or 0)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Memory in bytes and processor seconds of a process with all that it started."""
+
+    rss: int
+    vms: int
+    cpu_s: float
+
+
+def usage_of(process: int) -> Usage:
+    """What a process and its children have used by now; nothing of those that have ended meanwhile."""
+    import psutil
+
+    rss, vms, cpu_s = 0, 0, 0.0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        first = psutil.Process(process)
+        for one in [first, *first.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                memory, times = one.memory_info(), one.cpu_times()
+                rss, vms, cpu_s = rss + memory.rss, vms + memory.vms, cpu_s + times.user + times.system
+    return Usage(rss, vms, cpu_s)

@@ -15,6 +15,7 @@ from studylib.errors import TrialError
 from studylib.results.records import Trial
 from studylib.scenarios import RunLength
 from studylib.scenarios.blocks import BLOCK_S
+from studylib.serving.served import SERVING
 
 # The fewest rounds: of models so slow that they last longer than the effort says.
 _FEWEST = 11
@@ -48,7 +49,8 @@ def cohorts_of(waiting: list[Waiting]) -> list[list[Waiting]]:
     for place, one in enumerate(waiting):
         trial = one.trial
         shares = trial.usual and trial.driver == "loop" and trial.provider == "cpu"
-        panel = (one.repetition, trial.model, trial.batch_size) if shares else (place,)
+        # Servers take turns among themselves: each is two processes, on processors that are shared out otherwise.
+        panel = (one.repetition, trial.model, trial.batch_size, trial.sweep == SERVING) if shares else (place,)
         found.setdefault(panel, []).append(one)
     return list(found.values())
 

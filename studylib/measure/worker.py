@@ -120,12 +120,13 @@ def measure(job: jobs.MeasureJob, site: Site) -> dict:
     session.run(first)
     facts["cold_start_ns"]["first_inference"] = clock() - start
     facts["cold_start_ns"]["total"] = time.perf_counter_ns() - site.spawned_ns
-    facts["memory_bytes"] |= memory_at("after_first")
+    facts["memory_bytes"] |= memory_at("after_first", session.process)
     meters, why_no_meter = energy.find_meters(job.provider)
     warmup = asking.warm_up(session, samples, job.load, job.warmup_s)
     load = asking.settled(job.load, asking.typical_ns(warmup))
     alone = _energy_alone(session, samples, load, energy.EnergyReading(meters, why_no_meter)) if site.takes_turns else None
     # Files first, quick counters last, and the other way round afterwards: the values stand between the quick ones.
+    session.begin()
     before = disturbances.sensors() | nvml.sensors(job.provider)
     meter = energy.EnergyReading(meters, why_no_meter)
     before |= disturbances.usage()
@@ -134,7 +135,8 @@ def measure(job: jobs.MeasureJob, site: Site) -> dict:
     ended = disturbances.usage()
     spent = alone or meter.until_now()
     ended |= disturbances.sensors() | nvml.sensors(job.provider)
-    after = memory()
+    after = memory(session.process)
+    session_disturbances, served = session.disturbances(), session.served()
     facts["memory_bytes"] |= {"rss_peak": after["rss_peak"], "vms_peak": after["vms_peak"]} | nvml.memory(job.provider)
     return facts | {
         "started_at": started_at,
@@ -142,10 +144,10 @@ def measure(job: jobs.MeasureJob, site: Site) -> dict:
         "values_ns": driven.values_ns.tolist(),
         "warmup_ns": warmup.values_ns.tolist(),
         "placement": session.placement(),
-        "disturbances": disturbances.between(before, ended) | nvml.disturbances(before, ended) | session.disturbances(),
+        "disturbances": disturbances.between(before, ended) | nvml.disturbances(before, ended) | session_disturbances,
         "energy": spent,
         "blocks": [astuple(block) for block in taken[1]],
-        "scenario_facts": asdict(driven.facts),
+        "scenario_facts": asdict(driven.facts) | {"served": served},
     }
 
 
@@ -175,22 +177,35 @@ def find_rate(job: jobs.FindRateJob, site: Site) -> dict:
 
 def open_session(job: jobs.SessionJob, site: Site):
     """Open the job's artifact in its runtime; returns session, samples and the facts of the cold start."""
-    from studylib.runtimes import RUNTIMES, Options
+    from studylib.runtimes import Options
     from studylib.runtimes.settings import read
 
     samples, artifact = _samples(job, site), site.path(job.artifact)
-    runtime, options = RUNTIMES[job.runtime], Options(job.provider, job.threads, read(job.options))
+    runtime, options = _runtime(job.runtime), Options(job.provider, job.threads, read(job.options))
     times = {"process": STARTED_NS - site.spawned_ns}
     start = time.perf_counter_ns()
     runtime.activate(options)
     activated = time.perf_counter_ns()
-    facts = memory_at("before")
+    facts = memory_at("before")  # of a server's own process: nothing, since it is not there yet
     if job.memory_limit_bytes and not site.memory_group:
         memory_limit.limit_data(job.memory_limit_bytes, job.threads)
     loading = time.perf_counter_ns()
     session = runtime.load(artifact, options)
     times |= {"activate": activated - start, "load": time.perf_counter_ns() - loading}
-    return session, samples, {"cold_start_ns": times, "memory_bytes": facts | memory_at("after_load")}
+    if session.process:
+        facts = dict.fromkeys(facts, 0)
+    return session, samples, {"cold_start_ns": times, "memory_bytes": facts | memory_at("after_load", session.process)}
+
+
+def _runtime(name: str):
+    """The runtime of this name; what it takes to ask a server is loaded only for one that is served."""
+    from studylib.runtimes import RUNTIMES
+
+    if name in RUNTIMES:
+        return RUNTIMES[name]
+    from studylib.serving.served import SERVED
+
+    return SERVED[name]
 
 
 def _samples(job: jobs.ArtifactJob, site: Site):

@@ -58,6 +58,11 @@ class Choice(Section):
             STUDY,
         ),
     ] = ()
+    serve: Annotated[
+        tuple[Name, ...],
+        Field(max_length=16),
+        Typed("SERVE", "servers to ask over a wire, as server/runtime: own/onnxruntime, own/tensorflow, …", names, "A,B", STUDY),
+    ] = ()
     scenarios: Annotated[
         Scenarios, Typed("SCENARIO", "beside the hardware set's: server, multi_stream, streaming", names, "A,B", STUDY, adds=True)
     ] = ("single_stream", "offline")
@@ -123,7 +128,7 @@ class Choice(Section):
     # Share of the busy processor time that other virtual machines may take before a repetition is invalid.
     max_steal: Annotated[StrictFloat, Field(gt=0, le=1)] = 0.2
 
-    @field_validator("models", "recipes", "runtimes", "batch_sizes", "sweeps", "scenarios")
+    @field_validator("models", "recipes", "runtimes", "batch_sizes", "sweeps", "serve", "scenarios")
     @classmethod
     def _no_duplicates(cls, values: tuple) -> tuple:
         plain = [value.removesuffix("/cpu") if isinstance(value, str) else value for value in values]

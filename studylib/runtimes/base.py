@@ -13,6 +13,7 @@ import numpy as np
 from studylib.artifacts.store import package_version
 from studylib.errors import InputError, RefusedError, lookup, suggestion
 from studylib.machine.hardware import Host
+from studylib.runtimes.signature import Signature
 
 # The setting that opens a file several times, so that parts of a query are answered beside each other.
 SESSIONS = "sessions"
@@ -54,9 +55,34 @@ class Session(ABC):
     def placement(self) -> str:
         """The provider that really runs, by its own name."""
 
+    def signature(self) -> Signature:
+        """Its inputs and outputs. Raises `RefusedError` where the runtime does not tell them."""
+        raise RefusedError(f"{type(self).__module__.rsplit('.', 1)[-1]} does not tell the inputs of a file, so it cannot be served")
+
     def nodes(self) -> dict[str, dict[str, int]]:
         """How many nodes of each kind each provider runs, by the runtime's own names; empty where it does not tell."""
         return {}
+
+    def beside(self) -> list["Session"]:
+        """Sessions that may be asked at once, each by a thread of its own: this one alone, but where others answer for it."""
+        return [self]
+
+    @property
+    def process(self) -> int | None:
+        """The process that computes, where that is not this one."""
+        return None
+
+    def begin(self) -> None:
+        """From now on values are taken: what this session counts begins anew."""
+        return None
+
+    def served(self) -> dict:
+        """What a server and the wire to it took since `begin`; empty where the answers are made in this process."""
+        return {}
+
+    def close(self) -> None:
+        """Let go of what does not end with this process by itself."""
+        return None
 
     def disturbances(self) -> dict[str, float]:
         """What this session did that a measurement of it must not contain, by the names of `studylib.machine.disturbance_limits.Limits`."""
@@ -106,6 +132,9 @@ class Parallel(Session):
     def placement(self) -> str:
         return self._sessions[0].placement()
 
+    def signature(self) -> Signature:
+        return self._sessions[0].signature()
+
     def nodes(self) -> dict[str, dict[str, int]]:
         return self._sessions[0].nodes()
 
@@ -134,6 +163,11 @@ class Runtime(ABC):
     @property
     def version(self) -> str:
         return package_version(self.package)
+
+    @property
+    def code(self) -> tuple[type | str, ...]:
+        """What of our own code decides how it answers (`studylib.artifacts.code.code_digest`)."""
+        return (type(self),)
 
     def why_not(self, provider: str, host: Host) -> str | None:
         """Why this runtime cannot use ``provider`` on ``host``, or None when it can."""

@@ -10,6 +10,7 @@ from studylib.formats.input_names import as_known
 from studylib.formats.litert_names import ends, keeps_state
 from studylib.machine.hardware import Host
 from studylib.runtimes.base import SESSIONS, Inputs, Options, Outputs, Runtime, Session
+from studylib.runtimes.signature import Signature, TensorSpec
 
 _PHONE_DELEGATES = {"gpu": "Android", "nnapi": "Android", "coreml": "iOS", "metal": "iOS"}
 
@@ -70,6 +71,9 @@ class _Session(Session):
     def placement(self) -> str:
         return "CPU"
 
+    def signature(self) -> Signature:
+        return Signature(*(tuple(_spec(name, tensor) for name, tensor in ports.items()) for ports in (self._inputs, self._outputs)))
+
     def _begin(self) -> None:
         self._interpreter = self._open()
         self._inputs, self._outputs = ends(self._interpreter)
@@ -120,6 +124,12 @@ class RawTensors:
             raise ArtifactError(f"an answer has {len(content)} bytes, and the file's outputs have {at}")
         values = {index: np.frombuffer(raw, like.dtype).reshape(like.shape) for index, (like, raw) in found.items()}
         return {name: _real(values[tensor["index"]], tensor) for name, tensor in self._session._outputs.items()}
+
+
+def _spec(name: str, tensor: dict) -> TensorSpec:
+    """A tensor as queries see it: quantized ones are given and answered in real numbers."""
+    dtype = np.float32 if tensor["quantization"][0] else tensor["dtype"]
+    return TensorSpec(name, np.dtype(dtype).name, tuple(None if size == -1 else int(size) for size in tensor["shape_signature"]))
 
 
 def _given(values: np.ndarray, tensor: dict) -> np.ndarray:

@@ -14,6 +14,7 @@ from studylib.machine import nvml
 from studylib.machine.hardware import Host, why_no_nvidia_gpu
 from studylib.runtimes.base import SESSIONS, Inputs, Options, Outputs, Runtime, Session
 from studylib.runtimes.nvidia.provider_engines import KeptEngines, Shapes, fixed_shapes
+from studylib.runtimes.signature import Signature, TensorSpec
 
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -29,6 +30,8 @@ _BUILT_IN = ("xnnpack", "coreml", "nnapi")
 _REMEDY = "`make nvidia` brings it (on a Jetson: NVIDIA's own build)"
 _LEVELS = {"all": "ORT_ENABLE_ALL", "layout": "ORT_ENABLE_LAYOUT", "extended": "ORT_ENABLE_EXTENDED", "basic": "ORT_ENABLE_BASIC"}
 _LEVELS |= {"disable": "ORT_DISABLE_ALL"}
+# Types that numpy calls otherwise.
+_TYPES = {"float": "float32", "double": "float64"}
 INT8_SUMS = "int8_sums"
 # Its entry in a session's configuration: sums that cannot saturate.
 EXACT_SUMS = ("session.x64quantprecision", "1")
@@ -180,6 +183,9 @@ class _Session(Session):
     def placement(self) -> str:
         return self._session.get_providers()[0]
 
+    def signature(self) -> Signature:
+        return Signature(*(tuple(map(_spec, ports)) for ports in (self._session.get_inputs(), self._session.get_outputs())))
+
     def nodes(self) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {}
         for part in self._session.get_provider_graph_assignment_info():
@@ -227,6 +233,12 @@ class _ByShapes(Session):
         engines.seal()  # of fixed shapes, the engine is there already
         self._opened[_order(shapes)] = session, engines
         return session, engines
+
+
+def _spec(port) -> TensorSpec:
+    """An input or output as ONNX Runtime tells it: ``tensor(float)``, and words for sizes that are free."""
+    kind = port.type.removeprefix("tensor(").removesuffix(")")
+    return TensorSpec(port.name, _TYPES.get(kind, kind), tuple(size if isinstance(size, int) else None for size in port.shape))
 
 
 def _order(shapes: Shapes) -> tuple:

@@ -9,6 +9,7 @@ import numpy as np
 from studylib.errors import ArtifactError, RefusedError
 from studylib.machine.hardware import Host
 from studylib.runtimes.base import Inputs, Options, Runtime, Session
+from studylib.runtimes.signature import Signature, TensorSpec
 
 _DEVICES = {"cpu": "CPU", "gpu": "GPU", "npu": "NPU"}
 _WHAT = {"gpu": "Intel GPU", "npu": "Intel NPU"}
@@ -69,6 +70,10 @@ class _Session(Session):
     def placement(self) -> str:
         return ", ".join(self._model.get_property("EXECUTION_DEVICES"))
 
+    def signature(self) -> Signature:
+        inputs = tuple(_spec(min(port.get_names(), key=len), port) for port in self._model.inputs)
+        return Signature(inputs, tuple(_spec(name, port) for name, port in zip(self._outputs, self._model.outputs, strict=True)))
+
 
 def _properties(options: Options, hint: str, streams: str) -> dict[str, str]:
     """The device's properties; the thread count is one of the CPU alone."""
@@ -85,6 +90,12 @@ def _why_no_device(provider: str) -> str | None:
     if any(device.split(".")[0] == _DEVICES[provider] for device in devices):
         return None
     return f"OpenVINO sees no {_WHAT[provider]} on this machine, only {', '.join(devices)}; its driver must be installed"
+
+
+def _spec(name: str, port) -> TensorSpec:
+    shape = port.get_partial_shape()
+    sizes = () if shape.rank.is_dynamic else tuple(None if size.is_dynamic else size.get_length() for size in shape)
+    return TensorSpec(name, np.dtype(port.get_element_type().to_dtype()).name, sizes)
 
 
 def _output_name(port) -> str:

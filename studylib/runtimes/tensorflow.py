@@ -8,6 +8,7 @@ from studylib.errors import RefusedError
 from studylib.formats.input_names import as_known
 from studylib.machine.hardware import Host, why_no_nvidia_gpu
 from studylib.runtimes.base import Inputs, Options, Outputs, Runtime, Session
+from studylib.runtimes.signature import Signature, TensorSpec
 
 
 class TensorFlow(Runtime):
@@ -56,7 +57,9 @@ class _Session(Session):
         self._model = tf.saved_model.load(str(versions[-1] if versions else path))
         signature = serving_signature(self._model)
         self._serve = tf.function(lambda **inputs: signature(**inputs), jit_compile=True) if xla else signature
-        self._names = signature.structured_input_signature[1].keys()
+        self._given = signature.structured_input_signature[1]
+        self._names = self._given.keys()
+        self._answered = signature.structured_outputs
         # A SavedModel keeps no order of its outputs, and TensorFlow gives them in another one in another process.
         self._outputs = sorted(signature.structured_outputs, key=_natural)
         self._device = "GPU" if tf.config.get_visible_devices("GPU") else "CPU"
@@ -69,6 +72,14 @@ class _Session(Session):
 
     def placement(self) -> str:
         return self._device
+
+    def signature(self) -> Signature:
+        inputs = tuple(_spec(name, spec) for name, spec in self._given.items())
+        return Signature(inputs, tuple(_spec(name, self._answered[name]) for name in self._outputs))
+
+
+def _spec(name: str, spec) -> TensorSpec:
+    return TensorSpec(name, spec.dtype.name, () if spec.shape.rank is None else tuple(spec.shape.as_list()))
 
 
 def _natural(name: str) -> list:

@@ -1,8 +1,9 @@
-"""How queries arrive. Names are MLPerf's; ``streaming`` is ours.
+"""How queries arrive. Names are MLPerf's; ``streaming`` and ``concurrency`` are ours.
 
 ``single_stream``: the next sample when the last is answered. ``multi_stream``: the same with eight samples in a query.
 ``offline``: all samples at hand, in batches. ``server``: queries come by chance at a given rate, to be answered within a bound.
 ``streaming``: the chunks of a signal in their order, through a model that hands its state on.
+``concurrency``: several clients of a server at once, each with its next query when the last is answered.
 """
 
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from dataclasses import dataclass, replace
 from studylib.errors import lookup
 from studylib.models.zoo import Samples
 from studylib.runtimes import Session
-from studylib.scenarios import arrivals, loadgen, loop, streaming
+from studylib.scenarios import arrivals, concurrency, loadgen, loop, streaming
 from studylib.scenarios.base import Driven as Driven
 from studylib.scenarios.base import Facts as Facts
 from studylib.scenarios.base import Load as Load
@@ -49,6 +50,7 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario("offline", loop.drive),
         Scenario("server", arrivals.drive),
         Scenario("streaming", streaming.drive, by_loadgen=False),
+        Scenario("concurrency", concurrency.drive, by_loadgen=False),
     )
 }
 

@@ -50,6 +50,7 @@ class Facts:
     ``summary``: LoadGen's own numbers by LoadGen's names.
     ``crosscheck``: LoadGen's clock beside ours; ``agrees`` says whether they tell the same story. ``values_are``: what a value is where it
     is no single query, since the driver tells none: ``means of 140 queries``; the driver's other numbers are in ``summary``.
+    ``served``: of a server, see `Session.served`.
     """
 
     driver: str
@@ -69,6 +70,7 @@ class Facts:
     crosscheck: dict = field(default_factory=dict)
     chunk_s: float | None = None
     values_are: str = ""
+    served: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

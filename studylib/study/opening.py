@@ -21,7 +21,7 @@ from studylib.params.typed import exists, place
 from studylib.recipes import names
 from studylib.runtimes import RUNTIMES
 from studylib.scenarios import SCENARIOS
-from studylib.study import sweeps
+from studylib.study import served_trials, sweeps
 from studylib.study.plan import Plan
 from studylib.study.study import Study
 
@@ -50,6 +50,7 @@ def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str
     if resolved.choice.assignment and not Path(resolved.choice.assignment).is_file():
         raise InputError(f"ASSIGNMENT is '{resolved.choice.assignment}'; it must be the assignment.json that a search wrote.")
     sweeps.chosen(resolved.choice.sweeps)
+    served_trials.check(resolved.choice.serve)
     check_names(resolved, [*MODELS, *own], [*names(), ALL], providers, SCENARIOS)
     host, phone = where(resolved.hardware)
     plan = Plan(resolved, host, chosen_models(resolved.choice, own), phone=phone)

@@ -27,10 +27,11 @@ from studylib.params.sets import StudyParams
 from studylib.params.study_options import ALL
 from studylib.recipes import RECIPES, names, why_no_chain
 from studylib.results.records import Conversion, Trial
-from studylib.runtimes import RUNTIMES, Runtime, settings, split_name
+from studylib.runtimes import Runtime, settings
 from studylib.scenarios import SCENARIOS, USUAL_SCENARIOS, planned, scenario_for
 from studylib.scenarios.loadgen import version as loadgen_version
-from studylib.study import int8_sums, sweeps
+from studylib.serving.served import runtime_named, split_name
+from studylib.study import int8_sums, served_trials, sweeps
 from studylib.study.refusals import why_already, why_no_stream, why_not_here
 from studylib.study.sweeps import USUAL, Deviation
 
@@ -105,7 +106,7 @@ class Plan:
                 floats = [t for t in of_model if t.recipe == "fp32" and t.provider in _SURE and not t.reason]
                 if floats and usual and batch_size == min(choice.batch_sizes):
                     trials.append(replace(floats[-1], control=True))
-            trials += self._swept(model)
+            trials += self._swept(model) + served_trials.trials(self, model)
         return trials
 
     def _swept(self, model: str) -> list[Trial]:
@@ -117,7 +118,7 @@ class Plan:
             (runtime, name, point)
             for name in sweeps.chosen(choice.sweeps)
             for runtime in choice.runtimes
-            for point in sweeps.points(name, RUNTIMES[split_name(runtime)[0]], self.threads, choice.batch_sizes)
+            for point in sweeps.points(name, runtime_named(split_name(runtime)[0]), self.threads, choice.batch_sizes)
         ]
         found = [
             self.planned(model, runtime, "fp32", point.batch_size or least, sweep=name, point=point) for runtime, name, point in points
@@ -165,7 +166,7 @@ class Plan:
         self, model: str, runtime_name: str, recipe: str, batch_size: int, *, sweep: str = "", point: Deviation = USUAL, scenario: str = ""
     ) -> Trial:
         name, provider = split_name(runtime_name)
-        runtime, origin = RUNTIMES[name], self.models[model].source_format
+        runtime, origin = runtime_named(name), self.models[model].source_format
         reason = (
             why_no_chain(recipe, runtime.format, origin)
             or self._why_not(name, provider, scenario or scenario_for(batch_size), point)
@@ -182,9 +183,9 @@ class Plan:
     def _why_not(self, runtime: str, provider: str, scenario: str = "single_stream", point: Deviation = USUAL) -> str | None:
         """Why a runtime cannot use a provider on this host, or on the phone, or None."""
         if self.phone is None:
-            return RUNTIMES[runtime].why_not(provider, self.host)
+            return runtime_named(runtime).why_not(provider, self.host)
         # Here its package makes the phone's queries and reads its answers.
-        return self.phone.why_not(runtime, provider, scenario, point.settings) or RUNTIMES[runtime].why_not("cpu", self.host)
+        return self.phone.why_not(runtime, provider, scenario, point.settings) or runtime_named(runtime).why_not("cpu", self.host)
 
     def _why_no_search(self, recipe: str) -> str | None:
         """Why the layers of an adaptive recipe cannot be chosen for a phone, or None."""
@@ -193,11 +194,11 @@ class Plan:
         return f"{recipe} is searched by times of this computer, not of the phone; give an ASSIGNMENT that was found elsewhere"
 
     def _version(self, runtime: str) -> str:
-        return self.phone.version if self.phone and runtime == RUNTIME else RUNTIMES[runtime].version
+        return self.phone.version if self.phone and runtime == RUNTIME else runtime_named(runtime).version
 
     def _trial(self, wanted: "_Wanted", keys: list[str], reason: str | None = None) -> Trial:
         """The trial of what is ``wanted``, made of the last of the ``keys``; or skipped, with the ``reason``."""
-        model, runtime, precision = wanted.model, RUNTIMES[wanted.runtime], self.models[wanted.model].precision
+        model, runtime, precision = wanted.model, runtime_named(wanted.runtime), self.models[wanted.model].precision
         settled = int8_sums.settings(runtime.name, wanted.provider, wanted.recipe, precision, self.host) | wanted.point.settings
         version = "" if reason else self._version(wanted.runtime)
         artifact = keys[-1] if keys else ""
@@ -243,8 +244,7 @@ class Plan:
         before = self._keys(model, [("fp32", source)])
         keys = self._keys(model, [("fp32", source), ("fp32", target)])
         own = tuple(keys[len(before) :])
-        opener = RUNTIMES.get(OPENERS.get(target, ""))
-        if opener is None or self._why_not_opened(opener):
+        if target not in OPENERS or self._why_not_opened(opener := runtime_named(OPENERS[target])):
             return Conversion(model, source, target, own)
         trial = self._trial(_Wanted(model, opener.name, "cpu", "fp32", target), keys)
         return Conversion(model, source, target, own, trial)
@@ -291,7 +291,7 @@ class Plan:
     def _conditions(self, runtime: str) -> str:
         """Hash of what changes measurements in ``runtime`` or their meaning and is not named in a trial."""
         where = () if self.phone is None else _ON_PHONE
-        return digest((self._circumstances, code_digest(*_MEASURING, *where, type(RUNTIMES[runtime]))))[:16]
+        return digest((self._circumstances, code_digest(*_MEASURING, *where, *runtime_named(runtime).code)))[:16]
 
     @cached_property
     def _circumstances(self) -> str:

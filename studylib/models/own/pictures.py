@@ -52,7 +52,11 @@ class Reader:
     def read(self, file) -> np.ndarray:
         """(height, width, channels), float32. Raises `ArtifactError` naming the file with its folder."""
         with _opened(self.folder, file) as image:
-            pixels = self._pixels(self._upright(image))
+            return self.prepared(image)
+
+    def prepared(self, image) -> np.ndarray:
+        """An opened picture (``PIL.Image``) as the model takes it: (height, width, channels), float32."""
+        pixels = self._pixels(self._upright(image))
         if self.scaling is None:
             return np.round(pixels)
         told = self.scaling

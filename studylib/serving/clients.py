@@ -1,0 +1,235 @@
+"""One connection to a server, by wire: asks, waits for the answer, and reads what the server measured of it."""
+
+import contextlib
+import http.client
+import re
+import ssl
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from pathlib import Path
+from typing import ClassVar
+
+from studylib.errors import TrialError, lookup
+from studylib.runtimes.signature import Signature
+from studylib.serving.requests import Answer, Request
+from studylib.serving.wires import tfs_grpc, tfs_rest, v2_grpc, v2_rest
+
+TIMING = "server-timing"
+_PART = re.compile(r'(\w+);(?:dur=([\d.]+)|desc="(\d+)")')
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server answers: ``ports`` by protocol (``rest``, ``grpc``). ``token``: for the header ``Authorization``, where it wants one.
+
+    ``authority``: the certificate that TLS is checked against; None for plain connections.
+    """
+
+    host: str
+    ports: dict[str, int]
+    model: str
+    version: str = ""
+    token: str = ""
+    authority: Path | None = None
+
+    def of(self, protocol: str) -> str:
+        return f"{self.host}:{self.ports[protocol]}"
+
+
+class RefusedByServerError(TrialError):
+    """The server refused a request: ``status`` as HTTP has it, or gRPC's name of its code."""
+
+    def __init__(self, status: str, words: str):
+        self.status = status
+        super().__init__(f"the server refused: {status}: {words[:300]}")
+
+
+class Client(ABC):
+    """A connection of its own; not for several threads."""
+
+    protocol: ClassVar[str]
+
+    def __init__(self, address: Address, signature: Signature | None, timeout_s: float):
+        self.address, self.signature, self.timeout_s = address, signature, timeout_s
+
+    @abstractmethod
+    def ask(self, request: Request) -> Answer:
+        """One query. Raises `RefusedByServerError`, and OSError or `grpc.RpcError` where the server is not there."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End the connection."""
+
+
+class RestClient(Client):
+    """HTTP/1.1, kept open from query to query."""
+
+    protocol: ClassVar[str] = "rest"
+    encode: Callable
+    decode: Callable
+    path: Callable
+
+    def __init__(self, address: Address, signature: Signature | None, timeout_s: float):
+        super().__init__(address, signature, timeout_s)
+        where = (address.host, address.ports["rest"])
+        if address.authority:
+            secure = ssl.create_default_context(cafile=address.authority)
+            self._connection = http.client.HTTPSConnection(*where, timeout=timeout_s, context=secure)
+        else:
+            self._connection = http.client.HTTPConnection(*where, timeout=timeout_s)
+        self._headers = {"authorization": f"Bearer {address.token}"} if address.token else {}
+
+    def ask(self, request: Request) -> Answer:
+        body, headers = self.encoded(request)
+        content, told = self.sent("POST", self.where(), body, headers)
+        return timed(self.decoded(content, told), told.get(TIMING, ""))
+
+    def sent(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[bytes, dict[str, str]]:
+        """What the server answers to one request of HTTP: the body, and the headers by their names in small letters."""
+        try:
+            self._connection.request(method, path, body or None, self._headers | (headers or {}))
+            response = self._connection.getresponse()
+            content = response.read()
+        except BaseException:
+            self._connection.close()  # what was half read would be taken for the next answer
+            raise
+        if response.status != HTTPStatus.OK:
+            raise RefusedByServerError(str(response.status), content.decode("utf-8", "replace"))
+        return content, {name.lower(): value for name, value in response.getheaders()}
+
+    @abstractmethod
+    def where(self) -> str:
+        """The path that is asked."""
+
+    @abstractmethod
+    def encoded(self, request: Request) -> tuple[bytes, dict[str, str]]:
+        """Body and headers of a query."""
+
+    @abstractmethod
+    def decoded(self, content: bytes, headers: dict[str, str]) -> Answer:
+        """The answer in a body."""
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class V2Binary(RestClient):
+    """The Open Inference Protocol over REST, tensors as raw bytes."""
+
+    binary: ClassVar[bool] = True
+
+    def where(self) -> str:
+        return v2_rest.path(self.address.model, self.address.version)
+
+    def encoded(self, request: Request) -> tuple[bytes, dict[str, str]]:
+        return v2_rest.encode_request(request, self.binary)
+
+    def decoded(self, content: bytes, headers: dict[str, str]) -> Answer:
+        return v2_rest.decode_answer(content, headers)
+
+
+class V2Json(V2Binary):
+    """The Open Inference Protocol over REST, tensors as lists of numbers."""
+
+    binary: ClassVar[bool] = False
+
+
+class TfsRest(RestClient):
+    """TensorFlow Serving's REST, by columns."""
+
+    def where(self) -> str:
+        return tfs_rest.path(self.address.model, self.address.version)
+
+    def encoded(self, request: Request) -> tuple[bytes, dict[str, str]]:
+        return tfs_rest.encode_request(request), {"content-type": "application/json"}
+
+    def decoded(self, content: bytes, headers: dict[str, str]) -> Answer:
+        return tfs_rest.decode_answer(content, self.signature)
+
+
+class GrpcClient(Client):
+    """A channel with a connection of its own."""
+
+    protocol: ClassVar[str] = "grpc"
+    method: ClassVar[str]
+
+    def __init__(self, address: Address, signature: Signature | None, timeout_s: float):
+        import grpc
+
+        super().__init__(address, signature, timeout_s)
+        # One connection for all channels would be the limit of all of them.
+        own = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+        if address.authority:
+            secure = grpc.ssl_channel_credentials(address.authority.read_bytes())
+            self._channel = grpc.secure_channel(address.of("grpc"), secure, options=own)
+        else:
+            self._channel = grpc.insecure_channel(address.of("grpc"), options=own)
+        self._metadata = (("authorization", f"Bearer {address.token}"),) if address.token else ()
+        self._call, self._error = self._channel.unary_unary(self.method), grpc.RpcError
+
+    def ask(self, request: Request) -> Answer:
+        try:
+            content, call = self._call.with_call(self.encoded(request), timeout=self.timeout_s, metadata=self._metadata)
+        except self._error as error:
+            raise RefusedByServerError(error.code().name, error.details() or "") from None
+        told = dict(call.trailing_metadata() or ())
+        return timed(self.decoded(content), str(told.get(TIMING, "")))
+
+    @abstractmethod
+    def encoded(self, request: Request) -> bytes:
+        """A query as a message."""
+
+    @abstractmethod
+    def decoded(self, content: bytes) -> Answer:
+        """The answer in a message."""
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+class V2Grpc(GrpcClient):
+    """The Open Inference Protocol over gRPC."""
+
+    method: ClassVar[str] = v2_grpc.INFER
+
+    def encoded(self, request: Request) -> bytes:
+        return v2_grpc.encode_request(request, self.address.model, self.address.version)
+
+    def decoded(self, content: bytes) -> Answer:
+        return v2_grpc.decode_answer(content)
+
+
+class TfsGrpc(GrpcClient):
+    """TensorFlow Serving's gRPC."""
+
+    method: ClassVar[str] = tfs_grpc.PREDICT
+
+    def encoded(self, request: Request) -> bytes:
+        return tfs_grpc.encode_request(request, self.address.model, self.address.version)
+
+    def decoded(self, content: bytes) -> Answer:
+        return tfs_grpc.decode_answer(content)
+
+
+WIRES: dict[str, type[Client]] = {"v2_grpc": V2Grpc, "v2_binary": V2Binary, "v2_json": V2Json, "tfs_grpc": TfsGrpc, "tfs_rest": TfsRest}
+
+
+def connected(wire: str, address: Address, signature: Signature | None = None, timeout_s: float = 30.0) -> Client:
+    """A connection. ``signature``: of the model, for wires that carry no types. Raises `UnknownNameError` for another wire."""
+    return lookup(WIRES, "wire", wire)(address, signature, timeout_s)
+
+
+def timed(answer: Answer, told: str) -> Answer:
+    """The answer with what the server measured of it, as far as it tells."""
+    spent, batch = {}, 0
+    with contextlib.suppress(ValueError):
+        for name, milliseconds, number in _PART.findall(told):
+            if milliseconds:
+                spent[name] = round(float(milliseconds) * 1e6)
+            elif name == "batch":
+                batch = int(number)
+    return replace(answer, spent_ns=spent, batch=batch)

@@ -1,0 +1,1 @@
+"""A server of our own: one model, any runtime behind one front, on all wires. ``python -m studylib.serving.own --help``"""
