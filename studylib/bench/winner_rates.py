@@ -46,8 +46,7 @@ def _measured(study: Study, number: int, write) -> Named:
     """One more study of what is made already, its numbers in a campaign of its own."""
     timed = [trial for trial in study.timed if study.is_smallest(trial)]
     study.bench.measure(timed, study.results.newest_campaign() + 1)
-    study.save_plan()
-    study.further_rounds.take()
+    study.decide()
     (winner,) = smallest_batch(Findings.of(study.results))
     if winner.variant is None:
         write(f"study {number}: names nobody: {winner.reason}")

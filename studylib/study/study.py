@@ -163,10 +163,9 @@ class Study:
         self.narrowing.look([trial for trial in self.same if trial.id in chosen])
         timed = [trial for trial in self.timed if trial.id in chosen]
         if any(self.bench.waiting(timed, campaign)):
-            self._look_at_the_machine(again=force)
+            self._look_at_the_machine(force)
         measured = self.bench.measure(timed, campaign)
-        later = [step for step in self.later if self._take(step)]
-        if not measured and not later:
+        if not self.decide() and not measured:
             self.write(nothing_to_measure(self.results))
         self.save()
 
@@ -187,8 +186,7 @@ class Study:
 
     def save_plan(self, causes: dict[str, dict] | None = None) -> None:
         """Write what is planned, what is made, and how this run is; ``causes`` of failures instead of those known before."""
-        planned = {target.key for target in self.plan.targets}
-        known = self.stock.causes() if causes is None else causes
+        planned, known = {target.key for target in self.plan.targets}, self.stock.causes() if causes is None else causes
         # A plan of chosen trials needs only part of what was made before them: what failed then is still known to fail.
         causes = {key: cause for key, cause in known.items() if key in planned or self.plan.chosen is not None}
         failures = self.stock.told(causes)
@@ -259,13 +257,15 @@ class Study:
         wished = self.params.choice.further_s
         return self.one_thread, FurtherRounds(self.bench, self.params.settings.further_s if wished is None else wished)
 
-    def _take(self, step: OneThread | FurtherRounds) -> bool:
-        """Measure what a later step asks for, given all that was measured before it; whether there was anything."""
-        self.save_plan()
-        if step.is_over():
-            return False
-        step.take()
-        return True
+    def decide(self) -> bool:
+        """Measure what each later step asks for, given all that was measured before it; whether there was anything."""
+        taken = False
+        for step in self.later:
+            self.save_plan()
+            if not step.is_over():
+                step.take()
+                taken = True
+        return taken
 
     @cached_property
     def bench(self) -> Bench:
