@@ -6,7 +6,7 @@ locked() {
     uv pip compile "$@" --universal --python-version 3.11 --fork-strategy fewest \
         --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet
 }
-locked pyproject.toml --extra convert --extra runtimes --extra zoo --extra notebooks --extra dev --output-file requirements/lock.txt "$@" || exit 1
+locked pyproject.toml --extra convert --extra runtimes --extra serving --extra zoo --extra notebooks --extra dev --output-file requirements/lock.txt "$@" || exit 1
 # NVIDIA's build of ONNX Runtime is the lock's version, or the newest before it where it came out without one (1.32.0 has none yet);
 # what both files name is the lock's.
 same=$(mktemp)

@@ -113,6 +113,12 @@ def from_list(part: str, values: object, dtype: str) -> np.ndarray:
     kind = np.dtype(dtype)
     try:
         found = np.array(values)
+        if kind == np.uint64 and found.dtype.kind == "f":
+            # Numbers on both sides of 2**63 become floats unless each stays what it is.
+            found = np.array(values, object)
+            if not all(type(value) is int for value in found.flat):
+                raise ValueError("it takes whole numbers")
+            found = found.astype(kind)
         if found.dtype == object or found.dtype.kind in "US":
             # Nulls stand for what is no number; a list that holds something else is refused below.
             found = np.array(values, np.float64) if kind.kind == "f" else np.array(values, kind)

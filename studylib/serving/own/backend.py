@@ -1,7 +1,6 @@
 """What computes the answers of one version: sessions of a runtime, each in a thread of its own."""
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -92,6 +91,3 @@ def example(signature: Signature, size: int) -> dict[str, np.ndarray]:
         return (noise.normal(size=shape) if real else noise.integers(0, 2, shape)).astype(spec.dtype)
 
     return {spec.name: values(spec) for spec in signature.inputs}
-
-
-Opener = Callable[[Path], Backend]

@@ -27,6 +27,7 @@ def app_of(front: Front, card: Card, version: str) -> FastAPI:
     _tensorflow_serving(app, front)
     _open_inference(app, front)
     _predict(app, front, card)
+    described.describe(app, front, pictures.TYPES)
 
     @app.get("/metrics", responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
@@ -70,8 +71,8 @@ def _tensorflow_serving(app: FastAPI, front: Front) -> None:
         request, answer = await front.answer("tfs_rest", lambda signature: tfs_rest.decode_request(body, signature), model, version)
         return _sent(tfs_rest.encode_answer(answer, request), answer)
 
-    app.post("/v1/models/{model}:predict", openapi_extra=described.TFS, responses=described.ANSWERS)(predict)
-    app.post("/v1/models/{model}/versions/{version}:predict", openapi_extra=described.TFS, responses=described.ANSWERS)(predict)
+    app.post("/v1/models/{model}:predict", responses=described.ANSWERS)(predict)
+    app.post("/v1/models/{model}/versions/{version}:predict", responses=described.ANSWERS)(predict)
 
     @app.get("/v1/models/{model}", responses=described.NOT_FOUND)
     async def status(model: str) -> dict:
@@ -92,8 +93,8 @@ def _open_inference(app: FastAPI, front: Front) -> None:
         content, more = v2_rest.encode_answer(answer, request)
         return _sent(content, answer, more)
 
-    app.post("/v2/models/{model}/infer", openapi_extra=described.V2, responses=described.ANSWERS)(infer)
-    app.post("/v2/models/{model}/versions/{version}/infer", openapi_extra=described.V2, responses=described.ANSWERS)(infer)
+    app.post("/v2/models/{model}/infer", responses=described.ANSWERS)(infer)
+    app.post("/v2/models/{model}/versions/{version}/infer", responses=described.ANSWERS)(infer)
 
     async def ready(model: str, version: str = "") -> Response:
         front.require(model, version)
@@ -111,7 +112,7 @@ def _open_inference(app: FastAPI, front: Front) -> None:
 
 
 def _predict(app: FastAPI, front: Front, card: Card) -> None:
-    @app.post("/predict", openapi_extra=described.PREDICT, responses=described.ANSWERS)
+    @app.post("/predict", responses=described.ANSWERS)
     async def predict(http: HttpRequest) -> Response:
         body, kind = await _body(http, front), http.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
 

@@ -123,8 +123,14 @@ def encode_answer(answer: Answer, request: Request) -> bytes:
     elif only is not None:
         facts = {"predictions": only}
     else:
-        facts = {"predictions": [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]}
+        rows = zip(*outputs.values(), strict=True)
+        facts = {"predictions": [dict(zip(outputs, map(_plain, row), strict=True)) for row in rows]}
     return orjson.dumps(facts, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def _plain(value: np.ndarray | np.generic) -> object:
+    """A row; of whole numbers Python's own, since not all of numpy's are written."""
+    return value.item() if value.ndim == 0 and value.dtype.kind != "f" else value
 
 
 def _jsonable(values: np.ndarray) -> np.ndarray:
