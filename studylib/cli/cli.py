@@ -205,6 +205,7 @@ def _ready(options: argparse.Namespace, write, **choice):
 
 def _announce(planned) -> None:
     """Print the plan before anything runs."""
+    from studylib.study import before_timing
     from studylib.study.forecast import skipped
 
     trials = planned.trials
@@ -219,7 +220,7 @@ def _announce(planned) -> None:
             print(f"  {name} has random weights: no accuracy, only fidelity to its own fp32 outputs")
     for reason, whose in skipped(trials).items():
         print(f"  skipped {', '.join(whose)}: {reason}")
-    against = [*planned.fitness(), *filter(None, [planned.wandering()])]
+    against = [*before_timing.fitness(planned), *filter(None, [before_timing.wandering(planned)])]
     print("is this machine fit to measure?" + ("" if against else " nothing speaks against it"))
     for advice in against:
         print(f"  {advice.cause}. What helps: {advice.remedy}")

@@ -11,7 +11,8 @@ class Limits:
     core or its package, per repetition. ``cgroup_throttled_share``: of the scheduling periods, those in which a container's quota
     stopped the process. ``frequency_drop_share``: by how much the clock was slower after the values than before them.
     ``gpu_heat_share``: of the time, that in which heat held the clock of the GPU down; its power limit does so in ordinary work.
-    ``engines_built``: by a runtime that keeps them (TensorRT), in the process that is measured.
+    ``engines_built``: by a runtime that keeps them (TensorRT), in the process that is measured. ``client_cpu_share``: of its processor, what
+    asking a server took: one that is filled would be measured in place of the server.
     ``repeated_share``: of a run's repetitions, how many attempts more may be made at disturbed ones.
     """
 
@@ -21,6 +22,7 @@ class Limits:
     frequency_drop_share: float = 0.2
     gpu_heat_share: float = 0.05
     engines_built: int = 0
+    client_cpu_share: float = 0.9
     repeated_share: float = 0.5
 
 
@@ -49,6 +51,10 @@ _WORDS = {
     "engines_built": (
         "an engine was built in this process, whose start and memory show it (built: {found:.0f}; the limit is {limit:.0f})",
         "nothing to do: the engine is kept, and the next attempt opens it",
+    ),
+    "client_cpu_share": (
+        "asking the server filled {found:.0%} of the client's processor, so that the client was measured; the limit is {limit:.0%}",
+        "ask with fewer clients, or from another machine (`make load`)",
     ),
 }
 REMEDIES = {name: remedy for name, (_, remedy) in _WORDS.items()}

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from studylib.build.executor import Executor, Member
 from studylib.build.jobs import MeasureJob
 from studylib.errors import TrialError
-from studylib.results.records import Trial
+from studylib.results.records import SERVING, Trial
 from studylib.scenarios import RunLength
 from studylib.scenarios.blocks import BLOCK_S
-from studylib.serving.served import SERVING
 
 # The fewest rounds: of models so slow that they last longer than the effort says.
 _FEWEST = 11

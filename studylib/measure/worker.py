@@ -121,6 +121,8 @@ def measure(job: jobs.MeasureJob, site: Site) -> dict:
     facts["cold_start_ns"]["first_inference"] = clock() - start
     facts["cold_start_ns"]["total"] = time.perf_counter_ns() - site.spawned_ns
     facts["memory_bytes"] |= memory_at("after_first", session.process)
+    if session.process:
+        facts["memory_bytes"] |= {f"{kind}_added": facts["memory_bytes"][f"{kind}_after_first"] for kind in ("rss", "vms")}
     meters, why_no_meter = energy.find_meters(job.provider)
     warmup = asking.warm_up(session, samples, job.load, job.warmup_s)
     load = asking.settled(job.load, asking.typical_ns(warmup))
@@ -186,14 +188,14 @@ def open_session(job: jobs.SessionJob, site: Site):
     start = time.perf_counter_ns()
     runtime.activate(options)
     activated = time.perf_counter_ns()
-    facts = memory_at("before")  # of a server's own process: nothing, since it is not there yet
+    facts = memory_at("before")
     if job.memory_limit_bytes and not site.memory_group:
         memory_limit.limit_data(job.memory_limit_bytes, job.threads)
     loading = time.perf_counter_ns()
     session = runtime.load(artifact, options)
     times |= {"activate": activated - start, "load": time.perf_counter_ns() - loading}
     if session.process:
-        facts = dict.fromkeys(facts, 0)
+        facts = {}  # it was not there before
     return session, samples, {"cold_start_ns": times, "memory_bytes": facts | memory_at("after_load", session.process)}
 
 

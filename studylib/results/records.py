@@ -34,6 +34,9 @@ def is_plain(recipe: str) -> bool:
     return recipe == PLAIN or recipe.startswith(_AS_IT_CAME)
 
 
+# The name by which what is measured of servers is set apart from what is compared with each other usually.
+SERVING = "serving"
+
 # Fields of a trial that its name leaves out. What the source is follows from the artifact.
 UNNAMED = ("reason", "source", "recorded_as")
 
@@ -114,7 +117,7 @@ class Trial:
 
     @property
     def usual(self) -> bool:
-        """Whether it belongs to the comparison of all: one query after the other. Other scenarios have tables of their own."""
+        """Whether its queries come one after the other. Other scenarios have tables of their own."""
         return self.scenario in ("single_stream", "offline")
 
 
@@ -204,6 +207,8 @@ def read_measurement(path: Path) -> Measurement | None:
         datetime.fromisoformat(measurement.started_at), datetime.fromisoformat(measurement.ended_at)
         if measurement.status == "ok":
             memory, cold_start = _NEEDED.get(measurement.scenario_facts.get("driver"), (_MEMORY, _COLD_START))
+            # A server's process was not there before the model was loaded.
+            memory = memory[1:] if measurement.scenario_facts.get("served") else memory
             needed = [measurement.memory_bytes[name] for name in memory] + [measurement.cold_start_ns[name] for name in cold_start]
             numbers = [*measurement.values_ns, *needed]
             if not measurement.values_ns or not all(isinstance(number, int) and number > 0 for number in numbers):

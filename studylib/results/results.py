@@ -17,7 +17,7 @@ from studylib.results import doubles, long_table, old_reasons, roof, states, who
 from studylib.results.forms import FORM, conversion_to_json, require_known, trial_from_json, trial_to_json
 from studylib.results.peaks import Peaks
 from studylib.results.raw_records import RawRecords
-from studylib.results.records import Conversion, Measurement, Trial
+from studylib.results.records import SERVING, Conversion, Measurement, Trial
 from studylib.results.states import State
 
 DECIDES_NOTHING = "where results lie"
@@ -85,8 +85,8 @@ class Results(RawRecords):
         return [trial for trial in self.plan() if trial.id not in doubles]
 
     def compared(self) -> list[Trial]:
-        """Those of them that are compared with each other: one query after the other; other scenarios have tables of their own."""
-        return [trial for trial in self.distinct() if trial.usual]
+        """Those of them that are compared with each other: one query after the other, without a server; others have tables of their own."""
+        return [trial for trial in self.distinct() if trial.usual and trial.sweep != SERVING]
 
     def doubles(self) -> dict[str, Trial]:
         """Trials of the latest study that are another one under a second name, by id: the trial that stands for them."""

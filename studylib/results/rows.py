@@ -93,10 +93,10 @@ def _spread_rows(groups: list[np.ndarray]) -> list[dict]:
 
 
 def _throughput_row(trial, measurements: list, mean: stats.Estimate) -> dict:
-    """Samples per second: by the wall clock where queries wait or LoadGen hands over all of them, otherwise from the mean latency."""
+    """Samples per second: by the wall clock where queries wait, several clients ask or LoadGen hands over all of them, otherwise from the mean latency."""
     counted = [m.scenario_facts.get("completed_samples_per_s") for m in measurements]
     by_loadgen = all(m.scenario_facts.get("driver") == "loadgen" for m in measurements)
-    if all(counted) and (trial.scenario == "server" or (trial.scenario == "offline" and by_loadgen)):
+    if all(counted) and (trial.scenario in ("server", "concurrency") or (trial.scenario == "offline" and by_loadgen)):
         return _estimate_row("throughput", _over_repetitions(counted), "samples/s")
     value, low, high = (None if bound is None else 1e9 * trial.batch_size / bound for bound in (mean.value, mean.high, mean.low))
     return row("throughput", value, "samples/s", low, high, mean.n)
@@ -162,7 +162,7 @@ def _process_rows(measurements: list) -> list[dict]:
 def _added(memory: list[dict], kind: str) -> list[int]:
     """What the model added to a process in which the framework was there already: after the first answer, minus before loading.
 
-    A phone's tool tells it itself: by how much its peak grew.
+    A phone's tool tells it itself: by how much its peak grew. Of a server it is all of its process.
     """
     names = f"{kind}_after_first", f"{kind}_before"
     told = f"{kind}_added"

@@ -79,6 +79,7 @@ class RestClient(Client):
             self._connection = http.client.HTTPSConnection(*where, timeout=timeout_s, context=secure)
         else:
             self._connection = http.client.HTTPConnection(*where, timeout=timeout_s)
+        self._is_used = False
         self._headers = {"authorization": f"Bearer {address.token}"} if address.token else {}
 
     def ask(self, request: Request) -> Answer:
@@ -90,12 +91,21 @@ class RestClient(Client):
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> tuple[bytes, dict[str, str]]:
         """What the server answers to one request of HTTP: the body, and the headers by their names in small letters."""
+        if self._is_used:
+            # A server may have closed a connection on which nothing was asked for long; what it did not begin to answer is asked again.
+            with contextlib.suppress(ConnectionError, http.client.BadStatusLine):
+                return self._sent(method, path, body, headers)
+        return self._sent(method, path, body, headers)
+
+    def _sent(self, method: str, path: str, body: bytes, headers: dict[str, str] | None) -> tuple[bytes, dict[str, str]]:
         try:
+            self._is_used = True
             self._connection.request(method, path, body or None, self._headers | (headers or {}))
             response = self._connection.getresponse()
             content = response.read()
         except BaseException:
             self._connection.close()  # what was half read would be taken for the next answer
+            self._is_used = False
             raise
         if response.status != HTTPStatus.OK:
             raise RefusedByServerError(str(response.status), content.decode("utf-8", "replace"))

@@ -21,8 +21,6 @@ from studylib.serving.servers import SERVERS, Running, Server, Wishes
 # A table: what is looked up in it is named by whoever asks (`studylib.artifacts.code`).
 DECIDES_NOTHING = ("SERVED",)
 
-# The name by which what is measured of servers is set apart from what is compared with each other usually.
-SERVING = "serving"
 # As many clients as may ask at once.
 CLIENTS = ("1", "2", "4", "8", "16", "32", "64")
 

@@ -21,7 +21,7 @@ from studylib.study.kernel import Kernel
 from studylib.study.opening import NO_PHONE, ON_PHONE
 from studylib.study.study import Study
 
-NOTEBOOKS = ("01-conversion", "02-quantization-tradeoffs", "03-cross-platform-benchmarks", "09-findings")
+NOTEBOOKS = ("01-conversion", "02-quantization-tradeoffs", "03-cross-platform-benchmarks", "04-serving", "09-findings")
 _READS = "09-findings"
 # The notebook that begins new measurements when FORCE=1 asks for them; the next one completes them.
 _MEASURES = "02-quantization-tradeoffs"

@@ -1,19 +1,19 @@
-"""What is measured of servers: each beside its own runtime without a server, then wires, clients at once, and requests put together."""
+"""What is measured of servers: each beside its own runtime without one, several clients at once; of the first, wires and batching."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from studylib.errors import lookup
-from studylib.results.records import PLAIN, Trial
-from studylib.serving.served import SERVED, SERVING
+from studylib.results.records import PLAIN, SERVING, Trial
+from studylib.serving.served import SERVED
 from studylib.study.sweeps import Deviation
 
 if TYPE_CHECKING:
     from studylib.study.plan import Plan
 
 # By effort: clients at once, and (samples put together, ms that the first waits, clients at once).
-_CLIENTS = {"smoke": ("4", "16"), "quick": ("4", "16", "64"), "full": ("2", "4", "8", "16", "32", "64")}
+_CLIENTS = {"smoke": ("16",), "quick": ("4", "16", "64"), "full": ("2", "4", "8", "16", "32", "64")}
 _BATCHING = {
     "smoke": (("8", "2", "16"),),
     "quick": (("8", "0", "16"), ("8", "2", "16"), ("32", "5", "16"), ("8", "2", "4")),
@@ -45,9 +45,10 @@ def trials(plan: Plan, model: str) -> list[Trial]:
         served, effort = SERVED[name], plan.params.effort
         direct = planned(served.backend.name)
         found += [direct] if direct not in found else []
-        found += [planned(name, wire=wire) for wire in served.settings["wire"][1:]]
-        found += [planned(name, "concurrency", clients=count) for count in ("1", *_CLIENTS[effort])]
-        found += [planned(name, "concurrency", batch=batch, wait=wait, clients=clients) for batch, wait, clients in _BATCHING[effort]]
+        found += [planned(name, "concurrency", clients=count) for count in _CLIENTS[effort]]
+        if name == names[0] or effort != "smoke":
+            found += [planned(name, wire=wire) for wire in served.settings["wire"][1:]]
+            found += [planned(name, "concurrency", batch=batch, wait=wait, clients=clients) for batch, wait, clients in _BATCHING[effort]]
         if "server" in plan.params.choice.scenarios:
             found.append(planned(name, "server", clients="32"))
     return found

@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -11,16 +11,13 @@ from studylib.errors import InputError
 from studylib.executors import Executor, LocalExecutor, PhoneExecutor
 from studylib.machine import hardware
 from studylib.machine.disturbance_limits import Limits
-from studylib.machine.fitness import Concern, fitness, wandering
-from studylib.machine.wandering import look
-from studylib.measure import peaks
 from studylib.measure.rounds import Bench
 from studylib.models.own import named
 from studylib.params.paths import outputs_root
 from studylib.params.sets import StudyParams
-from studylib.results.records import PLAIN, Trial
+from studylib.results.records import PLAIN, SERVING, Trial
 from studylib.results.results import Results
-from studylib.scenarios.blocks import BLOCK_S
+from studylib.study import before_timing
 from studylib.study.further_rounds import FurtherRounds
 from studylib.study.halving import Halving
 from studylib.study.narrowing import Narrowing
@@ -28,12 +25,6 @@ from studylib.study.one_thread import OneThread
 from studylib.study.plan import Plan
 from studylib.study.run_facts import nothing_to_measure, run_facts
 from studylib.study.stock import Stock
-
-# Of a phone, its heat alone is seen from here, beside each repetition.
-_UNSEEN = Concern(
-    "what else a phone does is not seen from here, only how warm it says it is",
-    "plug it in, keep its screen on and other apps closed, let it cool; trust interleaved comparisons and the A/A control",
-)
 
 
 @dataclass(frozen=True, repr=False)
@@ -142,28 +133,33 @@ class Study:
         """Make every artifact of the plan; without ``matrix`` not those that only the matrix of formats needs."""
         self.save_plan(self.stock.make([target for target in self.plan.targets if matrix or not target.matrix]))
 
-    def evaluate(self, recipes: tuple[str, ...] | None = None, matrix: bool = True) -> None:
-        """Measure quality and parity of the artifacts (of ``recipes`` only, if given), with ``matrix`` of every conversion."""
+    def evaluate(self, recipes: tuple[str, ...] | None = None, matrix: bool = True, served: bool = False) -> None:
+        """Measure quality and parity of the artifacts (of ``recipes`` only, if given), with ``matrix`` of every conversion.
+
+        ``served``: also as servers answer.
+        """
         self.compress(matrix) if recipes is None else self.convert(matrix)
         converted = self.converted if matrix and (recipes is None or "fp32" in recipes) else []
-        self.bench.evaluate([t for t in self.made if recipes is None or t.recipe in recipes] + converted)
+        made = [trial for trial in self.made if served or trial.sweep != SERVING]
+        self.bench.evaluate([trial for trial in made if recipes is None or trial.recipe in recipes] + converted)
         self.save()
 
-    def measure(self, force: bool = False, smallest: bool = False, matrix: bool = True) -> None:
+    def measure(self, force: bool = False, smallest: bool = False, matrix: bool = True, served: bool = False) -> None:
         """Time every trial that passed the parity gate; with ``smallest`` those alone that are compared at the smallest batch.
 
-        ``force`` begins a new campaign and tries again what failed. ``matrix``: as in `evaluate`.
+        ``force`` begins a new campaign and tries again what failed. ``matrix``, ``served``: as in `evaluate`.
         """
         if force:
             self.save_plan(causes={})
             self.results.forget_failures()
-        self.evaluate(matrix=matrix)
+        self.evaluate(matrix=matrix, served=served)
         campaign = self.results.newest_campaign() + 1 if force else None
-        chosen = {trial.id for trial in self.same if not smallest or self.is_smallest(trial)}
+        wanted = [trial for trial in self.same if served or trial.sweep != SERVING]
+        chosen = {trial.id for trial in wanted if not smallest or self.is_smallest(trial)}
         self.narrowing.look([trial for trial in self.same if trial.id in chosen])
         timed = [trial for trial in self.timed if trial.id in chosen]
         if any(self.bench.waiting(timed, campaign)):
-            self._look_at_the_machine(force)
+            before_timing.look(self, again=force)
         measured = self.bench.measure(timed, campaign)
         if not self.decide() and not measured:
             self.write(nothing_to_measure(self.results))
@@ -229,16 +225,6 @@ class Study:
         """What a repetition may suffer and still count."""
         return Limits(steal_share=self.params.choice.max_steal)
 
-    def fitness(self) -> list[Concern]:
-        """What speaks against measuring on this machine, as it is now."""
-        return [_UNSEEN] if self.plan.phone else fitness(self.host, self.threads)
-
-    def wandering(self) -> Concern | None:
-        """Whether the speed of this machine wanders just now, and what this study will be able to tell all the same."""
-        settings = self.params.settings
-        blocks = round(settings.min_duration_s / BLOCK_S)
-        return None if self.plan.phone else wandering(look(settings.repetitions, BLOCK_S, blocks))
-
     @cached_property
     def narrowing(self) -> Narrowing:
         """What is worth measuring in full."""
@@ -284,16 +270,6 @@ class Study:
             latency_bound_ns=round(1e6 * choice.latency_bound_ms),
             write=self.write,
         )
-
-    def _look_at_the_machine(self, again: bool) -> None:
-        """Before anything is timed: what speaks against this machine, and what it can do at most (kept; measured ``again`` if wished)."""
-        self.results.save_fitness([asdict(advice) for advice in self.fitness()], again)
-        if self.plan.phone:
-            self.results.save_peaks({})  # those of this computer would be another host's
-            return
-        where, limit = outputs_root() / ".peaks", self.params.settings.timeout_s
-        found = peaks.of_host(self.host.id, self.threads, where, self.executor, limit, self.write, again=again)
-        self.results.save_peaks({self.threads: found})
 
     def artifact(self, key: str) -> Artifact:
         """An artifact of this study by its key, its hash checked once in this process."""

@@ -10,6 +10,7 @@ from studylib.executors import LocalExecutor, PhoneExecutor, find_phone
 from studylib.executors.phone.phone import disturbances
 from studylib.machine import hardware
 from studylib.params.sets import resolve
+from studylib.study import before_timing
 from studylib.study.opening import open_study
 from tests.executors.stand_in_phone import SERIAL, THERMAL, attach, executable
 
@@ -106,7 +107,9 @@ def test_the_plan_says_what_is_measured_on_the_phone_and_why_not_the_rest(attach
     assert {cell.trial.runtime for cell in study.plan.conversions if cell.trial} >= {"litert", "onnxruntime"}
     assert isinstance(study.executor, PhoneExecutor)
     assert study.bench.memory_bytes is None
-    assert [advice.cause for advice in study.fitness()] == ["what else a phone does is not seen from here, only how warm it says it is"]
+    assert [advice.cause for advice in before_timing.fitness(study)] == [
+        "what else a phone does is not seen from here, only how warm it says it is"
+    ]
     assert not (tmp_path / "outputs").exists()
 
 

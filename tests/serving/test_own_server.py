@@ -67,8 +67,12 @@ def test_a_person_asks_in_plain_json(served):
 
 REFUSED = {
     "no JSON": ("POST", "/predict", b"{", {}, 400, "body", "body: it is no JSON"),
-    "another type of content": ("POST", "/predict", b"x", {"content_type": "text/html"}, 415, "content-type", "content-type: it is 'text/html'"),
-    "a picture of a model that takes none": ("POST", "/predict", b"x", {"content_type": "image/png"}, 415, "content-type", "content-type: the model takes no"),
+    "another type of content": (
+        "POST", "/predict", b"x", {"content_type": "text/html"}, 415, "content-type", "content-type: it is 'text/html'",
+    ),
+    "a picture of a model that takes none": (
+        "POST", "/predict", b"x", {"content_type": "image/png"}, 415, "content-type", "content-type: the model takes no picture",
+    ),
     "another model": ("POST", "/v1/models/q:predict", b"{}", {}, 404, "model", "model: 'q' is not served here; expected m"),
     "another version": ("POST", "/v2/models/m/versions/7/infer", b"{}", {}, 404, "version", "version: '7' is not loaded; expected 1"),
     "no path": ("GET", "/nowhere", b"", {}, 404, "path", "path: nothing answers GET there"),
@@ -107,14 +111,11 @@ def test_health_metadata_and_metrics(served):
     client.close()
     asked(served.address, "POST", "/predict", b"{")
     after = counted(served.address)
-    assert (
-        after['studylib_requests_total{outcome="ok",wire="v2_grpc"}']
-        - before.get('studylib_requests_total{outcome="ok",wire="v2_grpc"}', 0)
-        == 3
+    right, refused = (
+        f'studylib_requests_total{{outcome="{outcome}",wire="{wire}"}}' for outcome, wire in (("ok", "v2_grpc"), ("400", "predict"))
     )
-    assert after['studylib_requests_total{outcome="400",wire="predict"}'] > before.get(
-        'studylib_requests_total{outcome="400",wire="predict"}', 0
-    )
+    assert after[right] - before.get(right, 0) == 3
+    assert after[refused] - before.get(refused, 0) == 1
     assert after["studylib_model_version"] == 1
     assert after["process_resident_memory_bytes"] > 1e7
 
@@ -203,7 +204,7 @@ def test_a_token_and_tls_are_asked_for(tmp_path):
     with Served(folder, "--token-file", str(token)) as server:
         known = Address(**{**vars(server.address), "token": "a-token-of-some-length"})
         for wire in ("v2_grpc", "v2_binary"):
-            with pytest.raises(RefusedByServerError, match="401|UNAUTHENTICATED"):
+            with pytest.raises(RefusedByServerError, match=r"401|UNAUTHENTICATED"):
                 connected(wire, server.address).ask(Request(query()))
             assert connected(wire, known).ask(Request(query())).outputs
         assert asked(server.address, "GET", "/metrics")[0] == 401
@@ -230,7 +231,7 @@ def test_what_it_cannot_serve_it_says_and_ends(tmp_path):
         Served(tmp_path)
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "model.onnx").write_bytes(b"no model")
-    with pytest.raises(AssertionError, match="error: version 1 cannot be loaded: ONNX Runtime"):
+    with pytest.raises(AssertionError, match="error: version 1 cannot be loaded"):
         Served(tmp_path)
 
 

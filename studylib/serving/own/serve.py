@@ -23,6 +23,9 @@ from studylib.serving.own.versions import Versions
 
 log = logging.getLogger(__name__)
 
+# A connection on which nothing is asked; as long as nginx keeps one.
+_KEPT_OPEN_S = 75
+
 
 @dataclass(frozen=True)
 class Configuration:
@@ -104,6 +107,7 @@ def _http(configuration: Configuration, front: Front, is_right) -> tuple[_Http, 
         log_level="warning",
         access_log=False,
         lifespan="off",
+        timeout_keep_alive=_KEPT_OPEN_S,
         timeout_graceful_shutdown=round(configuration.limits.drain_s),
         backlog=1024,
         **told,
