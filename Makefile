@@ -6,7 +6,7 @@ PYTHON_IN := "$$STUDYLIB_VENV/bin/python"
 
 # What is typed for this file itself; everything else is an option of a verb, which studylib/params/study_options.py declares.
 SETTINGS := BOOTSTRAP PYTHON JOBS STUDYLIB_VENV COUNT FROM FAST
-VERBS := study plan report advise path compare bench
+VERBS := study plan report advise path serve deploy load compare bench
 
 # Values go to Python by name, through the environment, as they were typed: neither make (`$`) nor a shell (quotes) reads them.
 TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
@@ -32,6 +32,9 @@ plan: install  ## print what `make study` would do
 report: install  ## rebuild the report from stored results
 advise: install  ## what to set, from stored results, within the limits that are typed
 path: install  ## quantize, batch, sessions, memory settings: what each step brings
+serve: install  ## the advised configuration behind a server: REST on 8501, gRPC on 8500
+deploy: install  ## image, compose file, Kubernetes objects and nginx of the advised configuration
+load: install  ## ask a server that somebody runs: TARGET=host:port MODEL=name QPS=100
 compare: install  ## every machine in outputs/ side by side
 bench: install  ## what the measuring costs, and what compression and search bring
 $(VERBS):

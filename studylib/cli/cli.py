@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from studylib.cli import arguments
+from studylib.cli import arguments, serving
 from studylib.cli.console import Console, only_one
 from studylib.errors import InputError, StudyError
 from studylib.machine import clock
@@ -268,4 +268,15 @@ def _told(missing: dict[str, str], what: str, asked: int) -> int:
     return 3
 
 
-VERBS = {"study": study, "plan": plan, "report": report_again, "advise": advise, "path": path, "compare": compare_machines, "bench": bench}
+VERBS = {
+    "study": study,
+    "plan": plan,
+    "report": report_again,
+    "advise": advise,
+    "path": path,
+    "serve": serving.serve,
+    "deploy": serving.deploy,
+    "load": serving.load,
+    "compare": compare_machines,
+    "bench": bench,
+}

@@ -11,8 +11,8 @@ class Limits:
     core or its package, per repetition. ``cgroup_throttled_share``: of the scheduling periods, those in which a container's quota
     stopped the process. ``frequency_drop_share``: by how much the clock was slower after the values than before them.
     ``gpu_heat_share``: of the time, that in which heat held the clock of the GPU down; its power limit does so in ordinary work.
-    ``engines_built``: by a runtime that keeps them (TensorRT), in the process that is measured. ``client_cpu_share``: of its processor, what
-    asking a server took: one that is filled would be measured in place of the server.
+    ``engines_built``: by a runtime that keeps them (TensorRT), in the process that is measured.
+    ``client_cpu_share``: of its processor, what asking a server took: one that is filled would be measured in place of the server.
     ``repeated_share``: of a run's repetitions, how many attempts more may be made at disturbed ones.
     """
 

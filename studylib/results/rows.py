@@ -93,7 +93,7 @@ def _spread_rows(groups: list[np.ndarray]) -> list[dict]:
 
 
 def _throughput_row(trial, measurements: list, mean: stats.Estimate) -> dict:
-    """Samples per second: by the wall clock where queries wait, several clients ask or LoadGen hands over all of them, otherwise from the mean latency."""
+    """Samples a second: by the clock where queries wait, clients are several or LoadGen hands over all, otherwise from the mean latency."""
     counted = [m.scenario_facts.get("completed_samples_per_s") for m in measurements]
     by_loadgen = all(m.scenario_facts.get("driver") == "loadgen" for m in measurements)
     if all(counted) and (trial.scenario in ("server", "concurrency") or (trial.scenario == "offline" and by_loadgen)):

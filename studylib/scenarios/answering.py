@@ -14,12 +14,14 @@ class Answering:
 
     One thread for each session that may be asked at once (`Session.beside`): of LiteRT or OpenVINO one, which answers one query at a
     time; of a server as many as it has clients. ``done(tickets)`` is called for every query, also for
-    one that failed; ``ended_ns`` holds when each was answered, by ticket.
+    one that failed; ``asked_ns`` and ``ended_ns`` hold when each was asked and answered,
+    by ticket.
     """
 
     def __init__(self, session: Session, samples: Samples, batch_size: int, clock: Callable[[], int], done: Callable[[list], None]):
         self.samples, self.batch_size, self.clock, self.done = samples, batch_size, clock, done
         self.ended_ns: dict[int, int] = {}
+        self.asked_ns: dict[int, int] = {}
         self.errors: list[str] = []
         self._queue: SimpleQueue = SimpleQueue()
         self._threads = [threading.Thread(target=self._answer, args=(one,), daemon=True) for one in session.beside()]
@@ -47,6 +49,7 @@ class Answering:
             if not waiting:
                 continue
             tickets, indices = zip(*waiting, strict=True)
+            self.asked_ns.update(dict.fromkeys(tickets, self.clock()))
             try:
                 session.run(self.samples.gathered(indices))
             except Exception as error:  # whatever a runtime raises is this query's answer: the others go on

@@ -16,16 +16,20 @@ def drive(session: Session, samples: Samples, load: Load) -> Driven:
     clock, due = time.perf_counter_ns, schedule(load)
     loaded = samples.taken(range(ring(samples, 1)))
     order = np.random.default_rng([load.seed, 1]).integers(0, len(loaded), len(due)).tolist()
-    begun = clock()
+    begun, put = clock(), []
     with Answering(session, loaded, load.batch_size, clock, lambda tickets: None) as answering:
         for ticket, (offset, index) in enumerate(zip(due.tolist(), order, strict=True)):
             ahead = begun + offset - clock()
             if ahead > 0:
                 time.sleep(ahead / 1e9)
+            put.append(clock())
             answering.put(ticket, index)
     seconds = (clock() - begun) / 1e9
     ended = answering.ended_ns
-    values = np.array([ended[ticket] - begun - due[ticket] for ticket in sorted(ended)], np.int64)
+    answered = sorted(ended)
+    values = np.array([ended[ticket] - begun - due[ticket] for ticket in answered], np.int64)
+    late = np.array([put[ticket] - begun - due[ticket] for ticket in answered], np.int64)
+    alone = np.array([ended[ticket] - answering.asked_ns[ticket] for ticket in answered], np.int64)
     facts = Facts(
         "loop",
         1,
@@ -35,8 +39,15 @@ def drive(session: Session, samples: Samples, load: Load) -> Driven:
         target_qps=load.target_qps,
         scheduled_qps=1e9 * len(due) / float(due[-1]),
         latency_bound_ns=load.latency_bound_ns,
+        crosscheck=_lateness(late, alone) if answered else {},
     )
     return Driven(values, facts)
+
+
+def _lateness(late: np.ndarray, alone: np.ndarray) -> dict[str, float]:
+    """How late queries were put into the queue, and how long one took once it was asked: what a closed loop would have seen."""
+    asked = {f"alone_p{percent}_ns": float(np.percentile(alone, percent)) for percent in (50, 99)}
+    return asked | {"late_p99_ns": float(np.quantile(late, 0.99))}
 
 
 def schedule(load: Load) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 import contextlib
 import http.client
+import json
 import re
 import ssl
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,6 +19,10 @@ from studylib.serving.requests import Answer, Request
 from studylib.serving.wires import tfs_grpc, tfs_rest, v2_grpc, v2_rest
 
 TIMING = "server-timing"
+# Which of several servers answered, as nginx is told to say (`studylib.serving.replicas`).
+BY = "x-answered-by"
+# What stands for a server that has gone, or goes, and between two tries.
+_GONE, _PAUSE_S = ("502", "503", "504"), 0.05
 _PART = re.compile(r'(\w+);(?:dur=([\d.]+)|desc="(\d+)")')
 
 
@@ -51,12 +57,16 @@ class Client(ABC):
 
     protocol: ClassVar[str]
 
-    def __init__(self, address: Address, signature: Signature | None, timeout_s: float):
-        self.address, self.signature, self.timeout_s = address, signature, timeout_s
+    def __init__(self, address: Address, signature: Signature | None, timeout_s: float, retries: int):
+        self.address, self.signature, self.timeout_s, self.retries = address, signature, timeout_s, retries
 
     @abstractmethod
     def ask(self, request: Request) -> Answer:
         """One query. Raises `RefusedByServerError`, and OSError or `grpc.RpcError` where the server is not there."""
+
+    @abstractmethod
+    def ask_signature(self) -> Signature:
+        """What the server says that the model takes and gives. Raises as `ask`, and `RequestError` where that is no description."""
 
     @abstractmethod
     def close(self) -> None:
@@ -67,12 +77,11 @@ class RestClient(Client):
     """HTTP/1.1, kept open from query to query."""
 
     protocol: ClassVar[str] = "rest"
-    encode: Callable
-    decode: Callable
-    path: Callable
+    # Where a model describes itself, and what reads that.
+    described: ClassVar[tuple[Callable[[str, str], str], Callable[[bytes], Signature]]]
 
-    def __init__(self, address: Address, signature: Signature | None, timeout_s: float):
-        super().__init__(address, signature, timeout_s)
+    def __init__(self, address: Address, signature: Signature | None, timeout_s: float, retries: int):
+        super().__init__(address, signature, timeout_s, retries)
         where = (address.host, address.ports["rest"])
         if address.authority:
             secure = ssl.create_default_context(cafile=address.authority)
@@ -84,8 +93,8 @@ class RestClient(Client):
 
     def ask(self, request: Request) -> Answer:
         body, headers = self.encoded(request)
-        content, told = self.sent("POST", self.where(), body, headers)
-        return timed(self.decoded(content, told), told.get(TIMING, ""))
+        content, told = self._retried(body, headers)
+        return replace(timed(self.decoded(content, told), told.get(TIMING, "")), by=told.get(BY, ""))
 
     def sent(
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
@@ -111,6 +120,21 @@ class RestClient(Client):
             raise RefusedByServerError(str(response.status), content.decode("utf-8", "replace"))
         return content, {name.lower(): value for name, value in response.getheaders()}
 
+    def _retried(self, body: bytes, headers: dict[str, str]) -> tuple[bytes, dict[str, str]]:
+        for attempt in range(self.retries + 1):
+            try:
+                return self.sent("POST", self.where(), body, headers)
+            except (OSError, http.client.HTTPException, RefusedByServerError) as error:
+                gone = not isinstance(error, RefusedByServerError) or error.status in _GONE
+                if not gone or attempt == self.retries:
+                    raise
+                time.sleep(_PAUSE_S)
+        raise AssertionError("every attempt returns or raises")
+
+    def ask_signature(self) -> Signature:
+        path, read = self.described
+        return read(self.sent("GET", path(self.address.model, self.address.version))[0])
+
     @abstractmethod
     def where(self) -> str:
         """The path that is asked."""
@@ -131,6 +155,7 @@ class V2Binary(RestClient):
     """The Open Inference Protocol over REST, tensors as raw bytes."""
 
     binary: ClassVar[bool] = True
+    described = v2_rest.metadata_path, v2_rest.decode_metadata
 
     def where(self) -> str:
         return v2_rest.path(self.address.model, self.address.version)
@@ -151,6 +176,8 @@ class V2Json(V2Binary):
 class TfsRest(RestClient):
     """TensorFlow Serving's REST, by columns."""
 
+    described = tfs_rest.metadata_path, tfs_rest.decode_metadata
+
     def where(self) -> str:
         return tfs_rest.path(self.address.model, self.address.version)
 
@@ -166,13 +193,17 @@ class GrpcClient(Client):
 
     protocol: ClassVar[str] = "grpc"
     method: ClassVar[str]
+    # The method by which a model describes itself, the question, and what reads the answer.
+    described: ClassVar[tuple[str, Callable[[str, str], bytes], Callable[[bytes], Signature]]]
 
-    def __init__(self, address: Address, signature: Signature | None, timeout_s: float):
+    def __init__(self, address: Address, signature: Signature | None, timeout_s: float, retries: int):
         import grpc
 
-        super().__init__(address, signature, timeout_s)
+        super().__init__(address, signature, timeout_s, retries)
         # One connection for all channels would be the limit of all of them.
         own = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+        if retries:
+            own.append(("grpc.service_config", _retrying(retries)))
         if address.authority:
             secure = grpc.ssl_channel_credentials(address.authority.read_bytes())
             self._channel = grpc.secure_channel(address.of("grpc"), secure, options=own)
@@ -182,12 +213,20 @@ class GrpcClient(Client):
         self._call, self._error = self._channel.unary_unary(self.method), grpc.RpcError
 
     def ask(self, request: Request) -> Answer:
+        content, call = self._asked(self._call, self.encoded(request))
+        told = dict(call.trailing_metadata() or ())
+        by = str(dict(call.initial_metadata() or ()).get(BY, ""))
+        return replace(timed(self.decoded(content), str(told.get(TIMING, ""))), by=by)
+
+    def _asked(self, call, content: bytes):
         try:
-            content, call = self._call.with_call(self.encoded(request), timeout=self.timeout_s, metadata=self._metadata)
+            return call.with_call(content, timeout=self.timeout_s, metadata=self._metadata)
         except self._error as error:
             raise RefusedByServerError(error.code().name, error.details() or "") from None
-        told = dict(call.trailing_metadata() or ())
-        return timed(self.decoded(content), str(told.get(TIMING, "")))
+
+    def ask_signature(self) -> Signature:
+        method, question, read = self.described
+        return read(self._asked(self._channel.unary_unary(method), question(self.address.model, self.address.version))[0])
 
     @abstractmethod
     def encoded(self, request: Request) -> bytes:
@@ -205,6 +244,7 @@ class V2Grpc(GrpcClient):
     """The Open Inference Protocol over gRPC."""
 
     method: ClassVar[str] = v2_grpc.INFER
+    described = v2_grpc.METADATA, v2_grpc.ask_metadata, v2_grpc.decode_metadata
 
     def encoded(self, request: Request) -> bytes:
         return v2_grpc.encode_request(request, self.address.model, self.address.version)
@@ -217,6 +257,7 @@ class TfsGrpc(GrpcClient):
     """TensorFlow Serving's gRPC."""
 
     method: ClassVar[str] = tfs_grpc.PREDICT
+    described = tfs_grpc.METADATA, tfs_grpc.ask_metadata, tfs_grpc.decode_metadata
 
     def encoded(self, request: Request) -> bytes:
         return tfs_grpc.encode_request(request, self.address.model, self.address.version)
@@ -228,9 +269,25 @@ class TfsGrpc(GrpcClient):
 WIRES: dict[str, type[Client]] = {"v2_grpc": V2Grpc, "v2_binary": V2Binary, "v2_json": V2Json, "tfs_grpc": TfsGrpc, "tfs_rest": TfsRest}
 
 
-def connected(wire: str, address: Address, signature: Signature | None = None, timeout_s: float = 30.0) -> Client:
-    """A connection. ``signature``: of the model, for wires that carry no types. Raises `UnknownNameError` for another wire."""
-    return lookup(WIRES, "wire", wire)(address, signature, timeout_s)
+def connected(wire: str, address: Address, signature: Signature | None = None, timeout_s: float = 30.0, retries: int = 0) -> Client:
+    """A connection. ``signature``: of the model, for wires that carry no types. Raises `UnknownNameError` for another wire.
+
+    ``retries``: how often it is asked again where a server has gone with the question in its hands: a prediction may be asked twice. What is
+    measured is never asked again.
+    """
+    return lookup(WIRES, "wire", wire)(address, signature, timeout_s, retries)
+
+
+def _retrying(retries: int) -> str:
+    """gRPC's own policy. Source: grpc, "gRPC Retry Design" (A6)."""
+    policy = {
+        "maxAttempts": min(5, retries + 1),
+        "initialBackoff": "0.05s",
+        "maxBackoff": "0.5s",
+        "backoffMultiplier": 2,
+        "retryableStatusCodes": ["UNAVAILABLE"],
+    }
+    return json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": policy}]})
 
 
 def timed(answer: Answer, told: str) -> Answer:

@@ -31,7 +31,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """``spent_ns``: by part of the way (``queue``, ``compute``) what the server itself measured. ``batch``: samples that ran together."""
+    """``spent_ns``: by part of the way (``queue``, ``compute``) what the server itself measured. ``batch``: samples that ran together.
+
+    ``by``: which of several servers answered, where who balances over them tells.
+    """
 
     outputs: dict[str, np.ndarray]
     model: str = ""
@@ -39,6 +42,7 @@ class Answer:
     id: str = ""
     spent_ns: dict[str, int] = field(default_factory=dict)
     batch: int = 0
+    by: str = ""
 
 
 class RequestError(StudyError):

@@ -1,21 +1,15 @@
 """A served model as a runtime: opening it starts the server, and its session asks over a wire."""
 
 import os
-import time
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from studylib.artifacts.store import package_version
 from studylib.machine.hardware import Host
-from studylib.machine.process_memory import Usage, usage_of
+from studylib.machine.process_memory import usage_of
 from studylib.runtimes import RUNTIMES, Options, Runtime, Session
 from studylib.runtimes import split_name as split_provider
-from studylib.runtimes.base import Inputs, Outputs
-from studylib.runtimes.signature import Signature
-from studylib.serving.clients import connected
-from studylib.serving.requests import Answer, Request
+from studylib.serving.remote import RemoteSession
 from studylib.serving.servers import SERVERS, Running, Server, Wishes
 
 # A table: what is looked up in it is named by whoever asks (`studylib.artifacts.code`).
@@ -25,90 +19,22 @@ DECIDES_NOTHING = ("SERVED",)
 CLIENTS = ("1", "2", "4", "8", "16", "32", "64")
 
 
-class RemoteSession(Session):
-    """A session whose answers come from a server. ``clients``: connections that `beside` gives."""
+class ServedSession(RemoteSession):
+    """A remote session with the server that was started for it."""
 
     def __init__(self, running: Running, wire: str, clients: int):
-        self._running, self._wire, self._clients = running, wire, clients
-        self._client = connected(wire, running.address, running.signature)
-        self._spent: dict[str, list[int]] = {}
-        self._others: list[RemoteSession] = []
-        self.begin()
-
-    def run(self, inputs: Inputs) -> Outputs:
-        began = time.perf_counter_ns()
-        answer = self._client.ask(Request(inputs))
-        self._keep(answer, time.perf_counter_ns() - began)
-        return answer.outputs
-
-    def _keep(self, answer: Answer, total_ns: int) -> None:
-        for name, nanoseconds in answer.spent_ns.items():
-            self._spent.setdefault(name, []).append(nanoseconds)
-        self._spent.setdefault("total", []).append(total_ns)
-        if answer.batch:
-            self._spent.setdefault("batch", []).append(answer.batch)
-
-    def beside(self) -> list[Session]:
-        if not self._others:
-            self._others = [RemoteSession(self._running, self._wire, 1) for _ in range(self._clients - 1)]
-        return [self, *self._others]
-
-    def placement(self) -> str:
-        return "CPU"
-
-    def signature(self) -> Signature:
-        return self._running.signature
+        self._running = running
+        super().__init__(running.address, running.signature, wire, clients)
 
     @property
     def process(self) -> int:
         return self._running.process.pid
 
-    def begin(self) -> None:
-        self._before, self._began = self._usage(), time.perf_counter()
-        for one in (self, *self._others):
-            one._spent = {}
-
-    def served(self) -> dict:
-        """What server and wire took since `begin`: medians in ns by part, server CPU seconds a query, samples that ran together.
-
-        ``wire`` is what is left of the whole: both ends of the network, and the server's front.
-        """
-        found: dict[str, list[int]] = {}
-        for one in (self, *self._others):
-            for name, values in one._spent.items():
-                found.setdefault(name, []).extend(values)
-        queries = len(found.get("total", ()))
-        if not queries:
-            return {}
-        now, seconds = self._usage(), time.perf_counter() - self._began
-        parts = {f"{name}_ns": int(np.median(values)) for name, values in found.items() if name != "batch"}
-        if "compute_ns" in parts:
-            rest = np.array(found["total"]) - np.array(found["queue"]) - np.array(found["compute"])
-            parts["wire_ns"] = int(np.median(rest))
-        sizes, counts = np.unique(found.get("batch", []), return_counts=True)
-        return parts | {
-            "queries": queries,
-            "server_cpu_s_per_query": (now[0].cpu_s - self._before[0].cpu_s) / queries,
-            "client_cpu_share": (now[1] - self._before[1]) / seconds,
-            "batches": {str(int(size)): int(count) for size, count in zip(sizes, counts, strict=True)},
-        }
-
-    def _usage(self) -> tuple[Usage, float]:
-        """What the server used by now, and the processor seconds of this process."""
-        return usage_of(self.process), time.process_time()
-
-    def disturbances(self) -> dict[str, float]:
-        found = self.served()
-        return {"client_cpu_share": found["client_cpu_share"]} if found else {}
-
-    @property
-    def started_ns(self) -> int:
-        return self._running.started_ns
+    def server_cpu_s(self) -> float:
+        return usage_of(self.process).cpu_s
 
     def close(self) -> None:
-        for one in self._others:
-            one._client.close()
-        self._client.close()
+        super().close()
         self._running.stop()
 
 
@@ -167,7 +93,7 @@ class Served(Runtime):
         running = self.server.start(wishes)
         if ours:
             os.sched_setaffinity(0, ours)
-        return RemoteSession(running, chosen["wire"], int(chosen["clients"]))
+        return ServedSession(running, chosen["wire"], int(chosen["clients"]))
 
 
 def shared_out() -> tuple[tuple[int, ...] | None, tuple[int, ...] | None]:

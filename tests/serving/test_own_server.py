@@ -51,6 +51,13 @@ def test_every_wire_brings_the_answer_bit_for_bit(served, wire, size):
     assert answer.batch == size
 
 
+@pytest.mark.parametrize("wire", WIRES)
+def test_every_wire_tells_what_the_model_takes(served, wire):
+    client = connected(wire, served.address)
+    assert {spec.name: spec for spec in client.ask_signature().inputs} == {spec.name: spec for spec in SIGNATURE.inputs}
+    client.close()
+
+
 @pytest.mark.parametrize("wire", ["v2_grpc", "v2_binary", "v2_json", "tfs_grpc"])
 def test_only_the_outputs_that_are_wanted_come(served, wire):
     client = connected(wire, served.address, SIGNATURE)

@@ -23,10 +23,7 @@ class Handmade(Model):
     source_format = "onnx"
 
     def write(self, folder: Path, seed: int) -> Path:
-        import onnx
-
-        onnx.save(graph(), folder / "model.onnx")
-        return folder / "model.onnx"
+        return save(folder / "model.onnx")
 
     def samples(self, split: str, n: int, seed: int) -> Samples:
         rng = np.random.default_rng([seed, split == "train"])
@@ -40,12 +37,20 @@ def show_handmade() -> str:
     return onnx.printer.to_text(graph())
 
 
-def answer(x: np.ndarray) -> np.ndarray:
+def answer(x: np.ndarray, more: float = 0.0) -> np.ndarray:
     """What the graph must answer, in numpy."""
-    return np.maximum(x @ WEIGHT + BIAS, 0)
+    return np.maximum(x @ WEIGHT + (BIAS + np.float32(more)), 0)
 
 
-def graph(opset: int = 18):
+def save(path: Path, more: float = 0.0) -> Path:
+    """Write the model, with ``more`` added to its bias: versions of it whose answers differ."""
+    import onnx
+
+    onnx.save(graph(more=more), path)
+    return path
+
+
+def graph(opset: int = 18, more: float = 0.0):
     """The model: inputs and outputs with types and shapes, weights as initializers, nodes in order. Source: ``onnx.helper``."""
     from onnx import TensorProto, checker, helper, numpy_helper
 
@@ -56,7 +61,7 @@ def graph(opset: int = 18):
         helper.make_node("Add", ["product", "bias"], ["sum"], name="sum"),
         helper.make_node("Relu", ["sum"], ["scores"], name="scores"),
     ]
-    weights = [numpy_helper.from_array(WEIGHT, "weight"), numpy_helper.from_array(BIAS, "bias")]
+    weights = [numpy_helper.from_array(WEIGHT, "weight"), numpy_helper.from_array(BIAS + np.float32(more), "bias")]
     model = helper.make_model(
         helper.make_graph(nodes, "handmade", [x], [scores], weights), opset_imports=[helper.make_opsetid("", opset)], ir_version=10
     )

@@ -80,9 +80,9 @@ def opened(runtime: Runtime, path: Path, options: Options, sessions: int) -> Bac
     return backend
 
 
-def example(signature: Signature, size: int) -> dict[str, np.ndarray]:
+def example(signature: Signature, size: int, seed: int = 0) -> dict[str, np.ndarray]:
     """A query of ``size`` samples that differ, every other free size 1: noise for real numbers, 0 and 1 for whole ones."""
-    noise = np.random.default_rng(0)
+    noise = np.random.default_rng(seed)
 
     def values(spec: TensorSpec) -> np.ndarray:
         free = [1 if length is None else length for length in spec.shape]

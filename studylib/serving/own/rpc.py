@@ -34,9 +34,11 @@ def server_of(front: Front, version: str, is_right: Callable[[str], bool] | None
     """The server, without a port. ``is_right``: whether the text of ``authorization`` is, None for no token; ``version``: of studylib."""
     services = {
         v2_messages.SERVICE: _open_inference(front, version),
-        tfs_messages.SERVICE: _prediction(front),
-        tfs_messages.STATUS_SERVICE: {"GetModelStatus": _status(front)},
     }
+    if reason := tfs_messages.why_not():
+        log.info(reason)
+    else:
+        services |= {tfs_messages.SERVICE: _prediction(front), tfs_messages.STATUS_SERVICE: {"GetModelStatus": _status(front)}}
     limit = front.limits.body_bytes
     server = grpc.aio.server(
         options=[("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)],
@@ -120,7 +122,12 @@ def _prediction(front: Front) -> dict[str, Handler]:
         context.set_trailing_metadata(((TIMING, timing(answer)),))
         return tfs_grpc.encode_answer(answer)
 
-    return {"Predict": predict}
+    async def metadata(content: bytes, context) -> bytes:
+        message = parsed(kinds.metadata.GetModelMetadataRequest, content)
+        front.require(message.model_spec.name)
+        return tfs_grpc.encode_metadata(message.model_spec.name, front.versions.current.version, front.signature)
+
+    return {"Predict": predict, "GetModelMetadata": metadata}
 
 
 def _status(front: Front) -> Handler:

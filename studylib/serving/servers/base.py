@@ -19,7 +19,6 @@ from studylib.runtimes.signature import Signature
 from studylib.serving.clients import Address, RefusedByServerError, connected
 from studylib.serving.own.backend import example
 from studylib.serving.requests import Request
-from studylib.serving.wires import tfs_rest, v2_rest
 
 T = TypeVar("T")
 
@@ -50,10 +49,10 @@ class Wishes:
 class Running:
     """A server that was started: where it answers, and its process. Leaving it as a context ends it."""
 
-    def __init__(self, process: subprocess.Popen, folder: tempfile.TemporaryDirectory):
+    def __init__(self, process: subprocess.Popen, folder: tempfile.TemporaryDirectory | None):
         self.process, self.address, self.started_ns = process, Address("127.0.0.1", {}, ""), 0
         self.signature = Signature((), ())
-        self.folder, self._folder, self._said = Path(folder.name), folder, deque(maxlen=60)
+        self.folder, self._folder, self._said = Path(folder.name) if folder else None, folder, deque(maxlen=60)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -92,7 +91,8 @@ class Running:
             self.process.kill()
             self.process.wait()
         self._reader.join(1.0)
-        self._folder.cleanup()
+        if self._folder:
+            self._folder.cleanup()
 
     def __enter__(self) -> "Running":
         return self
@@ -137,25 +137,33 @@ class Server(ABC):
     def start(self, wishes: Wishes, timeout_s: float = 120.0) -> Running:
         """A server that has answered: only "ready" is not believed. Raises `TrialError` where it does not come so far."""
         folder = tempfile.TemporaryDirectory(prefix="studylib-server-")
-        with contextlib.ExitStack() as stack:
-            stack.callback(folder.cleanup)
-            began = time.perf_counter_ns()
-            process = _spawned(self.command(wishes, Path(folder.name)), wishes.cpus, self.environment(wishes))
-            running = Running(process, folder)
-            stack.callback(running.stop)
+        try:
+            return self.begun(self.command(wishes, Path(folder.name)), wishes, folder, timeout_s)
+        except BaseException:
+            folder.cleanup()
+            raise
+
+    def begun(
+        self, command: list[str], wishes: Wishes, folder: tempfile.TemporaryDirectory | None = None, timeout_s: float = 120.0
+    ) -> Running:
+        """The server that ``command`` starts, once it has answered; ``folder`` ends with it."""
+        began = time.perf_counter_ns()
+        running = Running(_spawned(command, wishes.cpus, self.environment(wishes)), folder)
+        try:
             until = time.monotonic() + timeout_s
             running.address = self.address(running, wishes, timeout_s)
             running.signature = self._until(running, until, lambda: self._signature(running.address))
             self._until(running, until, lambda: _require_answer(self.wires[0], running))
             running.started_ns = time.perf_counter_ns() - began
-            stack.pop_all()
-        return running
+            return running
+        except BaseException:
+            running.stop()
+            raise
 
     def _signature(self, address: Address) -> Signature:
         """What the model takes and gives, as the server tells it."""
-        rest, wire = ("v2_json", v2_rest) if any(name.startswith("v2") for name in self.wires) else ("tfs_rest", tfs_rest)
-        with contextlib.closing(connected(rest, address)) as client:
-            return wire.decode_metadata(client.sent("GET", wire.metadata_path(address.model))[0])
+        with contextlib.closing(connected(self.wires[0], address)) as client:
+            return client.ask_signature()
 
     def _until(self, running: Running, until: float, ask: Callable[[], T]) -> T:
         """What ``ask`` gives, tried again until the server is there for it."""

@@ -37,6 +37,13 @@ class Own(Server):
         counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(wishes.threads))
         return super().environment(wishes) | counts | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
 
+    def started(self, versions: Path, model: str, words: list[str], ports: dict[str, int] | None = None) -> Running:
+        """A server of a folder of versions, once it has answered; ``words``: what it is told. Raises `TrialError`."""
+        ports = ports or {"rest": 0, "grpc": 0}
+        told = ["--model", model, *words, "--rest-port", str(ports["rest"]), "--grpc-port", str(ports["grpc"])]
+        command = [sys.executable, "-m", "studylib.serving.own", str(versions), *told, "--with-parent"]
+        return self.begun(command, Wishes(versions, "", model=model))
+
     def command(self, wishes: Wishes, folder: Path) -> list[str]:
         told = {
             "--model": wishes.model,

@@ -2,11 +2,14 @@
 
 import numpy as np
 
+from studylib.runtimes.signature import Signature, TensorSpec
 from studylib.serving.requests import Answer, Request, RequestError, count, from_bytes
 from studylib.serving.wires import datatypes
 from studylib.serving.wires.tfs_messages import SERVICE, messages
 
-PREDICT = f"/{SERVICE}/Predict"
+PREDICT, METADATA = f"/{SERVICE}/Predict", f"/{SERVICE}/GetModelMetadata"
+_SIGNATURE = "signature_def"
+_DEFAULT = "serving_default"
 # Where numbers lie that do not come as raw bytes. Source: tensorflow/core/framework/tensor.proto.
 _VALUES = {
     "float32": "float_val", "float64": "double_val", "int32": "int_val", "int16": "int_val", "int8": "int_val", "uint8": "int_val",
@@ -55,6 +58,47 @@ def decode_answer(content: bytes) -> Answer:
     # A map keeps no order.
     outputs = {name: _read(f"outputs.{name}", message.outputs[name]) for name in sorted(message.outputs)}
     return Answer(outputs, message.model_spec.name, str(message.model_spec.version.value))
+
+
+def ask_metadata(model: str, version: str = "") -> bytes:
+    """The question what a model is."""
+    message = messages().metadata.GetModelMetadataRequest(metadata_field=[_SIGNATURE])
+    message.model_spec.name = model
+    if version:
+        message.model_spec.version.value = int(version)
+    return message.SerializeToString()
+
+
+def encode_metadata(model: str, version: str, signature: Signature) -> bytes:
+    """What a model is, as a ``GetModelMetadataResponse``."""
+    found, known = messages().metadata.GetModelMetadataResponse(), messages().metadata.SignatureDefMap()
+    found.model_spec.name, found.model_spec.version.value = model, int(version)
+    described = known.signature_def[_DEFAULT]
+    described.method_name = "tensorflow/serving/predict"
+    for specs, tensors in ((signature.inputs, described.inputs), (signature.outputs, described.outputs)):
+        for spec in specs:
+            tensors[spec.name].name, tensors[spec.name].dtype = spec.name, datatypes.tensorflow(spec.dtype)
+            for size in spec.shape:
+                tensors[spec.name].tensor_shape.dim.add(size=-1 if size is None else size)
+    found.metadata[_SIGNATURE].Pack(known)
+    return found.SerializeToString()
+
+
+def decode_metadata(content: bytes) -> Signature:
+    """What a model takes and gives, by a ``GetModelMetadataResponse``. Raises `RequestError` where that is none."""
+    message, known = messages().metadata.GetModelMetadataResponse.FromString(content), messages().metadata.SignatureDefMap()
+    if not message.metadata[_SIGNATURE].Unpack(known) or _DEFAULT not in known.signature_def:
+        raise RequestError("metadata", f"it describes no signature {_DEFAULT}", "the model's signatures")
+
+    def read(tensors) -> tuple[TensorSpec, ...]:
+        found = []
+        for name in sorted(tensors):
+            shape = tuple(dim.size if dim.size >= 0 else None for dim in tensors[name].tensor_shape.dim)
+            found.append(TensorSpec(name, datatypes.of_tensorflow(name, tensors[name].dtype), shape))
+        return tuple(found)
+
+    described = known.signature_def[_DEFAULT]
+    return Signature(read(described.inputs), read(described.outputs))
 
 
 def _write(tensor, values: np.ndarray) -> None:

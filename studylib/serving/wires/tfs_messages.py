@@ -13,6 +13,12 @@ SERVICE = "tensorflow.serving.PredictionService"
 STATUS_SERVICE = "tensorflow.serving.ModelService"
 
 
+def why_not() -> str | None:
+    """Why there are no such messages here, or None."""
+    missing = next((name for name in ("tensorflow_serving", "tensorflow") if importlib.util.find_spec(name) is None), None)
+    return f"TensorFlow Serving's gRPC is not spoken: its messages need the package {missing}" if missing else None
+
+
 @functools.cache
 def messages() -> SimpleNamespace:
     """The modules ``predict``, ``status`` and ``metadata`` of messages. Raises `ModuleNotFoundError` without the package."""

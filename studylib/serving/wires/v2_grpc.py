@@ -7,7 +7,7 @@ from studylib.serving.requests import Answer, Request, RequestError, count, from
 from studylib.serving.wires import datatypes
 from studylib.serving.wires.v2_messages import SERVICE, messages
 
-INFER = f"/{SERVICE}/ModelInfer"
+INFER, METADATA = f"/{SERVICE}/ModelInfer", f"/{SERVICE}/ModelMetadata"
 # Where numbers lie that do not come as raw bytes.
 _CONTENTS = {
     "bool": "bool_contents", "int8": "int_contents", "int16": "int_contents", "int32": "int_contents", "int64": "int64_contents",
@@ -100,3 +100,21 @@ def encode_metadata(model: str, versions: list[str], platform: str, signature: S
 
     facts = {"inputs": told(signature.inputs), "outputs": told(signature.outputs)}
     return kinds.ModelMetadataResponse(name=model, versions=versions, platform=platform, **facts).SerializeToString()
+
+
+def ask_metadata(model: str, version: str = "") -> bytes:
+    """The question what a model is."""
+    return messages().ModelMetadataRequest(name=model, version=version).SerializeToString()
+
+
+def decode_metadata(content: bytes) -> Signature:
+    """What a model takes and gives, by a ``ModelMetadataResponse``. Raises `RequestError` where that is none."""
+    message = parsed(messages().ModelMetadataResponse, content)
+
+    def read(side: str, tensors) -> tuple[TensorSpec, ...]:
+        return tuple(
+            TensorSpec(one.name, datatypes.of_v2(f"{side}.{one.name}", one.datatype), tuple(n if n >= 0 else None for n in one.shape))
+            for one in tensors
+        )
+
+    return Signature(read("inputs", message.inputs), read("outputs", message.outputs))

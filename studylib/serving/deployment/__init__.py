@@ -1,0 +1,1 @@
+"""What deploys a server: the advised configuration, and files made of it."""
