@@ -33,7 +33,7 @@ _WIRES = ("v2_grpc", "v2_binary", "tfs_grpc")
 # Of the whole time, between two swaps of a version (20 s of ten minutes), and between two kills.
 _SWAP_SHARE, _KILL_SHARE = 1 / 30, 1 / 8
 _SETTLED_S = 1.0
-# nginx asks another server again over REST by itself; over gRPC, whose requests it does not keep, the client does.
+# nginx asks another server by itself as long as it has the whole request and no part of an answer; otherwise the client does.
 _RETRIES = 4
 _MALFORMED = (b"{", b'{"inputs": {"x": [[1, 2]]}}', b'{"instances": []}', b"\0" * 100, b'{"inputs": {"y": [1]}}')
 _WORDS = ["--runtime", "onnxruntime", "--batch", "8", "--wait-ms", "2", "--look-s", "0.2"]

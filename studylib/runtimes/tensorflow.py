@@ -1,6 +1,7 @@
 """TensorFlow itself, running a SavedModel: the baseline of every comparison."""
 
 import re
+import threading
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,6 +10,9 @@ from studylib.formats.input_names import as_known
 from studylib.machine.hardware import Host, why_no_nvidia_gpu
 from studylib.runtimes.base import Inputs, Options, Outputs, Runtime, Session
 from studylib.runtimes.signature import Signature, TensorSpec
+
+# Batches that wait in TensorFlow's kernel at most; requests more wait before it.
+_ENQUEUED = 256
 
 
 class TensorFlow(Runtime):
@@ -45,6 +49,14 @@ class TensorFlow(Runtime):
             raise RefusedError("cuda was asked for and this TensorFlow sees no GPU; install tensorflow[and-cuda]")
         return _Session(path, self.setting(options, "xla") == "on")
 
+    def batching(self, path: Path, options: Options, samples: int, wait_s: float) -> "Batching":
+        """A session that many threads may ask at once: TensorFlow's own kernel puts their queries together, up to ``samples``.
+
+        ``wait_s``: how long the first waits for company. Source: ``tf.nondifferentiable_batch_function``, whose parameters are those of
+        TensorFlow Serving's batching file; it is not TensorFlow Serving.
+        """
+        return Batching(path, self.setting(options, "xla") == "on", samples, wait_s)
+
 
 class _Session(Session):
     def __init__(self, path: Path, xla: bool):
@@ -80,6 +92,35 @@ class _Session(Session):
 
 def _spec(name: str, spec) -> TensorSpec:
     return TensorSpec(name, spec.dtype.name, () if spec.shape.rank is None else tuple(spec.shape.as_list()))
+
+
+class Batching(_Session):
+    """``batch``: of the query that this thread asked last, how many samples ran together."""
+
+    def __init__(self, path: Path, xla: bool, samples: int, wait_s: float):
+        super().__init__(path, xla)
+        import tensorflow as tf
+
+        names, serve, outputs = list(self._given), self._serve, self._outputs
+        kernel = {"num_batch_threads": 1, "max_batch_size": samples, "batch_timeout_micros": round(wait_s * 1e6)}
+
+        @tf.nondifferentiable_batch_function(**kernel, max_enqueued_batches=_ENQUEUED, autograph=False)
+        def together(*values):
+            answered, size = serve(**dict(zip(names, values, strict=True))), tf.shape(values[0])[0]
+            return [*(answered[name] for name in outputs), tf.fill([size], size)]
+
+        # Called with fixed shapes, the kernel would build the size of the first query in.
+        free = [tf.TensorSpec([None, *spec.shape[1:]], spec.dtype) for spec in self._given.values()]
+        self._together, self._own = tf.function(together, input_signature=free), threading.local()
+
+    @property
+    def batch(self) -> int:
+        return self._own.batch
+
+    def run(self, inputs: Inputs) -> Outputs:
+        *answered, sizes = self._together(*(self._constant(inputs[name]) for name in self._given))
+        self._own.batch = int(sizes[0])
+        return {name: values.numpy() for name, values in zip(self._outputs, answered, strict=True)}
 
 
 def _natural(name: str) -> list:

@@ -2,7 +2,6 @@
 
 import contextlib
 import http.client
-import json
 import re
 import ssl
 import time
@@ -22,7 +21,7 @@ TIMING = "server-timing"
 # Which of several servers answered, as nginx is told to say (`studylib.serving.replicas`).
 BY = "x-answered-by"
 # What stands for a server that has gone, or goes, and between two tries.
-_GONE, _PAUSE_S = ("502", "503", "504"), 0.05
+_GONE, _PAUSE_S = ("502", "503", "504", "UNAVAILABLE"), 0.05
 _PART = re.compile(r'(\w+);(?:dur=([\d.]+)|desc="(\d+)")')
 
 
@@ -60,9 +59,20 @@ class Client(ABC):
     def __init__(self, address: Address, signature: Signature | None, timeout_s: float, retries: int):
         self.address, self.signature, self.timeout_s, self.retries = address, signature, timeout_s, retries
 
-    @abstractmethod
     def ask(self, request: Request) -> Answer:
-        """One query. Raises `RefusedByServerError`, and OSError or `grpc.RpcError` where the server is not there."""
+        """One query. Raises `RefusedByServerError`, and OSError or `http.client.HTTPException` where the server is not there."""
+        for _ in range(self.retries):
+            try:
+                return self._ask(request)
+            except (OSError, http.client.HTTPException, RefusedByServerError) as error:
+                if isinstance(error, RefusedByServerError) and error.status not in _GONE:
+                    raise
+                time.sleep(_PAUSE_S)
+        return self._ask(request)
+
+    @abstractmethod
+    def _ask(self, request: Request) -> Answer:
+        """The same, once."""
 
     @abstractmethod
     def ask_signature(self) -> Signature:
@@ -91,9 +101,9 @@ class RestClient(Client):
         self._is_used = False
         self._headers = {"authorization": f"Bearer {address.token}"} if address.token else {}
 
-    def ask(self, request: Request) -> Answer:
+    def _ask(self, request: Request) -> Answer:
         body, headers = self.encoded(request)
-        content, told = self._retried(body, headers)
+        content, told = self.sent("POST", self.where(), body, headers)
         return replace(timed(self.decoded(content, told), told.get(TIMING, "")), by=told.get(BY, ""))
 
     def sent(
@@ -119,17 +129,6 @@ class RestClient(Client):
         if response.status != HTTPStatus.OK:
             raise RefusedByServerError(str(response.status), content.decode("utf-8", "replace"))
         return content, {name.lower(): value for name, value in response.getheaders()}
-
-    def _retried(self, body: bytes, headers: dict[str, str]) -> tuple[bytes, dict[str, str]]:
-        for attempt in range(self.retries + 1):
-            try:
-                return self.sent("POST", self.where(), body, headers)
-            except (OSError, http.client.HTTPException, RefusedByServerError) as error:
-                gone = not isinstance(error, RefusedByServerError) or error.status in _GONE
-                if not gone or attempt == self.retries:
-                    raise
-                time.sleep(_PAUSE_S)
-        raise AssertionError("every attempt returns or raises")
 
     def ask_signature(self) -> Signature:
         path, read = self.described
@@ -202,8 +201,6 @@ class GrpcClient(Client):
         super().__init__(address, signature, timeout_s, retries)
         # One connection for all channels would be the limit of all of them.
         own = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-        if retries:
-            own.append(("grpc.service_config", _retrying(retries)))
         if address.authority:
             secure = grpc.ssl_channel_credentials(address.authority.read_bytes())
             self._channel = grpc.secure_channel(address.of("grpc"), secure, options=own)
@@ -212,7 +209,7 @@ class GrpcClient(Client):
         self._metadata = (("authorization", f"Bearer {address.token}"),) if address.token else ()
         self._call, self._error = self._channel.unary_unary(self.method), grpc.RpcError
 
-    def ask(self, request: Request) -> Answer:
+    def _ask(self, request: Request) -> Answer:
         content, call = self._asked(self._call, self.encoded(request))
         told = dict(call.trailing_metadata() or ())
         by = str(dict(call.initial_metadata() or ()).get(BY, ""))
@@ -272,22 +269,10 @@ WIRES: dict[str, type[Client]] = {"v2_grpc": V2Grpc, "v2_binary": V2Binary, "v2_
 def connected(wire: str, address: Address, signature: Signature | None = None, timeout_s: float = 30.0, retries: int = 0) -> Client:
     """A connection. ``signature``: of the model, for wires that carry no types. Raises `UnknownNameError` for another wire.
 
-    ``retries``: how often it is asked again where a server has gone with the question in its hands: a prediction may be asked twice. What is
-    measured is never asked again.
+    ``retries``: how often it is asked again where a server has gone with the question in its hands: a prediction may be asked twice.
+    What is measured is never asked again.
     """
     return lookup(WIRES, "wire", wire)(address, signature, timeout_s, retries)
-
-
-def _retrying(retries: int) -> str:
-    """gRPC's own policy. Source: grpc, "gRPC Retry Design" (A6)."""
-    policy = {
-        "maxAttempts": min(5, retries + 1),
-        "initialBackoff": "0.05s",
-        "maxBackoff": "0.5s",
-        "backoffMultiplier": 2,
-        "retryableStatusCodes": ["UNAVAILABLE"],
-    }
-    return json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": policy}]})
 
 
 def timed(answer: Answer, told: str) -> Answer:

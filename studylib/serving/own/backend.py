@@ -10,7 +10,11 @@ import numpy as np
 from studylib.errors import RefusedError
 from studylib.runtimes import Options, Runtime, Session
 from studylib.runtimes.signature import Signature, TensorSpec
+from studylib.runtimes.tensorflow import Batching, TensorFlow
+from studylib.serving.own import limits
 
+# Threads that ask a session whose runtime puts their queries together.
+_ASKED_AT_ONCE = 64
 # Warm-up queries of each session.
 _WARMUP = 3
 # How far an answer of a batch may lie from the single one: sums are added in another order.
@@ -33,12 +37,17 @@ class Backend:
         """Where `run` is to be called."""
         return self._pool
 
-    def run(self, inputs: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int]:
-        """The outputs, and how many ns were computed."""
+    @property
+    def batches_itself(self) -> bool:
+        """Whether queries that are asked at once are put together behind this."""
+        return False
+
+    def run(self, inputs: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int, int | None]:
+        """The outputs, how many ns were computed, and how many samples ran together where that is not known outside."""
         session = self._free.get()
         begun = time.perf_counter_ns()
         try:
-            return session.run(inputs), time.perf_counter_ns() - begun
+            return session.run(inputs), time.perf_counter_ns() - begun, None
         finally:
             self._free.put(session)
 
@@ -53,9 +62,9 @@ class Backend:
         if not self.signature.takes_batches:
             return "its inputs have a fixed first size"
         query = example(self.signature, size)
-        together, _ = self.run(query)
+        together, *_ = self.run(query)
         for place in range(size):
-            alone, _ = self.run({name: values[place : place + 1] for name, values in query.items()})
+            alone, *_ = self.run({name: values[place : place + 1] for name, values in query.items()})
             for name, values in alone.items():
                 found = together[name]
                 if not found.ndim or len(found) != size or found[place : place + 1].shape != values.shape:
@@ -70,8 +79,32 @@ class Backend:
             self._free.get()
 
 
-def opened(runtime: Runtime, path: Path, options: Options, sessions: int) -> Backend:
-    """A warm backend: ``options.threads`` are shared out among ``sessions``. Raises `RefusedError` where there are fewer threads."""
+class ByKernel(Backend):
+    """One session that many threads ask at once, and whose runtime puts their queries together. Computing includes the wait for company."""
+
+    def __init__(self, session: Batching, at_once: int):
+        super().__init__([session] * at_once)
+        self._session = session
+
+    @property
+    def batches_itself(self) -> bool:
+        return True
+
+    def run(self, inputs: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int, int | None]:
+        begun = time.perf_counter_ns()
+        outputs = self._session.run(inputs)
+        return outputs, time.perf_counter_ns() - begun, self._session.batch
+
+
+def opened(runtime: Runtime, path: Path, options: Options, sessions: int, batching: limits.Batching) -> Backend:
+    """A warm backend: ``options.threads`` are shared out among ``sessions``. Raises `RefusedError` where there are fewer threads.
+
+    TensorFlow puts queries together by itself.
+    """
+    if batching.is_on and isinstance(runtime, TensorFlow):
+        backend = ByKernel(runtime.batching(path, options, batching.max_samples, batching.wait_s), _ASKED_AT_ONCE)
+        backend.warm_up()
+        return backend
     if sessions > options.threads:
         raise RefusedError(f"{sessions} sessions need a thread each, and there are {options.threads}")
     share = Options(options.provider, options.threads // sessions, options.settings)

@@ -124,15 +124,15 @@ class Batcher:
         joined = batch[0].inputs
         if len(batch) > 1:
             joined = {name: np.concatenate([one.inputs[name] for one in batch]) for name in joined}
-        outputs, compute_ns = await asyncio.get_running_loop().run_in_executor(self._backend.pool, self._computed, joined)
+        outputs, compute_ns, ran = await asyncio.get_running_loop().run_in_executor(self._backend.pool, self._computed, joined)
         total, at = sum(one.samples for one in batch), 0
         for one in batch:
             own = outputs if len(batch) == 1 else {name: values[at : at + one.samples] for name, values in outputs.items()}
             at += one.samples
             if not one.done.done():
-                one.done.set_result(Ran(own, begun - one.arrived_ns, compute_ns, total))
+                one.done.set_result(Ran(own, begun - one.arrived_ns, compute_ns, ran or total))
 
-    def _computed(self, inputs: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int]:
+    def _computed(self, inputs: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], int, int | None]:
         """What the backend answers. Raises `RequestError` where the runtime does not: it may raise anything."""
         try:
             return self._backend.run(inputs)

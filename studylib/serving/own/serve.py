@@ -70,7 +70,7 @@ async def serve(configuration: Configuration, say=print) -> None:
     runtime.activate(configuration.options)
 
     def opened(path: Path) -> backend.Backend:
-        return backend.opened(runtime, path, configuration.options, configuration.sessions)
+        return backend.opened(runtime, path, configuration.options, configuration.sessions, configuration.batching)
 
     versions = Versions(configuration.folder, opened, configuration.batching, configuration.limits)
     front = Front(configuration.model, versions, configuration.limits)

@@ -94,6 +94,8 @@ class Versions:
             log.warning("version %s is asked request by request: %s", folder.name, reason)
             batching = Batching()
         self.why_no_batches = reason or ""
+        # What is put together behind the backend is asked request by request.
+        batching = Batching() if backend.batches_itself else batching
         return Loaded(folder.name, backend, Batcher(backend, batching, self.limits.waiting))
 
     async def _let_go(self, loaded: Loaded) -> None:
