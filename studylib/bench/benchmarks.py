@@ -13,6 +13,7 @@ from studylib.bench import (
     overhead,
     peers,
     recording_cost,
+    serving_stress,
     verdict_rates,
     winner_rates,
 )
@@ -21,12 +22,13 @@ from studylib.bench import (
 @dataclass(frozen=True)
 class Wishes:
     """What the user asked for. ``rounds``: of the overhead and of recording; ``models`` (None: all): of the long ones; ``effort``: of
-    these and of the verdicts.
+    these and of the verdicts; ``seconds``: of stress.
     """
 
     rounds: int
     models: tuple[str, ...] | None
     effort: str
+    seconds: float = serving_stress.SECONDS
 
 
 BENCHMARKS: dict[str, Callable[[Wishes], object]] = {
@@ -38,6 +40,7 @@ BENCHMARKS: dict[str, Callable[[Wishes], object]] = {
     "verdicts": lambda wishes: verdict_rates.run(wishes.effort),
     "winners": lambda wishes: winner_rates.run(wishes.models or winner_rates.MODELS, wishes.effort),
     "peers": lambda wishes: peers.run(wishes.models or peers.MODELS, wishes.effort),
+    "stress": lambda wishes: serving_stress.run(wishes.seconds),
     "conversion": lambda wishes: conversion_cost.run_on_zoo(),
     "compression": lambda wishes: compression_cost.run(wishes.models or compression_cost.MODELS, wishes.effort),
     "search": lambda wishes: halving_cost.run(wishes.models or halving_cost.MODELS, wishes.effort),

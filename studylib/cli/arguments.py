@@ -115,8 +115,8 @@ def choice(given: argparse.Namespace) -> dict:
 
 
 _BENCHMARKS = (
-    "overhead, recording, drivers, entry_points, blocks, verdicts, conversion (these by default), peers, winners, compression or search "
-    "(up to an hour each)"
+    "overhead, recording, drivers, entry_points, blocks, verdicts, conversion (these by default), stress, peers, winners, compression or "
+    "search (up to an hour each)"
 )
 _STUDY = (HW, EFFORT, STRICT, FORCE)
 # What verbs take beside the options of a study.
@@ -158,5 +158,6 @@ _VERBS: dict[str, tuple[Typed, ...]] = {
         Typed("MODEL", "models of the zoo that the long ones measure (default: their own)", shown="A,B"),
         EFFORT,
         Typed("ROUNDS", "interleaved rounds of the overhead (default: 30)", default="30"),
+        Typed("SECONDS", "how long the stress of servers lasts (default: 600)", default="600"),
     ),
 }

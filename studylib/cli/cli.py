@@ -12,7 +12,7 @@ from studylib.cli import arguments, serving
 from studylib.cli.console import Console, only_one
 from studylib.errors import InputError, StudyError
 from studylib.machine import clock
-from studylib.params.typed import names, share, whole_number
+from studylib.params.typed import names, number, share, whole_number
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -172,7 +172,10 @@ def bench(options: argparse.Namespace) -> None:
     if rounds < MINIMUM_ROUNDS:
         raise InputError(f"ROUNDS is {rounds}; an interval needs at least {MINIMUM_ROUNDS}.")
     chosen = [lookup(benchmarks.BENCHMARKS, "benchmark", name) for name in names(options.bench or "", "BENCH") or benchmarks.USUAL]
-    wishes = benchmarks.Wishes(rounds, names(options.model or "", "MODEL"), options.effort)
+    seconds = number(options.seconds, "SECONDS")
+    if not 0 < seconds <= 86_400:
+        raise InputError(f"SECONDS is {seconds:g}; it must be above 0 and at most 86400.")
+    wishes = benchmarks.Wishes(rounds, names(options.model or "", "MODEL"), options.effort, seconds)
     with only_one(outputs_root()):
         for benchmark in chosen:
             benchmark(wishes)

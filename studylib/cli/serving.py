@@ -32,8 +32,7 @@ def deploy(options: argparse.Namespace) -> None:
 
     wanted = _chosen(options.hw, options.model)
     folder = files.write(wanted, outputs_root() / options.hw / "deployment" / wanted.name)
-    for path in sorted(inner for inner in folder.rglob("*") if inner.is_file() and "versions" not in inner.parts):
-        print(f"written: {path}")
+    print(f"written to {folder}: {', '.join(sorted(inner.name for inner in folder.iterdir()))}")
     print(f"then: docker build -t {wanted.name} {folder}")
 
 

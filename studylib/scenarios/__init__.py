@@ -33,13 +33,15 @@ MICROSECONDS_NS = 200_000
 class Scenario:
     """A way of issuing queries: by a loop of ours, and ``by_loadgen`` unless LoadGen has no such scenario.
 
-    ``each_query``: LoadGen enters Python with every query, so that a query of microseconds would mostly measure that.
+    ``each_query``: LoadGen enters Python with every query, so that a query of microseconds would mostly measure that. ``of_servers``: a
+    study has it where it has servers (``SERVE``), and nowhere else.
     """
 
     name: str
     loop: object
     by_loadgen: bool = True
     each_query: bool = False
+    of_servers: bool = False
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -50,7 +52,7 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario("offline", loop.drive),
         Scenario("server", arrivals.drive),
         Scenario("streaming", streaming.drive, by_loadgen=False),
-        Scenario("concurrency", concurrency.drive, by_loadgen=False),
+        Scenario("concurrency", concurrency.drive, by_loadgen=False, of_servers=True),
     )
 }
 

@@ -51,7 +51,8 @@ def open_study(hardware_set: str, effort: str = "quick", *, write: Callable[[str
         raise InputError(f"ASSIGNMENT is '{resolved.choice.assignment}'; it must be the assignment.json that a search wrote.")
     sweeps.chosen(resolved.choice.sweeps)
     served_trials.check(resolved.choice.serve)
-    check_names(resolved, [*MODELS, *own], [*names(), ALL], providers, SCENARIOS)
+    asked = [name for name, scenario in SCENARIOS.items() if not scenario.of_servers]
+    check_names(resolved, [*MODELS, *own], [*names(), ALL], providers, asked)
     host, phone = where(resolved.hardware)
     plan = Plan(resolved, host, chosen_models(resolved.choice, own), phone=phone)
     return Study(plan, outputs_root() / resolved.hardware.name, write)

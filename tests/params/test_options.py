@@ -97,6 +97,7 @@ def _drawn(rng: random.Random) -> dict:
         "runtimes": some(("litert", "onnxruntime/cuda", "openvino")),
         "batch_sizes": some(range(1, 4097)),
         "sweeps": some(SWEEPS, 0),
+        "serve": some(("own/onnxruntime", "own/tensorflow", "own/litert"), 0),
         "scenarios": ("single_stream", "offline", *some(("server", "multi_stream", "streaming"), 0)),
         "driver": rng.choice(("auto", "loadgen", "loop")),
         "target_qps": rng.uniform(0.001, 1e6),

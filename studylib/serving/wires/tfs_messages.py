@@ -4,6 +4,7 @@ The package ``tensorflow-serving-api`` needs of TensorFlow only the descriptions
 hundreds of megabytes, which a server of another runtime would be charged with.
 """
 
+import contextlib
 import functools
 import importlib.util
 import sys
@@ -15,8 +16,14 @@ STATUS_SERVICE = "tensorflow.serving.ModelService"
 
 def why_not() -> str | None:
     """Why there are no such messages here, or None."""
-    missing = next((name for name in ("tensorflow_serving", "tensorflow") if importlib.util.find_spec(name) is None), None)
+    missing = next((name for name in ("tensorflow_serving", "tensorflow") if not _is_here(name)), None)
     return f"TensorFlow Serving's gRPC is not spoken: its messages need the package {missing}" if missing else None
+
+
+def _is_here(package: str) -> bool:
+    with contextlib.suppress(ModuleNotFoundError):
+        return importlib.util.find_spec(package) is not None
+    return False
 
 
 @functools.cache
