@@ -115,8 +115,8 @@ def choice(given: argparse.Namespace) -> dict:
 
 
 _BENCHMARKS = (
-    "overhead, recording, drivers, entry_points, blocks, verdicts, conversion (these by default), stress, peers, winners, compression or "
-    "search (up to an hour each)"
+    "overhead, recording, drivers, entry_points, blocks, verdicts, conversion (these by default), serving, stress, peers, winners, "
+    "compression or search (up to an hour each)"
 )
 _STUDY = (HW, EFFORT, STRICT, FORCE)
 # What verbs take beside the options of a study.

@@ -30,7 +30,7 @@ def _served(backend: str, **changes):
 def _facts(rate: float, **more) -> dict:
     told = {
         "queue_ns": 30_000, "compute_ns": 200_000, "total_ns": 1_500_000, "wire_ns": 1_270_000, "queries": 200,
-        "server_cpu_s_per_query": 0.0014, "client_cpu_share": 0.4, "batches": {"1": 200},
+        "server_cpu_s_per_query": 0.0014, "client_cpu_share": 0.2, "batches": {"1": 200},
     }  # fmt: skip
     return asdict(Facts("loop", 1, completed_samples_per_s=rate, served=told | more))
 
@@ -127,7 +127,12 @@ def test_the_article_s_models_have_its_claims(model, claim):
 def test_a_full_client_is_told(study):
     table = tables.driving(study(busy=0.97))
     assert table.fits[0].startswith("no: ask with fewer clients")
-    assert tables.driving(study()).fits[0] == "yes"
+    assert table["client's ceiling"][0] == "1 times what it asked"
+
+
+@pytest.mark.parametrize(("busy", "words"), [(0.3, "yes"), (0.5, "with care: its ceiling is less than 3 times what it asked")])
+def test_a_client_can_ask_three_times_as_fast_or_that_is_told(study, busy, words):
+    assert tables.driving(study(busy=busy)).fits[0] == words
 
 
 def test_one_server_alone_leaves_claims_untested(tmp_path):

@@ -8,31 +8,40 @@ from studylib.verdicts import served
 from studylib.verdicts.findings import Findings, of_findings
 from studylib.wording import digits, interval, ratio_text, typical_ms
 
+# A client must be able to ask so many times as fast as it does, or its own time is seen in the server's.
+_CEILING = 3
 _FRONTS = "runtimes behind the same front, which is ours"
 
 
 @of_findings
 def driving(findings: Findings) -> pd.DataFrame:
     """How busy the client was while it asked, at the most: a client that fills its processor is measured in place of the server."""
-    limit, rows = Limits().client_cpu_share, []
+    rows = []
     remote = [trial for trial in served.served(findings) if served.is_remote(trial) and findings.state(trial).ok]
     for server in dict.fromkeys((trial.model, trial.runtime) for trial in remote):
         shares = {trial: _busiest(findings, trial) for trial in remote if (trial.model, trial.runtime) == server}
         trial = max(shares, key=lambda one: shares[one] or 0.0)
         share = shares[trial]
         if share is not None:
-            fits = "yes" if share <= limit else "no: ask with fewer clients, or from another machine (make load)"
             rows.append(
                 {
                     "model": trial.model,
                     "server": trial.runtime,
                     "clients": served.clients(trial),
                     "client busy at most": f"{share:.0%} of its processor",
+                    "client's ceiling": f"{1 / share:.2g} times what it asked",
                     "server CPU ms a query": _cpu_ms(findings, trial),
-                    "fits": fits,
+                    "fits": _fits(share),
                 }
             )
     return pd.DataFrame(rows, columns=None if rows else ["model", "server", "client busy at most", "fits"])
+
+
+def _fits(share: float) -> str:
+    """What a client that was busy for this share of its processor can be believed."""
+    if share > Limits().client_cpu_share:
+        return "no: ask with fewer clients, or from another machine (make load)"
+    return "yes" if share <= 1 / _CEILING else f"with care: its ceiling is less than {_CEILING} times what it asked"
 
 
 @of_findings

@@ -1,0 +1,160 @@
+"""What our own server adds to a direct session, by wire; and our client beside h2load, on a server that stands still now and then."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+from studylib import stats
+from studylib.models.zoo import handmade
+from studylib.params.defaults import SEED
+from studylib.runtimes import RUNTIMES, Options
+from studylib.scenarios import RunLength
+from studylib.scenarios.arrivals import schedule
+from studylib.scenarios.base import Load
+from studylib.serving import load
+from studylib.serving.clients import connected
+from studylib.serving.load import Offered
+from studylib.serving.own.backend import example
+from studylib.serving.requests import Request
+from studylib.serving.served import shared_out
+from studylib.serving.servers import SERVERS, Running, Wishes
+from studylib.serving.wires import v2_grpc
+
+# Milliseconds that the server may add over gRPC to a picture of 224x224x3 floats, one client.
+MOST_MS = 1.5
+_WIRES = ("v2_grpc", "tfs_grpc", "v2_binary", "v2_json", "tfs_rest")
+_QUERIES, _FEW = 30, 5
+# The server stands still for so long, so often; queries a second, and seconds of each of so many runs in turn.
+_STILL_S, _EVERY_S, _QPS, _SECONDS, _RUNS = 0.4, 2.0, 100.0, 10.0, 6
+
+
+def run(rounds: int = 30, write=print) -> dict[str, stats.Estimate]:
+    """Print what each wire adds, and whether two clients agree; returns milliseconds added by wire."""
+    with tempfile.TemporaryDirectory(prefix="studylib-serving-") as folder:
+        found = added(Path(folder), rounds)
+        for wire, estimate in found.items():
+            held = "" if wire != "v2_grpc" else f" ({'holds' if estimate.value <= MOST_MS else 'DOES NOT HOLD'}: at most {MOST_MS} ms)"
+            spread = f"{estimate.value:.3f} ms [{estimate.low:.3f}, {estimate.high:.3f}], n = {estimate.n} rounds"
+            write(f"own/onnxruntime over {wire}, 224x224x3 floats, one client: adds {spread}{held}")
+        _beside_h2load(Path(folder), write)
+    return found
+
+
+@contextlib.contextmanager
+def _serving(path: Path):
+    """Our own server of a file, and this process on a processor of its own."""
+    ours, theirs = shared_out()
+    before = os.sched_getaffinity(0) if ours else None
+    wishes = Wishes(path, "onnxruntime", cpus=theirs, settings={"spinning": "off"})
+    with SERVERS["own"].start(wishes) as running:
+        if ours:
+            os.sched_setaffinity(0, ours)
+        try:
+            yield running
+        finally:
+            if before:
+                os.sched_setaffinity(0, before)
+
+
+def added(folder: Path, rounds: int) -> dict[str, stats.Estimate]:
+    """Milliseconds that each wire adds to a direct session with as many threads, asked in turn: the centre of the rounds' differences."""
+    path = handmade.save_picture(folder / "picture.onnx")
+    order, taken = np.random.default_rng(SEED), {name: [] for name in ("direct", *_WIRES)}
+    with _serving(path) as running, contextlib.ExitStack() as stack:
+        direct = RUNTIMES["onnxruntime"].open(path, Options("cpu", 1))
+        clients = {wire: stack.enter_context(contextlib.closing(connected(wire, running.address, running.signature))) for wire in _WIRES}
+        query = example(running.signature, 1)
+        asked = {wire: (lambda client=client: client.ask(Request(query))) for wire, client in clients.items()}
+        asked["direct"] = lambda: direct.run(query)
+        for _ in range(rounds + 1):  # the first warms both ends
+            for name in order.permutation(list(taken)):
+                taken[name].append(_median_ms(asked[name], _FEW if name in ("v2_json", "tfs_rest") else _QUERIES))
+    values = {name: np.array(one[1:]) for name, one in taken.items()}
+    return {wire: stats.centre(values[wire] - values["direct"]) for wire in _WIRES}
+
+
+def _median_ms(ask, count: int) -> float:
+    found = []
+    for _ in range(count):
+        began = time.perf_counter_ns()
+        ask()
+        found.append(time.perf_counter_ns() - began)
+    return float(np.median(found)) / 1e6
+
+
+def _beside_h2load(folder: Path, write) -> None:
+    """p50 and p99 of both clients on the same schedule, while the server stands still now and then, in turn."""
+    if not shutil.which("h2load"):
+        write("h2load is not installed here (Debian: apt-get install nghttp2-client): our client was held against no second one")
+        return
+    path = handmade.save(folder / "model.onnx")
+    taken: dict[str, list[tuple[float, float]]] = {"ours": [], "h2load": [], "closed": []}
+    with _serving(path) as running:
+        for number in range(_RUNS):
+            for name in np.random.default_rng([SEED, number]).permutation(list(taken)):
+                with _standing_still(running):
+                    values = _h2load(running, folder, number) if name == "h2load" else _ours(running, number, name == "closed")
+                taken[name].append(tuple(np.percentile(values, (50, 99))))
+    columns = {name: np.array(one) for name, one in taken.items()}
+    for place, percentile in enumerate(("p50", "p99")):
+        ratio = stats.compare(columns["h2load"][:, place], columns["ours"][:, place])
+        agree = "they agree" if ratio.low <= 1 <= ratio.high else "they DIFFER"
+        ours, theirs, closed = (float(np.median(columns[name][:, place])) for name in ("ours", "h2load", "closed"))
+        write(
+            f"{percentile} of the same schedule, {_QPS:g} queries/s, the server still for {_STILL_S * 1000:g} ms every {_EVERY_S:g} s: "
+            f"ours {ours:.2f} ms, h2load {theirs:.2f} ms, h2load / ours {ratio.ratio:.3f} [{ratio.low:.3f}, {ratio.high:.3f}], "
+            f"n = {ratio.n} runs: {agree}; a closed loop of one client reads {closed:.2f} ms"
+        )
+
+
+@contextlib.contextmanager
+def _standing_still(running: Running):
+    """The server is stopped and goes on, again and again."""
+    ended = threading.Event()
+
+    def stop_and_go() -> None:
+        while not ended.wait(_EVERY_S - _STILL_S):
+            os.kill(running.process.pid, signal.SIGSTOP)
+            time.sleep(_STILL_S)
+            os.kill(running.process.pid, signal.SIGCONT)
+
+    thread = threading.Thread(target=stop_and_go, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _ours(running: Running, seed: int, closed: bool) -> np.ndarray:
+    """Latencies of our client in ms: from the schedule on, or of a closed loop from the question on."""
+    samples = load.samples_of(None, running.signature)
+    offered = Offered(_SECONDS, None if closed else _QPS, 1 if closed else 64, seed)
+    return load.run(running.address, "v2_grpc", running.signature, samples, offered).driven.values_ns / 1e6
+
+
+def _h2load(running: Running, folder: Path, seed: int) -> np.ndarray:
+    """Latencies that h2load logged of the same schedule in ms. Source: nghttp2, "h2load", ``--timing-script-file``."""
+    length = RunLength(1, _SECONDS, _SECONDS)
+    due = schedule(Load("server", 1, length, seed=seed, target_qps=_QPS)) / 1e6
+    uri = f"http://{running.address.of('grpc')}{v2_grpc.INFER}"
+    script, body, log = folder / "script", folder / "body", folder / f"log-{seed}"
+    script.write_text("".join(f"{offset:.3f}\t{uri}\n" for offset in due), encoding="utf-8")
+    message = v2_grpc.encode_request(Request(example(running.signature, 1)), running.address.model)
+    # gRPC: a byte that says uncompressed, and the length in four.
+    body.write_bytes(b"\0" + len(message).to_bytes(4, "big") + message)
+    log.unlink(missing_ok=True)
+    told = ["-c", "1", "-m", "100", "-t", "1", "-d", str(body), f"--timing-script-file={script}", f"--log-file={log}"]
+    headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
+    subprocess.run(["h2load", *told, *headers], capture_output=True, check=True, timeout=60 + _SECONDS)
+    rows = [line.split("\t") for line in log.read_text(encoding="utf-8").splitlines()]
+    return np.array([int(row[2]) for row in rows if row[1] == "200"]) / 1e3

@@ -1,0 +1,42 @@
+"""What our own server adds, really measured in a few rounds; and two clients on one schedule."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from studylib.bench import serving_cost
+
+pytestmark = pytest.mark.slow
+
+
+def test_each_wire_adds_something_and_text_adds_most(tmp_path):
+    found = serving_cost.added(tmp_path, 6)
+    assert set(found) == {"v2_grpc", "tfs_grpc", "v2_binary", "v2_json", "tfs_rest"}
+    assert all(one.low > 0 for one in found.values())
+    assert found["tfs_rest"].value > found["v2_grpc"].value
+
+
+@pytest.mark.skipif(not shutil.which("h2load"), reason="h2load is not installed here (Debian: nghttp2-client)")
+def test_both_clients_see_a_server_that_stands_still_and_a_closed_loop_hides_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(serving_cost, "_SECONDS", 5.0)
+    from studylib.models.zoo import handmade
+
+    with serving_cost._serving(handmade.save(tmp_path / "model.onnx")) as running:
+        found = {}
+        for name in ("ours", "h2load", "closed"):
+            with serving_cost._standing_still(running):
+                values = (
+                    serving_cost._h2load(running, tmp_path, 1) if name == "h2load" else serving_cost._ours(running, 1, name == "closed")
+                )
+            found[name] = np.percentile(values, 95)
+    assert found["ours"] > 100
+    assert found["h2load"] > 100
+    assert found["closed"] < 50
+
+
+def test_without_h2load_it_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    lines = []
+    serving_cost._beside_h2load(tmp_path, lines.append)
+    assert lines == ["h2load is not installed here (Debian: apt-get install nghttp2-client): our client was held against no second one"]
