@@ -136,13 +136,33 @@ def batching(findings: Findings, trial: Trial) -> stats.Comparison | None:
     """Answers a second with requests put together over those without, for as many clients; None for a trial without batching."""
     if "batch" not in settings(trial) or not findings.state(trial).ok:
         return None
-    alike = [one for one in served(findings) if (one.model, one.runtime, clients(one)) == (trial.model, trial.runtime, clients(trial))]
-    plain = next(
-        (one for one in alike if "batch" not in settings(one) and "wire" not in settings(one) and one.scenario == trial.scenario), None
-    )
-    if plain is None or not findings.state(plain).ok:
-        return None
-    return more(rates(findings, plain), rates(findings, trial))
+    plain = _without_batching(findings, trial)
+    return None if plain is None else more(rates(findings, plain), rates(findings, trial))
+
+
+def _without_batching(findings: Findings, trial: Trial) -> Trial | None:
+    """The same server asked by as many clients, request by request; None where that has no numbers."""
+    for one in served(findings):
+        alike = (one.model, one.runtime, one.scenario, clients(one)) == (trial.model, trial.runtime, trial.scenario, clients(trial))
+        if alike and not {"batch", "wire"} & settings(one).keys() and findings.state(one).ok:
+            return one
+    return None
+
+
+def why_so(findings: Findings, trial: Trial) -> str:
+    """What batches change, in words: how much faster a sample computes, and how much of the server's time that is; empty if unknown."""
+    plain, formed = _without_batching(findings, trial), batches(findings, trial)
+    if plain is None or not formed:
+        return ""
+    alone, together = (parts_ms(findings, one).get("compute") for one in (plain, trial))
+    spent = [m.scenario_facts["served"].get("server_cpu_s_per_query") for m in findings.results.measurements(plain.id)]
+    if not (alone and together and all(spent)):
+        return ""
+    # By batches and not by requests: a batch is computed once for all of its requests.
+    size = sum(formed.values()) / sum(count / one for one, count in formed.items())
+    share = min(1.0, alone / (1000 * float(np.mean(spent))))
+    faster = f"a sample computes {alone * size / together:.2g} times as fast in batches of {size:.2g}"
+    return f"{faster}, and computing is {share:.0%} of the server's time"
 
 
 def pays(comparison: stats.Comparison) -> str:

@@ -3,6 +3,8 @@
 import http.client
 import io
 import json
+import shutil
+import subprocess
 import threading
 import time
 
@@ -204,7 +206,7 @@ def test_requests_that_wait_are_put_together_and_one_that_is_refused_takes_none_
     assert len(batches) == 8
 
 
-def test_a_token_and_tls_are_asked_for(tmp_path):
+def test_a_token_is_asked_for(tmp_path):
     folder, token = tmp_path / "versions", tmp_path / "token"
     served_models.write(folder)
     token.write_text("a-token-of-some-length\n")
@@ -215,9 +217,42 @@ def test_a_token_and_tls_are_asked_for(tmp_path):
                 connected(wire, server.address).ask(Request(query()))
             assert connected(wire, known).ask(Request(query())).outputs
         assert asked(server.address, "GET", "/metrics")[0] == 401
+        assert asked(server.address, "GET", "/v2/health/ready") == (200, {"ready": True})  # what a probe asks
     token.write_text("short")
     with pytest.raises(AssertionError, match=r"error: the token in .* has 5 characters; give at least 16"):
         Served(folder, "--token-file", str(token))
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed here")
+def test_with_a_certificate_it_speaks_tls_alone(tmp_path):
+    folder, certificate, key = tmp_path / "versions", tmp_path / "certificate.pem", tmp_path / "key.pem"
+    served_models.write(folder)
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-keyout",
+        str(key),
+        "-out",
+        str(certificate),
+        *names,
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    with Served(folder, "--certificate", str(certificate), "--key", str(key)) as server:
+        known = Address(**{**vars(server.address), "authority": certificate})
+        for wire in ("v2_grpc", "v2_binary", "tfs_rest"):
+            answer = connected(wire, known, SIGNATURE).ask(Request(query()))
+            assert answer.outputs["n"].tolist() == answers(query())["n"].tolist()
+            with pytest.raises((OSError, RefusedByServerError, http.client.HTTPException)):
+                connected(wire, server.address, SIGNATURE).ask(Request(query()))
+    with pytest.raises(AssertionError, match="error: TLS needs both a certificate and its key"):
+        Served(folder, "--certificate", str(certificate))
 
 
 def test_it_ends_politely_with_what_it_has_in_hand(tmp_path):

@@ -97,6 +97,8 @@ def test_batching_has_a_verdict_with_the_batches_that_formed(study):
     pays = tables.load(study())
     assert list(pays["mean batch"]) == ["1.00", "3.70", "1.00", "3.70"]
     assert pays.batching[1].endswith(", pays")
+    # Batches of 4 that take 0.2 ms, as one sample alone does: 20 of 1 and 45 of 4.
+    assert pays.why[1] == "a sample computes 3.1 times as fast in batches of 3.1, and computing is 14% of the server's time"
     assert float(pays.answers_per_s[0].split(" ")[0].replace(",", "")) == pytest.approx(1000, rel=0.02)
 
 

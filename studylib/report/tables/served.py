@@ -131,6 +131,7 @@ def load(findings: Findings) -> pd.DataFrame:
                 "p99_ms": interval(values, "latency_p99", 1e6),
                 "mean batch": digits(sum(size * count for size, count in formed.items()) / total) if total else "–",
                 "batching": f"{ratio_text(ratio)}, {served.pays(ratio)}" if ratio else "",
+                "why": served.why_so(findings, trial) if ratio else "",
                 "client busy": _busy(findings, trial),
                 "status": "" if findings.state(trial).ok else str(findings.state(trial)),
             }

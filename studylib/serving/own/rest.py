@@ -18,6 +18,7 @@ from studylib.serving.wires import tfs_rest, v2_rest
 log = logging.getLogger(__name__)
 
 _JSON = "application/json"
+_OPEN = ("/v2/health/live", "/v2/health/ready")
 
 
 def app_of(front: Front, card: Card, version: str) -> FastAPI:
@@ -154,14 +155,17 @@ Application = Callable[[dict, Callable, Callable], Awaitable[None]]
 
 
 class Guarded:
-    """The application behind a bearer token. ``is_right``: whether the text of an ``Authorization`` header is."""
+    """The application behind a bearer token, its health aside, which probes ask.
+
+    ``is_right``: whether the text of an ``Authorization`` header is.
+    """
 
     def __init__(self, app: Application, is_right: Callable[[str], bool]):
         self._app, self._is_right = app, is_right
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         told = dict(scope.get("headers", ())).get(b"authorization", b"").decode("latin-1")
-        if scope["type"] == "http" and not self._is_right(told):
+        if scope["type"] == "http" and scope["path"] not in _OPEN and not self._is_right(told):
             words = {
                 "error": "header authorization: it is missing or wrong; expected Bearer and the token",
                 "field": "header authorization",
