@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from studylib.report.tables import scenarios
+from studylib.report.tables import scenarios, served
 from studylib.results import assumed, standing
 from studylib.results.rows import proportion
 from studylib.verdicts import advice
@@ -47,7 +47,7 @@ def summary(findings: Findings) -> list[str]:
     if standing.incomplete(findings.results):
         sentences.append(f"Run `{findings.run['command']}` to go on.")
     sentences += _larger_batches(findings)
-    sentences += scenarios.sentences(findings)
+    sentences += [*scenarios.sentences(findings), *served.sentences(findings)]
     controls = [found for found in findings.speed_ups if found.contender.control and found.comparison.low is not None]
     if len(controls) > 1:  # of several, the first line tells the one that reads farthest
         for found in controls:

@@ -7,6 +7,7 @@ import pytest
 
 from studylib.report.by_name import tables
 from studylib.report.figures.serving import serving as figure_of
+from studylib.report.tables import served as served_tables
 from studylib.results.records import SERVING
 from studylib.results.results import Results
 from studylib.scenarios import Facts
@@ -152,8 +153,18 @@ def test_the_figure_says_what_it_shows(study):
     assert "answers/s with 16 clients" in drawing.alt
 
 
+def test_sentences_name_what_one_client_waits_for_and_how_the_claims_stand(study):
+    first, second, claims = served_tables.sentences(study())
+    assert first.startswith("mnist_cnn behind a server: own/onnxruntime answers one client in 1.5")
+    assert "; at most 1,490 [" in first
+    assert first.endswith("answers/s, with 16 clients.")
+    assert "own/tensorflow" in second
+    assert claims == "mnist_cnn, the article's claims for runtimes behind the same front: K4, K5, K6, K7: holds."
+
+
 def test_without_servers_there_are_no_rows_and_no_figure(tmp_path):
     results = Results(tmp_path / "cpu")
     results.save_plan([trial()], run_facts(), [])
     assert figure_of(results) is None
+    assert served_tables.sentences(results) == []
     assert all(tables.__getattr__(name)(results).empty for name in ("driving", "servers", "wires", "load", "serving_claims"))

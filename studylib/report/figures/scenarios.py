@@ -12,7 +12,7 @@ def scenarios(findings: Findings) -> drawing.Drawing | None:
     measured = [
         (trial, findings.results.measurements(trial.id))
         for trial in findings.results.distinct()
-        if not trial.usual and findings.state(trial).ok
+        if not trial.usual and trial.scenario != "concurrency" and findings.state(trial).ok
     ]
     if not measured:
         return None

@@ -28,7 +28,8 @@ def scenarios(findings: Findings) -> pd.DataFrame:
 
 
 def _belongs(trial: Trial) -> bool:
-    return trial.driver == "loadgen" or not trial.usual
+    """Whether a trial has its row here; several clients of a server have a table of their own."""
+    return trial.scenario != "concurrency" and (trial.driver == "loadgen" or not trial.usual)
 
 
 def _row(trial: Trial, values: pd.DataFrame, results: Results) -> dict:

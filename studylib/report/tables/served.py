@@ -167,3 +167,32 @@ def serving_claims(findings: Findings) -> pd.DataFrame:
         for one in served.claims(findings)
     ]
     return pd.DataFrame(rows, columns=None if rows else ["claim", "model", "sentence"])
+
+
+@of_findings
+def sentences(findings: Findings) -> list[str]:
+    """For each model and server what one client waits for and how much many are answered; then how the article's claims stand."""
+    said = []
+    for trial in served.served(findings):
+        beside = served.added(findings, trial)
+        if beside is None or not served.is_remote(trial) or served.settings(trial):
+            continue
+        ours, direct = (typical_ms(findings.values(one)) for one in (trial, beside.baseline))
+        many = [t for t in served.served(findings) if (t.model, t.runtime, t.scenario) == (trial.model, trial.runtime, "concurrency")]
+        best = max((t for t in many if findings.state(t).ok), key=lambda t: _rate(findings, t), default=None)
+        more = (
+            f"; at most {interval(findings.values(best), 'throughput', 1)} answers/s, with {served.clients(best)} clients" if best else ""
+        )
+        said.append(
+            f"{trial.model} behind a server: {trial.runtime} answers one client in {ours} ms, the session itself in {direct} ms{more}."
+        )
+    for model in dict.fromkeys(one.model for one in served.claims(findings)):
+        judged = [one for one in served.claims(findings) if one.model == model and one.ratio]
+        stands = {s: [one.claim.id for one in judged if one.standing is s] for s in dict.fromkeys(one.standing for one in judged)}
+        told = "; ".join(f"{', '.join(ids)}: {standing}" for standing, ids in stands.items())
+        said += [f"{model}, the article's claims for runtimes behind the same front: {told}."] if told else []
+    return said
+
+
+def _rate(findings: Findings, trial: Trial) -> float:
+    return max(served.rates(findings, trial).values(), default=0.0)
