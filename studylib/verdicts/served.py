@@ -48,7 +48,7 @@ CLAIMS = (
     Claim("K2", "ONNX Runtime serves BERT-base faster than TensorFlow Serving", "156.8 to 215.4 QPS, +37.4 %", "bert_base"),
     Claim("K3", "ONNX Runtime serves DeepSpeech faster than TensorFlow Serving", "98.2 to 142.6 QPS, +45.2 %", "deepspeech"),
     Claim("K4", "it needs less resident memory", "156.2 to 89.4 MB RSS, -42.8 %"),
-    Claim("K5", "and less virtual memory", "892.7 to 342.1 MB VMS, -61.7 %"),
+    Claim("K5", "it needs less virtual memory", "892.7 to 342.1 MB VMS, -61.7 %"),
     Claim("K6", "it starts faster", "no number"),
     Claim("K7", "its lead grows with the number of clients", "no number"),
 )

@@ -188,9 +188,8 @@ def sentences(findings: Findings) -> list[str]:
         )
     for model in dict.fromkeys(one.model for one in served.claims(findings)):
         judged = [one for one in served.claims(findings) if one.model == model and one.ratio]
-        stands = {s: [one.claim.id for one in judged if one.standing is s] for s in dict.fromkeys(one.standing for one in judged)}
-        told = "; ".join(f"{', '.join(ids)}: {standing}" for standing, ids in stands.items())
-        said += [f"{model}, the article's claims for runtimes behind the same front: {told}."] if told else []
+        told = "; ".join(f"{one.claim.sentence}: {one.standing}" for one in judged)
+        said += [f"{model}, what the article says of ONNX Runtime, held against TensorFlow behind the same front: {told}."] if told else []
     return said
 
 
