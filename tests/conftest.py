@@ -25,6 +25,7 @@ _LONGEST = [
     "tests/recipes/test_keras_table.py",
     "tests/cli/test_make.py",
     "tests/study/test_own_models.py",
+    "tests/serving/test_hostile_requests.py",
     "tests/training/test_structured.py",
     "tests/models/zoo/test_image_references.py",
     "tests/fuzz/test_fuzz.py",
