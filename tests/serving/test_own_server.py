@@ -4,6 +4,7 @@ import http.client
 import io
 import json
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -266,6 +267,17 @@ def test_it_ends_politely_with_what_it_has_in_hand(tmp_path):
         assert server.end() == 0
         thread.join()
     assert [answer.outputs["n"].tolist() for answer in found] == [answers(query())["n"].tolist()]
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(tmp_path):
+    served_models.write(tmp_path)
+    with Served(tmp_path, "--answer-s", "0.5") as server, socket.create_connection(("127.0.0.1", server.ready["rest"]), 10) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\n{")
+        answer = b""
+        while b"}" not in answer:
+            answer += connection.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert b"body: it did not come within 0.5 s; expected all of it by then" in answer
 
 
 def test_what_it_cannot_serve_it_says_and_ends(tmp_path):

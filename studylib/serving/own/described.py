@@ -18,7 +18,7 @@ _REFUSED = {"description": "Refused: which field, what is wrong, what is expecte
 _ANSWER = {"description": "The outputs", "content": {_JSON: {"schema": {"type": "object"}}}}
 NOT_FOUND = {404: _REFUSED, 503: _REFUSED}
 NOT_READY = {503: {"description": "Not ready", "content": {_JSON: {"schema": {"type": "object"}}}}}
-ANSWERS = {200: _ANSWER} | dict.fromkeys((400, 401, 404, 413, 415, 429, 503, 504), _REFUSED)
+ANSWERS = {200: _ANSWER} | dict.fromkeys((400, 401, 404, 408, 413, 415, 429, 503, 504), _REFUSED)
 _PICTURE = {"type": "string", "format": "binary"}
 # Where a path takes the body of which protocol.
 _TFS, _V2, _PREDICT = ":predict", "/infer", "/predict"

@@ -1,5 +1,6 @@
 """The server's REST: TensorFlow Serving's paths, the Open Inference Protocol's, and ``/predict`` for people."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -130,17 +131,22 @@ def _predict(app: FastAPI, front: Front, card: Card) -> None:
 
 
 async def _body(http: HttpRequest, front: Front) -> bytes:
-    """The whole body. Raises `RequestError` once it is longer than allowed, without reading the rest."""
+    """The whole body. Raises `RequestError` once it is longer than allowed, without reading the rest, and where it does not come."""
     most = front.limits.body_bytes
     told = http.headers.get("content-length", "0")
     chunks, size = [], int(told) if told.isascii() and told.isdigit() and len(told) < 19 else 0
-    if size <= most:
-        size = 0
-        async for chunk in http.stream():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > most:
-                break
+    try:
+        async with asyncio.timeout(front.limits.answer_s):
+            if size <= most:
+                size = 0
+                async for chunk in http.stream():
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > most:
+                        break
+    except TimeoutError:
+        words = f"it did not come within {front.limits.answer_s:g} s"
+        raise RequestError("body", words, "all of it by then", HTTPStatus.REQUEST_TIMEOUT) from None
     if size > most:
         raise RequestError("body", f"it has more than {most} bytes", f"at most {most}", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
