@@ -7,6 +7,7 @@ the process was started, so that a measured process reads no file but to load it
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
@@ -196,6 +197,7 @@ def open_session(job: jobs.SessionJob, site: Site):
     times |= {"activate": activated - start, "load": time.perf_counter_ns() - loading}
     if session.process:
         facts = {}  # it was not there before
+        atexit.register(session.close)  # a server in a container does not end with this process
     return session, samples, {"cold_start_ns": times, "memory_bytes": facts | memory_at("after_load", session.process)}
 
 
