@@ -73,10 +73,10 @@ def test_a_served_model_is_a_session_like_others(mnist, monkeypatch):
     served, samples = SERVED["own/onnxruntime"], samples_of(mnist)
     path = artifact_of(mnist, served.backend)
     monkeypatch.setattr("os.sched_setaffinity", lambda *_: None)  # the client's processor is a matter of its own process
-    session = served.load(path, Options("cpu", 1, {"clients": "3", "wire": "v2_binary"}))
+    session = served.load(path, Options("cpu", 1, {"clients": "4", "wire": "v2_binary"}))
     try:
         assert session.process != os.getpid()
-        assert [one is session for one in session.beside()] == [True, False, False]
+        assert [one is session for one in session.beside()] == [True, False, False, False]
         session.begin()
         driven = SCENARIOS["concurrency"].loop(session, samples, Load("concurrency", 1, RunLength(30, 0.2, 5.0)))
         told = session.served()
