@@ -1,6 +1,8 @@
 """The ``server`` scenario without LoadGen: queries arrive by chance at a given rate, whether or not the last is answered."""
 
+import threading
 import time
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -8,7 +10,17 @@ from studylib.errors import RefusedError
 from studylib.models.zoo import Samples
 from studylib.runtimes import Session
 from studylib.scenarios.answering import Answering
-from studylib.scenarios.base import Driven, Facts, Load, ring
+from studylib.scenarios.base import Driven, Facts, Load, in_words, ring
+
+
+@dataclass
+class _Asked:
+    """When each query was asked and answered, by its number; how late whoever waited for its time was; and the errors of others."""
+
+    asked_ns: dict[int, int] = field(default_factory=dict)
+    ended_ns: dict[int, int] = field(default_factory=dict)
+    late_ns: dict[int, int] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
 
 
 def drive(session: Session, samples: Samples, load: Load) -> Driven:
@@ -16,38 +28,83 @@ def drive(session: Session, samples: Samples, load: Load) -> Driven:
     clock, due = time.perf_counter_ns, schedule(load)
     loaded = samples.taken(range(ring(samples, 1)))
     order = np.random.default_rng([load.seed, 1]).integers(0, len(loaded), len(due)).tolist()
-    begun, put = clock(), []
-    with Answering(session, loaded, load.batch_size, clock, lambda tickets: None) as answering:
-        for ticket, (offset, index) in enumerate(zip(due.tolist(), order, strict=True)):
-            ahead = begun + offset - clock()
-            if ahead > 0:
-                time.sleep(ahead / 1e9)
-            put.append(clock())
-            answering.put(ticket, index)
+    begun, sessions = clock(), session.beside()
+    planned = list(zip((begun + due).tolist(), order, strict=True))
+    if len(sessions) > 1 and load.batch_size == 1:
+        asked = _by_clients(sessions, loaded, planned)
+    else:
+        asked = _by_queue(session, loaded, planned, load.batch_size)
     seconds = (clock() - begun) / 1e9
-    ended = answering.ended_ns
-    answered = sorted(ended)
-    values = np.array([ended[ticket] - begun - due[ticket] for ticket in answered], np.int64)
-    late = np.array([put[ticket] - begun - due[ticket] for ticket in answered], np.int64)
-    alone = np.array([ended[ticket] - answering.asked_ns[ticket] for ticket in answered], np.int64)
+    answered = sorted(asked.ended_ns)
+    values = np.array([asked.ended_ns[number] - planned[number][0] for number in answered], np.int64)
     facts = Facts(
         "loop",
         1,
-        failed_queries=len(answering.errors),
-        first_error=answering.errors[0] if answering.errors else "",
+        failed_queries=len(asked.errors),
+        first_error=asked.errors[0] if asked.errors else "",
         completed_samples_per_s=len(values) / seconds,
         target_qps=load.target_qps,
         scheduled_qps=1e9 * len(due) / float(due[-1]),
         latency_bound_ns=load.latency_bound_ns,
-        crosscheck=_lateness(late, alone) if answered else {},
+        crosscheck=_lateness(asked, answered) if answered else {},
     )
     return Driven(values, facts)
 
 
-def _lateness(late: np.ndarray, alone: np.ndarray) -> dict[str, float]:
-    """How late queries were put into the queue, and how long one took once it was asked: what a closed loop would have seen."""
-    asked = {f"alone_p{percent}_ns": float(np.percentile(alone, percent)) for percent in (50, 99)}
-    return asked | {"late_p99_ns": float(np.quantile(late, 0.99))}
+def _by_queue(session: Session, samples: Samples, planned: list[tuple[int, int]], batch_size: int) -> _Asked:
+    """A thread that waits for each query's time, and others that answer up to ``batch_size`` of those that wait together."""
+    clock, found = time.perf_counter_ns, _Asked()
+    with Answering(session, samples, batch_size, clock, lambda tickets: None) as answering:
+        for number, (at, index) in enumerate(planned):
+            _wait_until(at)
+            found.late_ns[number] = clock() - at
+            answering.put(number, index)
+    found.asked_ns, found.ended_ns, found.errors = answering.asked_ns, answering.ended_ns, answering.errors
+    return found
+
+
+def _by_clients(sessions: list[Session], samples: Samples, planned: list[tuple[int, int]]) -> _Asked:
+    """Every client waits for the time of the next query that nobody has taken, and asks it: no other thread need be woken first."""
+    clock, found, numbers, taking = time.perf_counter_ns, _Asked(), iter(range(len(planned))), threading.Lock()
+
+    def ask(session: Session) -> None:
+        while True:
+            with taking:
+                number = next(numbers, None)
+            if number is None:
+                return
+            at, index = planned[number]
+            due = max(at, clock())  # where all clients were busy, it waits for one: that is no lateness of theirs
+            _wait_until(at)
+            found.asked_ns[number] = clock()
+            found.late_ns[number] = found.asked_ns[number] - due
+            try:
+                session.run(samples.gathered([index]))
+            except Exception as error:  # whatever a runtime raises is this query's answer: the others go on
+                found.errors.append(in_words(error))
+            else:
+                found.ended_ns[number] = clock()
+
+    threads = [threading.Thread(target=ask, args=(one,), daemon=True) for one in sessions]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+def _wait_until(at_ns: int) -> None:
+    ahead = at_ns - time.perf_counter_ns()
+    if ahead > 0:
+        time.sleep(ahead / 1e9)
+
+
+def _lateness(asked: _Asked, answered: list[int]) -> dict[str, float]:
+    """How late queries were asked by who waited for their time, and how long one took then: what a closed loop would have seen."""
+    alone = np.array([asked.ended_ns[number] - asked.asked_ns[number] for number in answered])
+    late = [asked.late_ns[number] for number in answered]
+    told = {f"alone_p{percent}_ns": float(np.percentile(alone, percent)) for percent in (50, 99)}
+    return told | {"late_p99_ns": float(np.quantile(late, 0.99))}
 
 
 def schedule(load: Load) -> np.ndarray:

@@ -23,7 +23,7 @@ from studylib.wording import digits
 # Queries of their own, so that no cache answers.
 _QUERIES = 64
 _PERCENTILES = (50, 90, 99)
-# A query that was put into the queue so much later than it was due, as a share of the median answer, tells of the client.
+# A query that was asked so much later than it was due, as a share of the median answer, tells of the client.
 _LATE_SHARE = 0.1
 _BUSY_SHARE = 0.9
 
@@ -60,7 +60,7 @@ class Report:
         if check:
             alone = f"p50 {check['alone_p50_ns'] / 1e6:.3g} ms, p99 {check['alone_p99_ns'] / 1e6:.3g} ms"
             found.append(f"counted from when each query was due; from when it was asked: {alone}")
-            found.append(f"queries were put into the queue {check['late_p99_ns'] / 1e6:.3g} ms late at p99")
+            found.append(f"queries were asked {check['late_p99_ns'] / 1e6:.3g} ms late at p99")
         parts = [f"{name} {self.served[f'{name}_ns'] / 1e6:.3g} ms" for name in ("queue", "compute", "wire") if f"{name}_ns" in self.served]
         found += [f"medians: {', '.join(parts)}"] if parts else []
         found.append(f"this client was busy for {self.served.get('client_cpu_share', 0):.0%} of a processor")
@@ -124,7 +124,7 @@ def _why_invalid(driven: Driven, served: dict) -> str:
     if not len(driven.values_ns):
         return "nothing was answered"
     if check and check["late_p99_ns"] > max(1e6, _LATE_SHARE * check["alone_p50_ns"]):
-        told.append(f"queries were put into the queue up to {check['late_p99_ns'] / 1e6:.3g} ms late (p99)")
+        told.append(f"queries were asked up to {check['late_p99_ns'] / 1e6:.3g} ms late (p99)")
     if served.get("client_cpu_share", 0) > _BUSY_SHARE:
         told.append(f"the client filled {served['client_cpu_share']:.0%} of its processor")
     return "; ".join(told) + (" (offer less, or ask from more machines)" if told else "")

@@ -29,7 +29,7 @@ def test_a_server_is_asked_by_chance_and_by_clients_at_once(served, wire):
     signature = load.signature_of(address, wire)
     samples = load.samples_of(None, signature)
     closed = load.run(address, wire, signature, samples, Offered(0.3, None, 2))
-    assert len(closed.driven.values_ns) > 20
+    assert len(closed.driven.values_ns) >= 2
     assert closed.driven.facts.failed_queries == 0
     opened = load.run(address, wire, signature, samples, Offered(0.5, 60.0, 8))
     assert len(opened.driven.values_ns) == 30
@@ -60,7 +60,7 @@ def test_samples_of_a_file_must_fit_the_model(tmp_path):
     ("late_ns", "busy", "words"),
     [
         (1e5, 0.5, ""),
-        (5e6, 0.5, "queries were put into the queue up to 5 ms late (p99)"),
+        (5e6, 0.5, "queries were asked up to 5 ms late (p99)"),
         (1e5, 0.95, "the client filled 95% of its processor"),
     ],
 )

@@ -17,15 +17,21 @@ from studylib.serving.own import limits
 _ASKED_AT_ONCE = 64
 # Warm-up queries of each session.
 _WARMUP = 3
+# Two hand-overs between threads take as long where processors sleep.
+_QUICK_NS = 1_000_000
 # How far an answer of a batch may lie from the single one: sums are added in another order.
 _LIKE = 1e-3
 
 
 class Backend:
-    """``sessions`` answer beside each other; what is asked of one more waits in the batcher before it."""
+    """``sessions`` answer beside each other; what is asked of one more waits in the batcher before it.
+
+    ``is_quick``, known after `warm_up`: answering takes less than handing the question to another thread and back, which may have to wake
+    a processor each time. Whoever asks may then wait for it.
+    """
 
     def __init__(self, sessions: list[Session]):
-        self.sessions = len(sessions)
+        self.sessions, self.is_quick = len(sessions), False
         self.signature: Signature = sessions[0].signature()
         self._free: SimpleQueue[Session] = SimpleQueue()
         self._pool = ThreadPoolExecutor(len(sessions), thread_name_prefix="backend")
@@ -54,8 +60,8 @@ class Backend:
     def warm_up(self) -> None:
         """Ask every session a few times: first answers are slow."""
         query = example(self.signature, 1)
-        for _ in range(_WARMUP * self.sessions):
-            self.run(query)
+        spent_ns = [self.run(query)[1] for _ in range(_WARMUP * self.sessions)]
+        self.is_quick = self.sessions == 1 and min(spent_ns) < _QUICK_NS
 
     def why_no_batches(self, size: int) -> str | None:
         """Why requests may not be put together here, or None: asked, not believed."""

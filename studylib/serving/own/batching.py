@@ -13,6 +13,9 @@ from studylib.serving.own.backend import Backend
 from studylib.serving.own.limits import Batching
 from studylib.serving.requests import RequestError
 
+# Samples up to which a quick backend is waited for.
+_FEW = 8
+
 
 @dataclass(eq=False)
 class _Waiting:
@@ -124,7 +127,10 @@ class Batcher:
         joined = batch[0].inputs
         if len(batch) > 1:
             joined = {name: np.concatenate([one.inputs[name] for one in batch]) for name in joined}
-        outputs, compute_ns, ran = await asyncio.get_running_loop().run_in_executor(self._backend.pool, self._computed, joined)
+        if self._backend.is_quick and sum(one.samples for one in batch) <= _FEW:
+            outputs, compute_ns, ran = self._computed(joined)
+        else:
+            outputs, compute_ns, ran = await asyncio.get_running_loop().run_in_executor(self._backend.pool, self._computed, joined)
         total, at = sum(one.samples for one in batch), 0
         for one in batch:
             own = outputs if len(batch) == 1 else {name: values[at : at + one.samples] for name, values in outputs.items()}
