@@ -32,6 +32,7 @@ _HOME = {
     "recorded": "results.recording:recorded",
     "figures": "report.by_name:figures",
     "provenance": "results.standing:provenance",
+    "predictor": "serving.predictor:predictor",
     "stats": "stats",
 }
 __all__ = sorted(_HOME)

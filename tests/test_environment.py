@@ -192,3 +192,13 @@ def test_what_needs_no_framework_is_all_but_the_notebooks():
     everything, fast = names
     assert fast == {name for name in everything if ".ipynb" not in name}
     assert len(everything) > len(fast) > 10
+
+
+def test_the_package_and_its_version_agree():
+    import tomllib
+
+    import studylib
+
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert studylib.__version__ == declared
+    assert f"version: {declared}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")

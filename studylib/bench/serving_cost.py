@@ -146,7 +146,7 @@ def _h2load(running: Running, folder: Path, seed: int) -> np.ndarray:
     """Latencies that h2load logged of the same schedule in ms. Source: nghttp2, "h2load", ``--timing-script-file``."""
     length = RunLength(1, _SECONDS, _SECONDS)
     due = schedule(Load("server", 1, length, seed=seed, target_qps=_QPS)) / 1e6
-    uri = f"http://{running.address.of('grpc')}{v2_grpc.INFER}"
+    uri = f"http://{running.address.of('grpc')}{v2_grpc.ASK}"
     script, body, log = folder / "script", folder / "body", folder / f"log-{seed}"
     script.write_text("".join(f"{offset:.3f}\t{uri}\n" for offset in due), encoding="utf-8")
     message = v2_grpc.encode_request(Request(example(running.signature, 1)), running.address.model)

@@ -14,7 +14,7 @@ def serve(options: argparse.Namespace) -> None:
     """Serve the configuration that the study advises, on this machine alone unless HOST says otherwise."""
     wanted = _chosen(options.hw, options.model)
     ports = {"--rest-port": options.rest_port, "--grpc-port": options.grpc_port, "--host": options.host}
-    folder = wanted.versions(outputs_root() / options.hw / "serving")
+    folder = wanted.versions(outputs_root() / options.hw / "serving" / wanted.name)
     print(
         f"serving {wanted.label} as '{wanted.name}': REST on {options.host}:{options.rest_port}, gRPC on {options.host}:{options.grpc_port}"
     )
@@ -79,5 +79,5 @@ def _chosen(hardware: str, model: str | None):
         raise InputError(f"{configuration.label} is advised, and our own server cannot open that. `make advise` shows others.")
     trial = next(one for one in results.plan() if one.id == configuration.trial_id)
     artifact = Store(outputs_root() / ".artifacts").checked(trial.artifact_key)
-    facts = (configuration.runtime, configuration.recipe, configuration.threads, configuration.options)
-    return Chosen(served_name(advised.model), configuration.label, artifact.path, *facts)
+    told = configuration.runtime, configuration.threads, configuration.options
+    return Chosen(served_name(advised.model), configuration.label, artifact.path, *told)

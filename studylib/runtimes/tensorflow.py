@@ -49,13 +49,13 @@ class TensorFlow(Runtime):
             raise RefusedError("cuda was asked for and this TensorFlow sees no GPU; install tensorflow[and-cuda]")
         return _Session(path, self.setting(options, "xla") == "on")
 
-    def batching(self, path: Path, options: Options, samples: int, wait_s: float) -> "Batching":
+    def batching(self, path: Path, options: Options, samples: int, wait_s: float) -> "BatchingSession":
         """A session that many threads may ask at once: TensorFlow's own kernel puts their queries together, up to ``samples``.
 
         ``wait_s``: how long the first waits for company. Source: ``tf.nondifferentiable_batch_function``, whose parameters are those of
         TensorFlow Serving's batching file; it is not TensorFlow Serving.
         """
-        return Batching(path, self.setting(options, "xla") == "on", samples, wait_s)
+        return BatchingSession(path, self.setting(options, "xla") == "on", samples, wait_s)
 
 
 class _Session(Session):
@@ -94,7 +94,7 @@ def _spec(name: str, spec) -> TensorSpec:
     return TensorSpec(name, spec.dtype.name, () if spec.shape.rank is None else tuple(spec.shape.as_list()))
 
 
-class Batching(_Session):
+class BatchingSession(_Session):
     """``batch``: of the query that this thread asked last, how many samples ran together."""
 
     def __init__(self, path: Path, xla: bool, samples: int, wait_s: float):

@@ -13,9 +13,8 @@ class Answering:
     """Answers queries of one sample in the order of their arrival, up to ``batch_size`` that wait together.
 
     One thread for each session that may be asked at once (`Session.beside`): of LiteRT or OpenVINO one, which answers one query at a
-    time; of a server as many as it has clients. ``done(tickets)`` is called for every query, also for
-    one that failed; ``asked_ns`` and ``ended_ns`` hold when each was asked and answered,
-    by ticket.
+    time; of a server as many as it has clients. ``done(tickets)`` is called for every query, also for one that failed; ``asked_ns`` and
+    ``ended_ns`` hold when each was asked and answered, by ticket.
     """
 
     def __init__(self, session: Session, samples: Samples, batch_size: int, clock: Callable[[], int], done: Callable[[list], None]):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
+from types import ModuleType
 from typing import ClassVar
 
 from studylib.errors import TrialError, lookup
@@ -191,9 +192,8 @@ class GrpcClient(Client):
     """A channel with a connection of its own."""
 
     protocol: ClassVar[str] = "grpc"
-    method: ClassVar[str]
-    # The method by which a model describes itself, the question, and what reads the answer.
-    described: ClassVar[tuple[str, Callable[[str, str], bytes], Callable[[bytes], Signature]]]
+    # Its encoders and decoders, and the names of its methods.
+    wire: ClassVar[ModuleType]
 
     def __init__(self, address: Address, signature: Signature | None, timeout_s: float, retries: int):
         import grpc
@@ -207,13 +207,13 @@ class GrpcClient(Client):
         else:
             self._channel = grpc.insecure_channel(address.of("grpc"), options=own)
         self._metadata = (("authorization", f"Bearer {address.token}"),) if address.token else ()
-        self._call, self._error = self._channel.unary_unary(self.method), grpc.RpcError
+        self._call, self._error = self._channel.unary_unary(self.wire.ASK), grpc.RpcError
 
     def _ask(self, request: Request) -> Answer:
-        content, call = self._asked(self._call, self.encoded(request))
+        content, call = self._asked(self._call, self.wire.encode_request(request, self.address.model, self.address.version))
         told = dict(call.trailing_metadata() or ())
         by = str(dict(call.initial_metadata() or ()).get(BY, ""))
-        return replace(timed(self.decoded(content), str(told.get(TIMING, ""))), by=by)
+        return replace(timed(self.wire.decode_answer(content), str(told.get(TIMING, ""))), by=by)
 
     def _asked(self, call, content: bytes):
         try:
@@ -222,16 +222,8 @@ class GrpcClient(Client):
             raise RefusedByServerError(error.code().name, error.details() or "") from None
 
     def ask_signature(self) -> Signature:
-        method, question, read = self.described
-        return read(self._asked(self._channel.unary_unary(method), question(self.address.model, self.address.version))[0])
-
-    @abstractmethod
-    def encoded(self, request: Request) -> bytes:
-        """A query as a message."""
-
-    @abstractmethod
-    def decoded(self, content: bytes) -> Answer:
-        """The answer in a message."""
+        question = self.wire.ask_metadata(self.address.model, self.address.version)
+        return self.wire.decode_metadata(self._asked(self._channel.unary_unary(self.wire.METADATA), question)[0])
 
     def close(self) -> None:
         self._channel.close()
@@ -240,27 +232,13 @@ class GrpcClient(Client):
 class V2Grpc(GrpcClient):
     """The Open Inference Protocol over gRPC."""
 
-    method: ClassVar[str] = v2_grpc.INFER
-    described = v2_grpc.METADATA, v2_grpc.ask_metadata, v2_grpc.decode_metadata
-
-    def encoded(self, request: Request) -> bytes:
-        return v2_grpc.encode_request(request, self.address.model, self.address.version)
-
-    def decoded(self, content: bytes) -> Answer:
-        return v2_grpc.decode_answer(content)
+    wire: ClassVar[ModuleType] = v2_grpc
 
 
 class TfsGrpc(GrpcClient):
     """TensorFlow Serving's gRPC."""
 
-    method: ClassVar[str] = tfs_grpc.PREDICT
-    described = tfs_grpc.METADATA, tfs_grpc.ask_metadata, tfs_grpc.decode_metadata
-
-    def encoded(self, request: Request) -> bytes:
-        return tfs_grpc.encode_request(request, self.address.model, self.address.version)
-
-    def decoded(self, content: bytes) -> Answer:
-        return tfs_grpc.decode_answer(content)
+    wire: ClassVar[ModuleType] = tfs_grpc
 
 
 WIRES: dict[str, type[Client]] = {"v2_grpc": V2Grpc, "v2_binary": V2Binary, "v2_json": V2Json, "tfs_grpc": TfsGrpc, "tfs_rest": TfsRest}
@@ -270,7 +248,7 @@ def connected(wire: str, address: Address, signature: Signature | None = None, t
     """A connection. ``signature``: of the model, for wires that carry no types. Raises `UnknownNameError` for another wire.
 
     ``retries``: how often it is asked again where a server has gone with the question in its hands: a prediction may be asked twice.
-    What is measured is never asked again.
+    Without them a query that was begun is never asked again.
     """
     return lookup(WIRES, "wire", wire)(address, signature, timeout_s, retries)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from studylib import stats
-from studylib.errors import InputError, TrialError
+from studylib.errors import InputError, TrialError, lookup
+from studylib.machine.disturbance_limits import Limits
 from studylib.models.zoo import Samples
 from studylib.runtimes.signature import Signature
 from studylib.scenarios import Load, RunLength, concurrency
@@ -25,7 +26,6 @@ _QUERIES = 64
 _PERCENTILES = (50, 90, 99)
 # A query that was asked so much later than it was due, as a share of the median answer, tells of the client.
 _LATE_SHARE = 0.1
-_BUSY_SHARE = 0.9
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def address_of(target: str, model: str, wire: str, token: str = "") -> Address:
     host, _, port = target.rpartition(":")
     if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise InputError(f"TARGET is '{target[:80]}'; it must be host:port, 127.0.0.1:8500 for example.")
-    return Address(host.strip("[]"), {WIRES[wire].protocol: int(port)}, model, token=token)
+    return Address(host.strip("[]"), {lookup(WIRES, "wire", wire).protocol: int(port)}, model, token=token)
 
 
 def signature_of(address: Address, wire: str) -> Signature:
@@ -98,6 +98,11 @@ def samples_of(path: Path | None, signature: Signature) -> Samples:
             values = {name: arrays[name] for name in arrays.files if name != "labels"}
     except (OSError, ValueError) as error:
         raise InputError(f"DATA {path} cannot be read as .npz: {error}") from None
+    lengths = {name: len(one) if one.ndim else 0 for name, one in values.items()}
+    if len(set(lengths.values())) != 1 or not min(lengths.values()):
+        raise InputError(
+            f"DATA {path} holds {lengths or 'nothing'}; give an array for each input, all with as many samples on the first axis"
+        )
     checked({name: one[:1] for name, one in values.items()}, signature, 1)
     return Samples(values, None)
 
@@ -125,6 +130,6 @@ def _why_invalid(driven: Driven, served: dict) -> str:
         return "nothing was answered"
     if check and check["late_p99_ns"] > max(1e6, _LATE_SHARE * check["alone_p50_ns"]):
         told.append(f"queries were asked up to {check['late_p99_ns'] / 1e6:.3g} ms late (p99)")
-    if served.get("client_cpu_share", 0) > _BUSY_SHARE:
+    if served.get("client_cpu_share", 0) > Limits().client_cpu_share:
         told.append(f"the client filled {served['client_cpu_share']:.0%} of its processor")
     return "; ".join(told) + (" (offer less, or ask from more machines)" if told else "")

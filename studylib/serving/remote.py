@@ -75,9 +75,11 @@ class RemoteSession(Session):
         cpu_s = self.server_cpu_s()
         spent = {} if cpu_s is None else {"server_cpu_s_per_query": (cpu_s - server) / queries}
         return parts | {
+            "wire": self._wire,
             "queries": queries,
             **spent,
-            "client_cpu_share": (time.process_time() - ours) / (time.perf_counter() - began),
+            # Of the time in which it asked: between its turns a client is stopped.
+            "client_cpu_share": (time.process_time() - ours) / min(time.perf_counter() - began, sum(found["total"]) / 1e9),
             "batches": {str(int(size)): int(count) for size, count in zip(sizes, counts, strict=True)},
         }
 

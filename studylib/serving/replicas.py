@@ -12,7 +12,7 @@ from pathlib import Path
 from studylib.errors import Kind, RefusedError, TrialError
 from studylib.serving.clients import Address
 from studylib.serving.deployment.files import rendered
-from studylib.serving.servers.base import Running
+from studylib.serving.servers.base import Running, free_port
 from studylib.serving.servers.own import Own
 
 _READY_S = 10.0
@@ -51,7 +51,7 @@ class Replicas:
     def _balanced(self) -> tuple[Address, subprocess.Popen]:
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="studylib-nginx-")))
         ports = {"rest": free_port(), "grpc": free_port()}
-        servers = [{"host": "127.0.0.1", **one.address.ports, "resolve": False} for one in self.servers]
+        servers = [{"host": "127.0.0.1", **one.address.ports} for one in self.servers]
         told = {"servers": servers, "listen": "127.0.0.1", "rest_port": ports["rest"], "grpc_port": ports["grpc"], "folder": str(folder)}
         (folder / "nginx.conf").write_text(rendered("nginx.conf", **told, old_nginx=is_old()), encoding="utf-8")
         command = ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log"), "-g", "daemon off;"]
@@ -86,13 +86,6 @@ def is_old() -> bool:
     told = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=False).stderr
     found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", told)
     return bool(found) and tuple(map(int, found.groups())) < (1, 25, 1)
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def _answers(port: int) -> bool:

@@ -99,7 +99,10 @@ def from_bytes(part: str, content: bytes | memoryview, dtype: str, shape: list[i
     size = count(part, shape) * np.dtype(dtype).itemsize
     if size != len(content):
         raise RequestError(part, f"it has {len(content)} bytes", f"{size}: {dtype} of shape {shape}")
-    return np.frombuffer(content, dtype).reshape(shape)
+    found = np.frombuffer(content, dtype).reshape(shape)
+    if dtype == "bool" and found.size and found.view(np.uint8).max() > 1:
+        raise RequestError(part, "it has a byte that is neither 0 nor 1", "0 or 1 for each boolean")
+    return found
 
 
 def count(part: str, shape: list[int]) -> int:
@@ -123,7 +126,9 @@ def from_list(part: str, values: object, dtype: str) -> np.ndarray:
             if not all(type(value) is int for value in found.flat):
                 raise ValueError("it takes whole numbers")
             found = found.astype(kind)
-        if found.dtype == object or found.dtype.kind in "US":
+        if found.dtype.kind in "US" or (found.dtype == object and any(isinstance(value, str) for value in np.array(values, object).flat)):
+            raise ValueError("it holds a text")
+        if found.dtype == object:
             # Nulls stand for what is no number; a list that holds something else is refused below.
             found = np.array(values, np.float64) if kind.kind == "f" else np.array(values, kind)
         if found.size and (found.dtype.kind == "b") != (kind.kind == "b"):

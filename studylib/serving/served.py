@@ -7,7 +7,7 @@ from typing import ClassVar
 from studylib.artifacts.store import package_version
 from studylib.machine.hardware import Host
 from studylib.machine.process_memory import usage_of
-from studylib.runtimes import RUNTIMES, Options, Runtime, Session
+from studylib.runtimes import RUNTIMES, SESSIONS, Options, Runtime, Session
 from studylib.runtimes import split_name as split_provider
 from studylib.serving.remote import RemoteSession
 from studylib.serving.servers import SERVERS, Running, Server, Wishes
@@ -28,7 +28,7 @@ class ServedSession(RemoteSession):
 
     @property
     def process(self) -> int:
-        return self._running.process.pid
+        return self._running.pid
 
     def server_cpu_s(self) -> float:
         return usage_of(self.process).cpu_s
@@ -53,7 +53,7 @@ class Served(Runtime):
         self.settings = {
             "wire": server.wires,
             "clients": CLIENTS,
-            "instances": ("1", "2", "4", "8"),
+            SESSIONS: ("1", "2", "4", "8"),
             "batch": ("1", "2", "4", "8", "16", "32", "64"),
             "wait": ("0", "1", "2", "5", "10", "20"),
         }
@@ -84,7 +84,7 @@ class Served(Runtime):
             path,
             self.backend.name,
             threads=min(options.threads, len(theirs)) if theirs else options.threads,
-            sessions=int(chosen["instances"]),
+            sessions=int(chosen[SESSIONS]),
             batch=int(chosen["batch"]),
             wait_ms=float(chosen["wait"]),
             cpus=theirs,

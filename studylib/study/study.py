@@ -13,6 +13,7 @@ from studylib.machine import hardware
 from studylib.machine.disturbance_limits import Limits
 from studylib.measure.rounds import Bench
 from studylib.models.own import named
+from studylib.models.zoo import Samples
 from studylib.params.paths import outputs_root
 from studylib.params.sets import StudyParams
 from studylib.results.records import PLAIN, SERVING, Trial
@@ -270,6 +271,10 @@ class Study:
             latency_bound_ns=round(1e6 * choice.latency_bound_ms),
             write=self.write,
         )
+
+    def samples(self, model: str) -> Samples:
+        """The test samples of a model, by the name that tables show."""
+        return Samples.load(self.artifact(self.plan.origins[model].samples).path)
 
     def artifact(self, key: str) -> Artifact:
         """An artifact of this study by its key, its hash checked once in this process."""

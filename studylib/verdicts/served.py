@@ -108,6 +108,11 @@ def parts_ms(findings: Findings, trial: Trial) -> dict[str, float]:
     return {name: float(np.median([one[f"{name}_ns"] for one in told])) / 1e6 for name in names}
 
 
+def wire(findings: Findings, trial: Trial) -> str:
+    """The wire that its queries took, as the record of a repetition has it; empty without one."""
+    return next((m.scenario_facts.get("served", {}).get("wire", "") for m in findings.results.measurements(trial.id)), "")
+
+
 def batches(findings: Findings, trial: Trial) -> dict[int, int]:
     """How many requests ran in a batch of each size."""
     found: dict[int, int] = {}

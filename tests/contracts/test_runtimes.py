@@ -129,3 +129,17 @@ def test_names_with_and_without_a_provider():
     assert split_name("onnxruntime/cuda") == ("onnxruntime", "cuda")
     assert split_name("litert") == ("litert", "cpu")
     assert split_name("tensorrt/dla") == ("tensorrt", "dla")
+
+
+def test_it_tells_what_it_takes_and_gives(opened, runtime):
+    session, samples, _ = opened
+    if runtime.name not in EVERYWHERE:
+        pytest.skip(f"{runtime.name} is not served, and tells no signature")
+    signature, query = session.signature(), samples.batch(0, 2)
+    outputs = session.run({spec.name: values for spec, values in zip(signature.inputs, query.values(), strict=True)})
+    assert [spec.name for spec in signature.outputs] == list(outputs)
+    for specs, values in ((signature.inputs, query), (signature.outputs, outputs)):
+        for spec, one in zip(specs, values.values(), strict=True):
+            assert (spec.dtype, len(spec.shape)) == (one.dtype.name, one.ndim)
+            assert all(size in (None, 1, real) for size, real in zip(spec.shape, one.shape, strict=True))
+    assert signature.inputs[0].shape[1:] == query[next(iter(query))].shape[1:]

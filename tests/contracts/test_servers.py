@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from studylib.errors import InputError
 from studylib.machine.hardware import probe
 from studylib.runtimes import RUNTIMES, Options
 from studylib.scenarios import SCENARIOS, Load, RunLength
@@ -92,7 +93,7 @@ def test_a_served_model_is_a_session_like_others(mnist, monkeypatch):
 
 
 def test_settings_that_it_does_not_have_are_refused():
-    with pytest.raises(Exception, match=r"own/onnxruntime: the setting wire is 'pigeon'"):
+    with pytest.raises(InputError, match=r"own/onnxruntime: the setting wire is 'pigeon'"):
         SERVED["own/onnxruntime"].check({"wire": "pigeon"})
 
 

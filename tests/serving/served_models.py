@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,12 +52,12 @@ def answers(inputs: dict[str, np.ndarray], version: int = 1) -> dict[str, np.nda
 
 
 class Served:
-    """A server of a folder of versions in a process of its own. ``words``: what it is told besides."""
+    """A server of a folder of versions in a process of its own. ``words``: what it is told besides; ``started``: how, by Python."""
 
-    def __init__(self, folder: Path, *words: str, runtime: str = "onnxruntime"):
-        told = ["--model", "m", "--runtime", runtime, "--rest-port", "0", "--grpc-port", "0", "--with-parent", *words]
+    def __init__(self, folder: Path, *words: str, started: Sequence[str] = ("-m", "studylib.serving.own")):
+        told = ["--model", "m", "--runtime", "onnxruntime", "--rest-port", "0", "--grpc-port", "0", "--with-parent", *words]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "studylib.serving.own", str(folder), *told],
+            [sys.executable, *started, str(folder), *told],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

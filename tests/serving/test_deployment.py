@@ -19,7 +19,7 @@ from studylib.serving.replicas import is_old, why_not
 @pytest.fixture
 def chosen(tmp_path):
     (tmp_path / "model").mkdir()
-    return Chosen("my-model", "onnxruntime fp32", MODELS["handmade"].write(tmp_path / "model", 0), "onnxruntime", "fp32", 8, "spinning=off")
+    return Chosen("my-model", "onnxruntime fp32", MODELS["handmade"].write(tmp_path / "model", 0), "onnxruntime", 8, "spinning=off")
 
 
 @pytest.fixture

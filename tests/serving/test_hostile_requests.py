@@ -79,14 +79,6 @@ def damaged(draw, content: bytes) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hostile")
-    served_models.write(folder)
-    with Served(folder, "--body-mb", "1", "--samples", "8") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
 def channel(served):
     with grpc.insecure_channel(served.address.of("grpc")) as found:
         yield found
@@ -153,14 +145,14 @@ def test_grpc_messages_that_are_none(channel, method, content):
 @given(data=some.data())
 def test_messages_of_the_open_inference_protocol_that_are_damaged(channel, data):
     request = v2_grpc.encode_request(Request(query(2), outputs=("y",)), "m", data.draw(some.sampled_from(["", "1"])))
-    _call(channel, v2_grpc.INFER, data.draw(damaged(request)))
+    _call(channel, v2_grpc.ASK, data.draw(damaged(request)))
 
 
 @_HOSTILE
 @given(data=some.data())
 def test_messages_of_tensorflow_serving_that_are_damaged(channel, data):
     request = tfs_grpc.encode_request(Request(query(2), outputs=("y",)), "m", data.draw(some.sampled_from(["", "1"])))
-    _call(channel, tfs_grpc.PREDICT, data.draw(damaged(request)))
+    _call(channel, tfs_grpc.ASK, data.draw(damaged(request)))
 
 
 @pytest.mark.parametrize(
@@ -205,3 +197,19 @@ def test_after_all_of_them_it_still_answers_rightly_and_counted_no_fault_of_its_
     # Where all tests above ran, and not this one alone.
     if min(_SENT.values()):
         assert sum(_SENT.values()) >= 10_000, _SENT
+
+
+def test_the_test_above_sees_an_answer_that_is_a_fault_of_the_server(tmp_path):
+    """A server whose version cannot answer at all: what it says then is no refusal of these requests."""
+    folder = tmp_path / "versions"
+    served_models.write(folder)
+    start = (
+        "import sys; from studylib.serving.own import batching, __main__ as own\n"
+        "batching.Batcher._answer = lambda *_: 1 / 0\n"
+        "sys.exit(own.main(sys.argv[1:]))"
+    )
+    with Served(folder, started=["-c", start]) as broken:
+        with pytest.raises(AssertionError, match="500"):
+            _post(broken, "/predict", b'{"instances": [{"x": [1, 2, 3], "k": 1}]}', {})
+        with grpc.insecure_channel(broken.address.of("grpc")) as channel, pytest.raises(AssertionError, match="UNKNOWN"):
+            _call(channel, v2_grpc.ASK, v2_grpc.encode_request(Request(query()), "m"))

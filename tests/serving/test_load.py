@@ -9,17 +9,9 @@ from studylib.serving import load
 from studylib.serving.clients import WIRES
 from studylib.serving.load import Offered
 from tests.serving import served_models
-from tests.serving.served_models import SIGNATURE, Served
+from tests.serving.served_models import SIGNATURE
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("loaded")
-    served_models.write(folder)
-    with Served(folder) as server:
-        yield server
 
 
 @pytest.mark.parametrize("wire", WIRES)

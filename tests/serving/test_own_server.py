@@ -20,14 +20,6 @@ from tests.serving.served_models import SIGNATURE, Served, answers, awaited, que
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("served")
-    served_models.write(folder)
-    with Served(folder, "--body-mb", "1", "--samples", "8") as server:
-        yield server
-
-
 def asked(address: Address, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, dict]:
     """Status and JSON of one request."""
     connection = http.client.HTTPConnection(address.host, address.ports["rest"], timeout=20)
@@ -287,6 +279,46 @@ def test_what_it_cannot_serve_it_says_and_ends(tmp_path):
     (tmp_path / "1" / "model.onnx").write_bytes(b"no model")
     with pytest.raises(AssertionError, match="error: version 1 cannot be loaded"):
         Served(tmp_path)
+
+
+WORDS = {
+    "an unknown runtime": (["--runtime", "onnx"], "Unknown runtime 'onnx'. Known: .*onnxruntime.* Did you mean 'onnxruntime'"),
+    "a setting that there is not": (["--options", "grpah=basic"], "Did you mean 'graph'"),
+    "what is no setting": (["--options", "basic"], "'basic' names no settings: give name=value"),
+    "no port": (["--rest-port", "99999"], "'99999' is no port: a whole number from 0"),
+    "more sessions than threads": (["--sessions", "2"], "2 sessions need a thread each, and there are 1"),
+    "no token file": (["--token-file", "/none"], "the token file /none cannot be read"),
+    "no certificate": (
+        ["--certificate", "/none", "--key", "/none"],
+        "the certificate /none and the key /none cannot be used: .*Give both as PEM",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WORDS)
+def test_it_says_what_it_was_told_wrongly_what_is_allowed_and_ends(tmp_path, case):
+    told, words = WORDS[case]
+    served_models.write(tmp_path)
+    with pytest.raises(AssertionError, match=words) as error:
+        Served(tmp_path, *told)
+    assert "Traceback" not in str(error.value)
+
+
+def test_a_port_that_is_taken_is_said(tmp_path):
+    served_models.write(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = str(taken.getsockname()[1])
+        for option in ("--rest-port", "--grpc-port"):
+            with pytest.raises(AssertionError, match=rf"error: port {port} of 127\.0\.0\.1 cannot be opened.*Give another"):
+                Served(tmp_path, option, port)
+
+
+def test_a_certificate_that_is_none_is_said(tmp_path):
+    served_models.write(tmp_path / "versions")
+    (tmp_path / "pem").write_text("none")
+    with pytest.raises(AssertionError, match=r"cannot be used: .*Give both as PEM"):
+        Served(tmp_path / "versions", "--certificate", str(tmp_path / "pem"), "--key", str(tmp_path / "pem"))
 
 
 def test_an_encoded_picture_is_a_query(tmp_path):

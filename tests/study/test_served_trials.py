@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 
-from studylib.errors import UnknownNameError
+from studylib.errors import StudyError, UnknownNameError
 from studylib.params.efforts import EFFORTS
 from studylib.results.records import SERVING
 from studylib.study.opening import open_study
@@ -49,7 +49,7 @@ def test_one_that_is_not_here_is_one_row_with_the_ways_to_get_it(monkeypatch):
 def test_an_unknown_server_is_refused_with_the_known_ones():
     with pytest.raises(UnknownNameError, match=r"Unknown server 'own/onnx'. Known: .*own/onnxruntime.* Did you mean"):
         _trials("own/onnx")
-    with pytest.raises(Exception, match="concurrency"):
+    with pytest.raises(StudyError, match="concurrency"):
         _trials("own/onnxruntime", scenarios=("concurrency",))
 
 

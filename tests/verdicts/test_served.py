@@ -31,7 +31,7 @@ def _served(backend: str, **changes):
 def _facts(rate: float, **more) -> dict:
     told = {
         "queue_ns": 30_000, "compute_ns": 200_000, "total_ns": 1_500_000, "wire_ns": 1_270_000, "queries": 200,
-        "server_cpu_s_per_query": 0.0014, "client_cpu_share": 0.2, "batches": {"1": 200},
+        "wire": "v2_grpc", "server_cpu_s_per_query": 0.0014, "client_cpu_share": 0.2, "batches": {"1": 200},
     }  # fmt: skip
     return asdict(Facts("loop", 1, completed_samples_per_s=rate, served=told | more))
 
@@ -53,7 +53,7 @@ def study(tmp_path):
             for of, centre, rate, more in (
                 (trials[-5], 1_500_000, rates[1], {}),
                 (direct, 150_000, 6000.0, None),
-                (wire, 3_000_000, 300.0, {}),
+                (wire, 3_000_000, 300.0, {"wire": "v2_json"}),
                 (many, 16_000_000, rates[16], {"client_cpu_share": busy}),
                 (together, 11_000_000, batching, {"batches": {"1": 20, "4": 180}}),
             ):

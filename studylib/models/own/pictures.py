@@ -42,9 +42,9 @@ class Layout:
 
 @dataclass
 class Reader:
-    """Reads pictures of one folder into one layout, and counts what had to be done to them."""
+    """Reads pictures, of one folder where there is one, into one layout, and counts what had to be done to them."""
 
-    folder: PictureFolder
+    folder: PictureFolder | None
     layout: Layout
     scaling: InputCard | None
     done: Counter = field(default_factory=Counter)

@@ -37,7 +37,7 @@ def _parts(axes, model: str, trials: list[Trial], findings: Findings) -> list[st
         for name, colour in _PARTS.items():
             axes.barh(position, parts[name], left=left, color=colour, label=name if position == 0 else None)
             left += parts[name]
-        names.append(f"{trial.runtime}\n{served.settings(trial).get('wire', 'v2_grpc')}")
+        names.append(f"{trial.runtime}\n{served.wire(findings, trial)}")
         said.append(f"{model} {trial.label}: compute {digits(parts['compute'])}, wire {digits(parts['wire'])} ms.")
     axes.set_yticks(range(len(rows)), names, fontsize=7)
     axes.set(title=f"{model}, one client", xlabel="ms of a query (medians)")

@@ -95,7 +95,7 @@ def wires(findings: Findings) -> pd.DataFrame:
                 {
                     "model": trial.model,
                     "server": trial.runtime,
-                    "wire": served.settings(trial).get("wire", "v2_grpc (usual)"),
+                    "wire": served.wire(findings, trial) + (" (usual)" if trial is usual else ""),
                     "p50_ms": typical_ms(values),
                     "against the usual wire": ratio_text(against) if against else "",
                     "wire_ms": digits(parts["wire"]) if "wire" in parts else "–",

@@ -14,7 +14,6 @@ class Chosen:
     label: str
     path: Path
     runtime: str
-    recipe: str
     threads: int
     options: str
 
@@ -24,9 +23,8 @@ class Chosen:
         told = {"--model": self.name, "--runtime": self.runtime, "--threads": str(self.threads), "--options": self.options}
         return [word for name, value in told.items() if value for word in (name, value)]
 
-    def versions(self, parent: Path) -> Path:
-        """A folder with this model as its only version, or the next one where another lies there already; it appears by a rename."""
-        folder = parent / self.name
+    def versions(self, folder: Path) -> Path:
+        """``folder`` with this model as its only version, or the next one where another lies there already; it appears by a rename."""
         folder.mkdir(parents=True, exist_ok=True)
         found = sorted((inner for inner in folder.iterdir() if inner.name.isdigit()), key=lambda inner: int(inner.name))
         if found and _same(found[-1], self.path):

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from studylib.artifacts.store import write_text
+from studylib.artifacts.store import temporary_folder, write_text
 from studylib.errors import InputError
 from studylib.params.paths import root
 from studylib.serving.deployment.chosen import Chosen
@@ -41,17 +41,18 @@ def write(chosen: Chosen, folder: Path, size: Size | None = None) -> Path:
     size = size or Size()
     if chosen.runtime not in _RUNTIMES:
         raise InputError(f"{chosen.runtime} cannot be packed into an image here; what can is {', '.join(_RUNTIMES)}")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    shutil.copytree(root() / "studylib", folder / "studylib", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.move(chosen.versions(folder / ".versions"), folder / "versions")
-    (folder / ".versions").rmdir()
-    write_text(folder / "requirements.txt", requirements(chosen.runtime))
     threads = min(chosen.threads, size.cpus)
     shared = {"chosen": chosen, "arguments": arguments(chosen, threads), "threads": threads, **vars(size)}
-    for name in ("Containerfile", "compose.yaml", "kubernetes.yaml"):
-        write_text(folder / name, rendered(name, **shared))
-    write_text(folder / "nginx.conf", rendered("nginx.conf", **_in_compose(size)))
+    with temporary_folder(folder.parent) as writing:
+        shutil.copytree(root() / "studylib", writing / "studylib", ignore=shutil.ignore_patterns("__pycache__"))
+        chosen.versions(writing / "versions")
+        write_text(writing / "requirements.txt", requirements(chosen.runtime))
+        for name in ("Containerfile", "compose.yaml", "kubernetes.yaml"):
+            write_text(writing / name, rendered(name, **shared))
+        write_text(writing / "nginx.conf", rendered("nginx.conf", **_in_compose()))
+        writing.chmod(0o755)
+        shutil.rmtree(folder, ignore_errors=True)
+        writing.rename(folder)
     return folder
 
 
@@ -62,9 +63,9 @@ def arguments(chosen: Chosen, threads: int) -> list[str]:
     return [*told[:place], str(threads), *told[place + 1 :]]
 
 
-def _in_compose(size: Size) -> dict:
+def _in_compose() -> dict:
     """nginx inside a compose network finds every replica under the service's name."""
-    servers = [{"host": "server", "rest": 8501, "grpc": 8500, "resolve": False}]
+    servers = [{"host": "server", "rest": 8501, "grpc": 8500}]
     return {"servers": servers, "listen": "0.0.0.0", "rest_port": 8080, "grpc_port": 8081, "folder": "/tmp", "old_nginx": False}
 
 

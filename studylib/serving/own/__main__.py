@@ -20,7 +20,6 @@ def main(arguments: list[str]) -> int:
 
     from studylib.models.own.card import Card, read_card
     from studylib.runtimes import Options
-    from studylib.runtimes.settings import read
     from studylib.serving.own.limits import Batching, Limits
     from studylib.serving.own.serve import Configuration, serve
 
@@ -30,7 +29,7 @@ def main(arguments: list[str]) -> int:
             model=given.model,
             folder=given.folder,
             runtime=given.runtime,
-            options=Options("cpu", given.threads, read(given.options)),
+            options=Options("cpu", given.threads, given.options),
             sessions=given.sessions,
             batching=Batching(given.batch, given.wait_ms / 1000),
             limits=limits,
@@ -55,14 +54,14 @@ def _parser() -> argparse.ArgumentParser:
     add("folder", type=Path, help="holds a folder for each version, named by its number, with a model in it; a newer one is swapped in")
     add("--model", required=True, help="the name under which it is served")
     add("--runtime", required=True, help="what computes: onnxruntime, tensorflow, litert or openvino")
-    add("--options", default="", help="settings of the runtime, as graph=basic,spinning=off")
+    add("--options", type=_settings, default={}, help="settings of the runtime, as graph=basic,spinning=off")
     add("--threads", type=_count, default=1, help="for all sessions together (default: 1)")
     add("--sessions", type=_count, default=1, help="that answer beside each other, each with its share of the threads (default: 1)")
     add("--batch", type=_count, default=1, help="samples that requests which wait are put together to at most (default: 1, never)")
     add("--wait-ms", type=_seconds, default=0.0, help="how long the first request waits for company (default: 0)")
     add("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    add("--rest-port", type=int, default=8501, help="0 for any that is free (default: 8501)")
-    add("--grpc-port", type=int, default=8500, help="0 for any that is free (default: 8500)")
+    add("--rest-port", type=_port, default=8501, help="0 for any that is free (default: 8501)")
+    add("--grpc-port", type=_port, default=8500, help="0 for any that is free (default: 8500)")
     add("--body-mb", type=_seconds, default=64.0, help="longest request in MiB (default: 64)")
     add("--samples", type=_count, default=256, help="most samples of a request (default: 256)")
     add("--waiting", type=_count, default=256, help="most requests that wait; one more is told to come later (default: 256)")
@@ -82,6 +81,20 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65536:
         raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1 to 65536")
     return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"'{text}' is no port: a whole number from 0 (any that is free) to 65535")
+    return int(text)
+
+
+def _settings(text: str) -> dict[str, str]:
+    from studylib.runtimes.settings import read
+
+    if text and not all("=" in part for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"'{text}' names no settings: give name=value, with commas between several")
+    return read(text)
 
 
 def _seconds(text: str) -> float:

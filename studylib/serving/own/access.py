@@ -1,6 +1,7 @@
 """Who may ask: a bearer token and TLS, where they are wished."""
 
 import hmac
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,9 +25,13 @@ def token_check(path: Path | None) -> Callable[[str], bool] | None:
 
 
 def require_pair(certificate: Path | None, key: Path | None) -> None:
-    """Raise `InputError` unless both or none of certificate and key are given and readable."""
+    """Raise `InputError` unless none of certificate and key is given, or both are and belong together."""
     if (certificate is None) != (key is None):
         raise InputError("TLS needs both a certificate and its key")
-    for path in filter(None, (certificate, key)):
-        if not path.is_file():
-            raise InputError(f"there is no file {path}")
+    if certificate is None:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:  # the first says what is missing, the second what does not fit
+        words = f"the certificate {certificate} and the key {key} cannot be used: {error}"
+        raise InputError(f"{words}. Give both as PEM, without a password") from None

@@ -10,8 +10,8 @@ import numpy as np
 from studylib.errors import RefusedError
 from studylib.runtimes import Options, Runtime, Session
 from studylib.runtimes.signature import Signature, TensorSpec
-from studylib.runtimes.tensorflow import Batching, TensorFlow
-from studylib.serving.own import limits
+from studylib.runtimes.tensorflow import BatchingSession, TensorFlow
+from studylib.serving.own.limits import Batching
 
 # Threads that ask a session whose runtime puts their queries together.
 _ASKED_AT_ONCE = 64
@@ -88,7 +88,7 @@ class Backend:
 class ByKernel(Backend):
     """One session that many threads ask at once, and whose runtime puts their queries together. Computing includes the wait for company."""
 
-    def __init__(self, session: Batching, at_once: int):
+    def __init__(self, session: BatchingSession, at_once: int):
         super().__init__([session] * at_once)
         self._session = session
 
@@ -102,7 +102,7 @@ class ByKernel(Backend):
         return outputs, time.perf_counter_ns() - begun, self._session.batch
 
 
-def opened(runtime: Runtime, path: Path, options: Options, sessions: int, batching: limits.Batching) -> Backend:
+def opened(runtime: Runtime, path: Path, options: Options, sessions: int, batching: Batching) -> Backend:
     """A warm backend: ``options.threads`` are shared out among ``sessions``. Raises `RefusedError` where there are fewer threads.
 
     TensorFlow puts queries together by itself.

@@ -13,7 +13,7 @@ import grpc
 import uvicorn
 
 import studylib
-from studylib.errors import InputError
+from studylib.errors import InputError, lookup
 from studylib.models.own.card import Card
 from studylib.runtimes import RUNTIMES, Options
 from studylib.serving.own import access, backend, rest, rpc
@@ -65,7 +65,7 @@ async def serve(configuration: Configuration, say=print) -> None:
         asyncio.get_running_loop().add_signal_handler(number, ending.set)
     access.require_pair(configuration.certificate, configuration.key)
     is_right = access.token_check(configuration.token)
-    runtime = RUNTIMES[configuration.runtime]
+    runtime = lookup(RUNTIMES, "runtime", configuration.runtime)
     runtime.check(configuration.options.settings)
     runtime.activate(configuration.options)
 
@@ -80,7 +80,9 @@ async def serve(configuration: Configuration, say=print) -> None:
     grpc_port = _grpc_port(remote, configuration)
     await remote.start()
     answering = asyncio.ensure_future(http.serve(sockets=[listening]))
-    while not http.started and not answering.done():
+    while not http.started:
+        if answering.done():
+            raise InputError(f"REST could not be started: {answering.exception() or 'it ended by itself'}")
         await asyncio.sleep(0.005)
     ports = {"rest": listening.getsockname()[1], "grpc": grpc_port}
     say(json.dumps({"ready": True, "version": versions.current.version, "without_batches": versions.why_no_batches} | ports), flush=True)
@@ -96,7 +98,10 @@ async def serve(configuration: Configuration, say=print) -> None:
 async def _look(versions: Versions, seconds: float) -> None:
     while True:
         await asyncio.sleep(seconds)
-        await versions.refresh()
+        try:
+            await versions.refresh()
+        except OSError as error:  # a folder that is moved or locked for a moment; the version before goes on
+            log.warning("it cannot be looked for a newer version: %s", error)
 
 
 def _http(configuration: Configuration, front: Front, is_right) -> tuple[_Http, socket.socket]:

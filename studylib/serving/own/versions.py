@@ -113,9 +113,8 @@ class Versions:
 
 def newest(folder: Path) -> Path | None:
     """The version with the highest number, or None."""
-    found = (
-        [inner for inner in folder.iterdir() if inner.name.isascii() and inner.name.isdigit() and inner.is_dir()] if folder.is_dir() else []
-    )
+    inside = folder.iterdir() if folder.is_dir() else ()
+    found = [inner for inner in inside if inner.name.isascii() and inner.name.isdigit() and inner.is_dir()]
     return max(found, key=lambda inner: int(inner.name), default=None)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import socket
 import subprocess
 import tempfile
 import threading
@@ -47,10 +48,13 @@ class Wishes:
 
 
 class Running:
-    """A server that was started: where it answers, and its process. Leaving it as a context ends it."""
+    """A server that was started: where it answers, and its process. Leaving it as a context ends it.
+
+    ``pid``: of the process that serves, which of a container is not the one that was started.
+    """
 
     def __init__(self, process: subprocess.Popen, folder: tempfile.TemporaryDirectory | None):
-        self.process, self.address, self.started_ns = process, Address("127.0.0.1", {}, ""), 0
+        self.process, self.pid, self.address = process, process.pid, Address("127.0.0.1", {}, "")
         self.signature = Signature((), ())
         self.folder, self._folder, self._said = Path(folder.name) if folder else None, folder, deque(maxlen=60)
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -130,6 +134,10 @@ class Server(ABC):
     def address(self, running: Running, wishes: Wishes, timeout_s: float) -> Address:
         """Where it answers, as soon as that is known."""
 
+    def pid(self, running: Running) -> int:
+        """The process that serves, whose memory and processor time are measured. Raises `TrialError` where it is not seen from here."""
+        return running.process.pid
+
     def environment(self, wishes: Wishes) -> dict[str, str]:
         """The environment of its process."""
         return dict(os.environ)
@@ -147,14 +155,13 @@ class Server(ABC):
         self, command: list[str], wishes: Wishes, folder: tempfile.TemporaryDirectory | None = None, timeout_s: float = 120.0
     ) -> Running:
         """The server that ``command`` starts, once it has answered; ``folder`` ends with it."""
-        began = time.perf_counter_ns()
         running = Running(_spawned(command, wishes.cpus, self.environment(wishes)), folder)
         try:
             until = time.monotonic() + timeout_s
             running.address = self.address(running, wishes, timeout_s)
             running.signature = self._until(running, until, lambda: self._signature(running.address))
             self._until(running, until, lambda: _require_answer(self.wires[0], running))
-            running.started_ns = time.perf_counter_ns() - began
+            running.pid = self.pid(running)
             return running
         except BaseException:
             running.stop()
@@ -185,6 +192,13 @@ def _require_answer(wire: str, running: Running) -> None:
     empty = [name for name, values in outputs.items() if not values.size]
     if wanted != set(outputs) or empty:
         raise TrialError(f"the server answers {sorted(outputs)}, of them empty: {sorted(empty) or 'none'}; expected {sorted(wanted)}")
+
+
+def free_port() -> int:
+    """A port that is free now. Another may take it before the server does, which then ends and says so."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
 
 
 def _spawned(command: list[str], cpus: tuple[int, ...] | None, environment: dict[str, str]) -> subprocess.Popen:

@@ -2,13 +2,13 @@
 
 import re
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from typing import ClassVar
 
+from studylib.errors import TrialError
 from studylib.serving.clients import Address
-from studylib.serving.servers.base import Running, Server, Wishes, version_folder
+from studylib.serving.servers.base import Running, Server, Wishes, free_port, version_folder
 
 PROGRAM = "tensorflow_model_server"
 _IMAGE = "tensorflow/serving"
@@ -44,7 +44,7 @@ class TensorFlowServing(Server):
         return next((name for name in found if _output([name, "image", "inspect", "--format", "{{.Id}}", _IMAGE]).strip()), None)
 
     def command(self, wishes: Wishes, folder: Path) -> list[str]:
-        rest, grpc = _free_port(), _free_port()
+        rest, grpc = free_port(), free_port()
         (folder / "ports").write_text(f"{rest} {grpc}", encoding="utf-8")
         arguments = [f"--model_name={wishes.model}", f"--tensorflow_intra_op_parallelism={wishes.threads}"]
         arguments += [f"--tensorflow_inter_op_parallelism={wishes.threads}"]
@@ -59,11 +59,32 @@ class TensorFlowServing(Server):
         batching = ["--enable_batching=true", "--batching_parameters_file=/batching.txt"] if wishes.batch > 1 else []
         mounts += ["-v", f"{folder / 'batching.txt'}:/batching.txt:ro"] if wishes.batch > 1 else []
         ports = ["-p", f"127.0.0.1:{grpc}:8500", "-p", f"127.0.0.1:{rest}:8501"]
-        return [self._engine(), "run", "--rm", "--memory=4g", *pinned, *ports, *mounts, _IMAGE, *arguments, *batching]
+        # Its name is that of its own folder: no two servers have the same.
+        return [
+            self._engine(),
+            "run",
+            "--rm",
+            f"--name={folder.name}",
+            "--memory=4g",
+            *pinned,
+            *ports,
+            *mounts,
+            _IMAGE,
+            *arguments,
+            *batching,
+        ]
 
     def address(self, running: Running, wishes: Wishes, timeout_s: float) -> Address:
         rest, grpc = (running.folder / "ports").read_text(encoding="utf-8").split()
         return Address("127.0.0.1", {"rest": int(rest), "grpc": int(grpc)}, wishes.model, "")
+
+    def pid(self, running: Running) -> int:
+        if shutil.which(PROGRAM):
+            return super().pid(running)
+        told = _output([self._engine(), "inspect", "--format", "{{.State.Pid}}", running.folder.name]).strip()
+        if not told.isdigit() or not Path(f"/proc/{told}").is_dir():
+            raise TrialError("the process in the container is not seen from here, so that its memory and processor time cannot be measured")
+        return int(told)
 
 
 def batching_file(wishes: Wishes) -> str:
@@ -75,13 +96,6 @@ def batching_file(wishes: Wishes) -> str:
         "max_enqueued_batches": 256,
     }
     return "".join(f"{name} {{ value: {value} }}\n" for name, value in facts.items())
-
-
-def _free_port() -> int:
-    """A port that is free now. Another may take it before the server does, which then ends and says so."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def _output(command: list[str]) -> str:

@@ -7,7 +7,7 @@ from studylib.serving.requests import Answer, Request, RequestError, count, from
 from studylib.serving.wires import datatypes
 from studylib.serving.wires.tfs_messages import SERVICE, messages
 
-PREDICT, METADATA = f"/{SERVICE}/Predict", f"/{SERVICE}/GetModelMetadata"
+ASK, METADATA = f"/{SERVICE}/Predict", f"/{SERVICE}/GetModelMetadata"
 _SIGNATURE = "signature_def"
 _DEFAULT = "serving_default"
 # Where numbers lie that do not come as raw bytes. Source: tensorflow/core/framework/tensor.proto.

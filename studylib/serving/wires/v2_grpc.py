@@ -7,7 +7,7 @@ from studylib.serving.requests import Answer, Request, RequestError, count, from
 from studylib.serving.wires import datatypes
 from studylib.serving.wires.v2_messages import SERVICE, messages
 
-INFER, METADATA = f"/{SERVICE}/ModelInfer", f"/{SERVICE}/ModelMetadata"
+ASK, METADATA = f"/{SERVICE}/ModelInfer", f"/{SERVICE}/ModelMetadata"
 # Where numbers lie that do not come as raw bytes.
 _CONTENTS = {
     "bool": "bool_contents", "int8": "int_contents", "int16": "int_contents", "int32": "int_contents", "int64": "int64_contents",
