@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import ClassVar
 
 from studylib.errors import TrialError, lookup
+from studylib.machine.process_memory import keep_freed_memory
 from studylib.runtimes.signature import Signature
 from studylib.serving.requests import Answer, Request
 from studylib.serving.wires import tfs_grpc, tfs_rest, v2_grpc, v2_rest
@@ -250,6 +251,7 @@ def connected(wire: str, address: Address, signature: Signature | None = None, t
     ``retries``: how often it is asked again where a server has gone with the question in its hands: a prediction may be asked twice.
     Without them a query that was begun is never asked again.
     """
+    keep_freed_memory()
     return lookup(WIRES, "wire", wire)(address, signature, timeout_s, retries)
 
 

@@ -15,7 +15,7 @@ from studylib.runtimes.signature import Signature
 from studylib.scenarios import Load, RunLength, concurrency
 from studylib.scenarios import arrivals as by_chance
 from studylib.scenarios.base import Driven
-from studylib.serving.clients import WIRES, Address, connected
+from studylib.serving.clients import WIRES, Address, GrpcClient, connected
 from studylib.serving.own.backend import example
 from studylib.serving.remote import RemoteSession
 from studylib.serving.requests import RequestError, checked
@@ -107,9 +107,9 @@ def samples_of(path: Path | None, signature: Signature) -> Samples:
     return Samples(values, None)
 
 
-def run(address: Address, wire: str, signature: Signature, samples: Samples, offered: Offered) -> Report:
-    """Drive the server, and say whether the client could."""
-    session = RemoteSession(address, signature, wire, offered.clients)
+def run(address: Address, wire: str, signature: Signature, samples: Samples, offered: Offered, shared: GrpcClient | None = None) -> Report:
+    """Drive the server, and say whether the client could. ``shared``: the one connection of all clients; None for one each."""
+    session = RemoteSession(address, signature, wire, offered.clients, shared)
     session.beside()
     session.run(samples.batch(0, 1))
     length = RunLength(1, offered.seconds, offered.seconds)

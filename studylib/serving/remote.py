@@ -7,16 +7,19 @@ import numpy as np
 from studylib.runtimes import Session
 from studylib.runtimes.base import Inputs, Outputs
 from studylib.runtimes.signature import Signature
-from studylib.serving.clients import Address, connected
+from studylib.serving.clients import Address, GrpcClient, connected
 from studylib.serving.requests import Answer, Request
 
 
 class RemoteSession(Session):
-    """Asks over a ``wire``. ``clients``: connections that `beside` gives, each a session of its own."""
+    """Asks over a ``wire``. ``clients``: sessions that `beside` gives, each with a connection of its own.
 
-    def __init__(self, address: Address, signature: Signature, wire: str, clients: int = 1):
-        self._address, self._signature, self._wire, self._clients = address, signature, wire, clients
-        self._client = connected(wire, address, signature)
+    ``shared``: a client of gRPC, whose one connection they all use instead. It stays open when they are closed.
+    """
+
+    def __init__(self, address: Address, signature: Signature, wire: str, clients: int = 1, shared: GrpcClient | None = None):
+        self._address, self._signature, self._wire, self._clients, self._shared = address, signature, wire, clients, shared
+        self._client = shared or connected(wire, address, signature)
         self._spent: dict[str, list[int]] = {}
         self._others: list[RemoteSession] = []
         self.begin()
@@ -36,7 +39,7 @@ class RemoteSession(Session):
 
     def beside(self) -> list[Session]:
         while len(self._others) < self._clients - 1:
-            self._others.append(RemoteSession(self._address, self._signature, self._wire))
+            self._others.append(RemoteSession(self._address, self._signature, self._wire, shared=self._shared))
         return [self, *self._others]
 
     def placement(self) -> str:
@@ -90,4 +93,5 @@ class RemoteSession(Session):
     def close(self) -> None:
         for one in self._others:
             one.close()
-        self._client.close()
+        if not self._shared:
+            self._client.close()

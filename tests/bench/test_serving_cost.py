@@ -22,7 +22,7 @@ def test_both_clients_see_a_server_that_stands_still_and_a_closed_loop_hides_it(
     monkeypatch.setattr(serving_cost, "_SECONDS", 5.0)
     from studylib.models.zoo import handmade
 
-    with serving_cost._serving(handmade.save(tmp_path / "model.onnx")) as running:
+    with serving_cost._serving(handmade.save_deep(tmp_path / "model.onnx", 64)) as running:
         found = {}
         for name in ("ours", "h2load", "closed"):
             with serving_cost._standing_still(running):

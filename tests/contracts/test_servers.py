@@ -86,7 +86,7 @@ def test_a_served_model_is_a_session_like_others(mnist, monkeypatch):
         assert sum(told["batches"].values()) == told["queries"]
         assert 0 < told["server_cpu_s_per_query"] < 1
         assert 0 < session.disturbances()["client_cpu_share"] < 2
-        assert told["total_ns"] >= told["compute_ns"] + told["wire_ns"] > 0
+        assert told["total_ns"] > max(told["compute_ns"], told["wire_ns"]) > 0  # medians do not add up
     finally:
         session.close()
     assert session._running.process.poll() is not None

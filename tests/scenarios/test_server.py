@@ -37,6 +37,50 @@ def test_latency_counts_from_the_arrival(sleeper, samples):
     assert 0 < driven.facts.completed_samples_per_s <= 200 * 1.1
 
 
+class _Clients:
+    """A session with others beside it; how many queries each was asked."""
+
+    def __init__(self, sleeper, seconds: float, clients: int):
+        self.sessions = [sleeper(seconds) for _ in range(clients)]
+        self.asked = [0] * clients
+        for place, one in enumerate(self.sessions):
+            one.run = self._counting(place, one.run)
+
+    def _counting(self, place: int, run):
+        def counted(inputs):
+            self.asked[place] += 1
+            return run(inputs)
+
+        return counted
+
+    def beside(self):
+        return self.sessions
+
+
+def test_few_queries_use_few_clients(sleeper, samples):
+    """Queries of 1 ms every 20 ms: two clients take turns, and the other fourteen wait."""
+    clients = _Clients(sleeper, 0.001, 16)
+    driven = arrivals.drive(clients, samples, Load("server", 1, RunLength(50, 1, 1), seed=1, target_qps=50.0))
+    assert len(driven.values_ns) == sum(clients.asked) == 50
+    # A busy machine, and queries that arrive together, take some more.
+    assert sum(sorted(clients.asked)[-4:]) >= 40
+
+
+def test_clients_ask_beside_each_other(sleeper, samples):
+    """Sixteen queries of 50 ms that are due at once: with sixteen clients none waits for another's answer."""
+    clients = _Clients(sleeper, 0.05, 16)
+    driven = arrivals.drive(clients, samples, Load("server", 1, RunLength(16, 0, 1), target_qps=100_000.0))
+    assert clients.asked == [1] * 16
+    assert driven.values_ns.max() < 16 * 50e6 / 2
+
+
+def test_with_fewer_clients_the_wait_for_one_counts(sleeper, samples):
+    clients = _Clients(sleeper, 0.02, 2)
+    driven = arrivals.drive(clients, samples, Load("server", 1, RunLength(10, 0, 1), target_qps=100_000.0))
+    assert sum(clients.asked) == 10
+    assert driven.values_ns.max() >= 5 * 20e6 * 0.9
+
+
 def test_a_failed_query_is_counted_and_the_rest_is_answered(sleeper, samples):
     driven = arrivals.drive(sleeper(0.001, fails=(3,)), samples, LOAD)
     assert (driven.facts.failed_queries, driven.facts.first_error) == (1, "RuntimeError: planted: no answer")

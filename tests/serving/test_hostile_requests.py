@@ -205,7 +205,7 @@ def test_the_test_above_sees_an_answer_that_is_a_fault_of_the_server(tmp_path):
     served_models.write(folder)
     start = (
         "import sys; from studylib.serving.own import batching, __main__ as own\n"
-        "batching.Batcher._answer = lambda *_: 1 / 0\n"
+        "batching.Batcher._computed = lambda *_: 1 / 0\n"
         "sys.exit(own.main(sys.argv[1:]))"
     )
     with Served(folder, started=["-c", start]) as broken:

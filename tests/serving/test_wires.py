@@ -56,6 +56,20 @@ def tensors(draw, finite: bool):
     return found
 
 
+def test_tensors_behind_a_message_are_read_as_its_own():
+    """What is written past protobuf is read by protobuf: one and several tensors, empty ones, ones that lie otherwise in memory."""
+    kinds = v2_messages.messages()
+    tensors = {"a": np.arange(70_000, dtype=np.float32).reshape(7, -1).T, "none": np.zeros((0, 3)), "one": np.ones(1, np.int8)}
+    message = kinds.ModelInferRequest.FromString(v2_grpc.encode_request(Request(tensors, ("y",), "7"), "m", "2"))
+    assert list(message.raw_input_contents) == [one.tobytes() for one in tensors.values()]
+    assert (message.id, message.model_name, message.model_version, message.outputs[0].name) == ("7", "m", "2", "y")
+    assert [(one.name, tuple(one.shape)) for one in message.inputs] == [(name, one.shape) for name, one in tensors.items()]
+    answer = kinds.ModelInferResponse.FromString(v2_grpc.encode_answer(Answer(tensors, "m", "2", "7")))
+    assert list(answer.raw_output_contents) == [one.tobytes() for one in tensors.values()]
+    # protobuf's own writing is the same number of bytes.
+    assert answer.ByteSize() == len(v2_grpc.encode_answer(Answer(tensors, "m", "2", "7")))
+
+
 def _same(found, given) -> bool:
     return {n: (v.dtype, v.shape, v.tobytes()) for n, v in found.items()} == {n: (v.dtype, v.shape, v.tobytes()) for n, v in given.items()}
 

@@ -1,5 +1,6 @@
 """An ONNX graph built node by node: the format in a dozen lines, and a known answer for every runtime that reads ONNX."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,20 @@ def graph(opset: int = 18, more: float = 0.0):
     )
     checker.check_model(model, full_check=True)
     return model
+
+
+def save_deep(path: Path, layers: int) -> Path:
+    """Write a model that takes its time: 512 numbers, multiplied ``layers`` times by the same 512x512 matrix, a rotation."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    rotation, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((512, 512)))
+    names = ["x", *(f"turned_{number}" for number in range(1, layers)), "turned"]
+    nodes = [helper.make_node("MatMul", [before, "rotation"], [after]) for before, after in itertools.pairwise(names)]
+    ends = [[helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 512])] for name in ("x", "turned")]
+    made = helper.make_graph(nodes, "deep", *ends, [numpy_helper.from_array(rotation.astype(np.float32), "rotation")])
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path)
+    return path
 
 
 def save_picture(path: Path) -> Path:

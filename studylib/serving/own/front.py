@@ -64,7 +64,8 @@ class Front:
                 request = read(signature)
                 samples = checked(request.inputs, signature, self.limits.samples)
                 wanted({spec.name: None for spec in signature.outputs}, request.outputs)  # refused before it is computed
-                ran = await self._in_time(loaded.batcher.run(request.inputs, samples))
+                batcher = loaded.batcher
+                ran = batcher.run_now(request.inputs, samples) or await self._in_time(batcher.run(request.inputs, samples))
                 self.metrics.answered(wire, ran)
                 spent = {"queue": ran.queue_ns, "compute": ran.compute_ns}
                 outputs = wanted(ran.outputs, request.outputs)

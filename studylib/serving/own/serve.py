@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import signal
@@ -79,6 +80,7 @@ async def serve(configuration: Configuration, say=print) -> None:
     remote = rpc.server_of(front, studylib.__version__, is_right)
     grpc_port = _grpc_port(remote, configuration)
     await remote.start()
+    gc.freeze()  # what is there stays: it need not be looked through again and again
     answering = asyncio.ensure_future(http.serve(sockets=[listening]))
     while not http.started:
         if answering.done():

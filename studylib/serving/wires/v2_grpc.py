@@ -8,6 +8,8 @@ from studylib.serving.wires import datatypes
 from studylib.serving.wires.v2_messages import SERVICE, messages
 
 ASK, METADATA = f"/{SERVICE}/ModelInfer", f"/{SERVICE}/ModelMetadata"
+# The wire type of what says its length first.
+_BYTES = 2
 # Where numbers lie that do not come as raw bytes.
 _CONTENTS = {
     "bool": "bool_contents", "int8": "int_contents", "int16": "int_contents", "int32": "int_contents", "int64": "int64_contents",
@@ -22,10 +24,31 @@ def encode_request(request: Request, model: str, version: str = "") -> bytes:
     message = kinds.ModelInferRequest(model_name=model, model_version=version, id=request.id)
     for name, values in request.inputs.items():
         message.inputs.add(name=name, datatype=datatypes.v2(values.dtype), shape=values.shape)
-        message.raw_input_contents.append(values.tobytes())
     for name in request.outputs:
         message.outputs.add(name=name)
-    return message.SerializeToString()
+    return _with_raw(message, "raw_input_contents", request.inputs)
+
+
+def _with_raw(message, field: str, tensors: dict[str, np.ndarray]) -> bytes:
+    """The message as bytes, and behind it the field with a tensor's bytes in each element, which are copied once.
+
+    protobuf copies them when they are put in, and again when it writes; it reads messages one behind the other as one message. Source:
+    protobuf, "Encoding": last one wins, repeated fields are joined.
+    """
+    tag = message.DESCRIPTOR.fields_by_name[field].number << 3 | _BYTES
+    parts = [message.SerializeToString()]
+    for values in tensors.values():
+        parts += [_varint(tag), _varint(values.nbytes), np.ascontiguousarray(values).data.cast("B") if values.size else b""]
+    return b"".join(parts)
+
+
+def _varint(number: int) -> bytes:
+    """Seven bits a byte, the lowest first, the highest bit set where more follow."""
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*found, number])
 
 
 def parsed(message: type, content: bytes):
@@ -73,8 +96,7 @@ def encode_answer(answer: Answer) -> bytes:
     message = messages().ModelInferResponse(model_name=answer.model, model_version=answer.version, id=answer.id)
     for name, values in answer.outputs.items():
         message.outputs.add(name=name, datatype=datatypes.v2(values.dtype), shape=values.shape)
-        message.raw_output_contents.append(values.tobytes())
-    return message.SerializeToString()
+    return _with_raw(message, "raw_output_contents", answer.outputs)
 
 
 def decode_answer(content: bytes) -> Answer:
