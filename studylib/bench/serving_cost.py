@@ -3,10 +3,8 @@
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
-import threading
 import time
 from http import HTTPStatus
 from pathlib import Path
@@ -27,14 +25,15 @@ from studylib.serving.own.backend import example
 from studylib.serving.requests import Request
 from studylib.serving.served import shared_out
 from studylib.serving.servers import SERVERS, Running, Wishes
+from studylib.serving.standstill import EVERY_S, STILL_S, standing_still
 from studylib.serving.wires import v2_grpc
 
 # Milliseconds that the server may add over gRPC to a picture of 224x224x3 floats, one client.
 MOST_MS = 1.5
 _WIRES = ("v2_grpc", "tfs_grpc", "v2_binary", "v2_json", "tfs_rest")
 _QUERIES, _FEW = 30, 5
-# The server stands still for so long, so often; queries a second, and seconds of each of so many runs in turn.
-_STILL_S, _EVERY_S, _QPS, _SECONDS, _RUNS = 0.4, 2.0, 30.0, 10.0, 6
+# Queries a second of a server that stands still now and then, and seconds of each of so many runs in turn.
+_QPS, _SECONDS, _RUNS = 30.0, 10.0, 6
 # Layers of the model that is asked then: about 8 ms. A client in Python needs half a millisecond more than one in C, which would be all
 # that is seen of a model that takes none.
 _LAYERS = 320
@@ -104,7 +103,7 @@ def _beside_h2load(folder: Path, write) -> None:
     with _serving(path) as running:
         for number in range(_RUNS):
             for name in np.random.default_rng([SEED, number]).permutation(list(taken)):
-                with _standing_still(running):
+                with standing_still(running.pid):
                     values = _h2load(running, folder, number) if name == "h2load" else _ours(running, number, name == "closed")
                 taken[name].append(tuple(np.percentile(values, (50, 99))))
     columns = {name: np.array(one) for name, one in taken.items()}
@@ -113,30 +112,10 @@ def _beside_h2load(folder: Path, write) -> None:
         agree = "they agree" if ratio.low <= 1 <= ratio.high else "they DIFFER"
         ours, theirs, closed = (float(np.median(columns[name][:, place])) for name in ("ours", "h2load", "closed"))
         write(
-            f"{percentile} of the same schedule, {_QPS:g} queries/s, the server still for {_STILL_S * 1000:g} ms every {_EVERY_S:g} s: "
+            f"{percentile} of the same schedule, {_QPS:g} queries/s, the server still for {STILL_S * 1000:g} ms every {EVERY_S:g} s: "
             f"ours {ours:.2f} ms, h2load {theirs:.2f} ms, h2load / ours {ratio.ratio:.3f} [{ratio.low:.3f}, {ratio.high:.3f}], "
             f"n = {ratio.n} runs: {agree}; a closed loop of one client reads {closed:.2f} ms"
         )
-
-
-@contextlib.contextmanager
-def _standing_still(running: Running):
-    """The server is stopped and goes on, again and again."""
-    ended = threading.Event()
-
-    def stop_and_go() -> None:
-        while not ended.wait(_EVERY_S - _STILL_S):
-            os.kill(running.process.pid, signal.SIGSTOP)
-            time.sleep(_STILL_S)
-            os.kill(running.process.pid, signal.SIGCONT)
-
-    thread = threading.Thread(target=stop_and_go, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def _ours(running: Running, seed: int, closed: bool) -> np.ndarray:

@@ -79,6 +79,7 @@ FIGURES = (
     Section("latency", "Latency distributions", 50, "figures.latency:latency"),
     Section("scenarios", "Latency by scenario", 60, "figures.scenarios:scenarios"),
     Section("serving", "Where the time of a served query goes, and answers a second over clients", 65, "figures.serving:serving"),
+    Section("standstill", "What a closed loop hides: a server that stands still now and then", 66, "figures.standstill:standstill"),
     Section("size", "Size on disk", 70, "figures.size:size"),
     Section("sensitivity", "Sensitivity of layers", 80, "figures.sensitivity:sensitivity"),
     Section(

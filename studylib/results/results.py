@@ -182,6 +182,14 @@ class Results(RawRecords):
         """What `save_one_thread` wrote; empty where nothing was chosen."""
         return self._read("one_thread.json", dict) if (self.folder / "one_thread.json").exists() else {}
 
+    def save_standstill(self, found: dict) -> None:
+        """Write ``standstill.json``: what was read of a server that stood still (see `studylib.study.standstill`)."""
+        write_text(self.folder / "standstill.json", json.dumps(found, indent=1))
+
+    def standstill(self) -> dict:
+        """What `save_standstill` wrote; empty where no server was made to stand still."""
+        return self._read("standstill.json", dict) if (self.folder / "standstill.json").exists() else {}
+
     def peaks(self) -> dict[str, dict]:
         """What the measuring host can do at most, by number of threads; empty where it was not measured."""
         return self._read("peaks.json", dict) if (self.folder / "peaks.json").exists() else {}

@@ -18,7 +18,7 @@ from studylib.params.paths import outputs_root
 from studylib.params.sets import StudyParams
 from studylib.results.records import PLAIN, SERVING, Trial
 from studylib.results.results import Results
-from studylib.study import before_timing
+from studylib.study import before_timing, standstill
 from studylib.study.further_rounds import FurtherRounds
 from studylib.study.halving import Halving
 from studylib.study.narrowing import Narrowing
@@ -162,6 +162,8 @@ class Study:
         if any(self.bench.waiting(timed, campaign)):
             before_timing.look(self, again=force)
         measured = self.bench.measure(timed, campaign)
+        if served:
+            standstill.look(self, again=force)
         if not self.decide() and not measured:
             self.write(nothing_to_measure(self.results))
         self.save()

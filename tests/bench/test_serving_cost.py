@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from studylib.bench import serving_cost
+from studylib.serving.standstill import standing_still
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +26,7 @@ def test_both_clients_see_a_server_that_stands_still_and_a_closed_loop_hides_it(
     with serving_cost._serving(handmade.save_deep(tmp_path / "model.onnx", 64)) as running:
         found = {}
         for name in ("ours", "h2load", "closed"):
-            with serving_cost._standing_still(running):
+            with standing_still(running.pid):
                 values = (
                     serving_cost._h2load(running, tmp_path, 1) if name == "h2load" else serving_cost._ours(running, 1, name == "closed")
                 )

@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from unittest import mock
 
+import numpy as np
 import pytest
 
 from studylib.errors import StudyError, UnknownNameError
@@ -74,5 +75,9 @@ def test_a_study_asks_its_servers_and_tells_what_they_add(tmp_path):
     assert served.parts_ms(findings, usual).keys() == {"queue", "compute", "wire"}
     memory = study.results.measurements(usual.id)[0].memory_bytes
     assert memory["rss_added"] == memory["rss_after_first"] > 5e7
+    still = study.results.standstill()
+    assert (still["server"], still["trial"]) == ("own/onnxruntime", usual.id)
+    caught = {way: np.mean(np.array(still[way]) > 50) for way in ("schedule_ms", "closed_ms")}
+    assert caught["schedule_ms"] > 0.05 > caught["closed_ms"]
     together = next(trial for trial in asked if "batch" in served.settings(trial))
     assert max(served.batches(findings, together)) > 1
