@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import asdict, dataclass
 
+from studylib.errors import TrialError
 from studylib.models.zoo import Samples
 from studylib.serving import load
 from studylib.serving.load import Offered
@@ -61,13 +62,15 @@ def standing_still(process: int):
 
 
 def both_ways(running: Running, wire: str, samples: Samples, seed: int = 0) -> Standstill:
-    """Ask a server that stands still now and then, over a ``wire``."""
+    """Ask a server that stands still now and then, over a ``wire``. Raises `TrialError` where it answers nothing."""
 
     def asked(offered: Offered) -> list[float]:
         driven = load.run(running.address, wire, running.signature, samples, offered).driven
         return (driven.values_ns / 1e6).round(4).tolist()
 
     before = sorted(asked(Offered(0.1, None, 1, seed)))
+    if not before:
+        raise TrialError("the server answered nothing")
     qps = min(_MOST_QPS, _BUSY_SHARE * 1000 / before[len(before) // 2])
     least, most = _SECONDS
     seconds = min(most, max(least, _QUERIES / qps))

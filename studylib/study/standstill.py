@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from studylib.errors import TrialError
 from studylib.executors import LocalExecutor
 from studylib.params.defaults import SEED
 from studylib.results.records import SERVING, Trial
@@ -24,8 +25,12 @@ def look(study: Study, again: bool) -> None:
         return
     study.write(f"a server that stands still now and then: {trial.model}, {trial.runtime}")
     path, backend = study.artifact(trial.artifact_key).path, trial.runtime.partition("/")[2]
-    with SERVERS["own"].start(Wishes(path, backend, threads=trial.threads)) as running:
-        read = standstill.both_ways(running, SERVERS["own"].wires[0], study.samples(trial.model), SEED)
+    try:
+        with SERVERS["own"].start(Wishes(path, backend, threads=trial.threads)) as running:
+            read = standstill.both_ways(running, SERVERS["own"].wires[0], study.samples(trial.model), SEED)
+    except (TrialError, OSError) as error:  # a figure less, and no study less
+        study.write(f"that was not read: {error}")
+        return
     study.results.save_standstill({"trial": trial.id, "model": trial.model, "server": trial.runtime} | read.to_json())
 
 

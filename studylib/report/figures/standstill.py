@@ -1,6 +1,7 @@
 """What a closed loop hides, as a figure: the same server, which stands still now and then, read by both ways to ask."""
 
 import numpy as np
+from matplotlib.ticker import FuncFormatter
 
 from studylib.report.figures import drawing
 from studylib.verdicts.findings import Findings, of_findings
@@ -32,12 +33,13 @@ def standstill(findings: Findings) -> drawing.Drawing | None:
             axes.step(np.sort(values), 100 * slower, where="post", color=colour, label=f"{name} (n {len(values)})")
             told.append(f"{name}: {digits(100 * share)} % of {len(values)} queries took longer than {bound:g} ms")
         axes.axvline(found["still_ms"], color="#777777", linewidth=1, linestyle="--", label=f"stands still for {found['still_ms']:g} ms")
-        axes.set(xscale="log", yscale="log", xlabel="latency, ms (log)", ylabel="% of queries that took longer (log)")
+        axes.set(xscale="log", yscale="log", xlabel="latency, ms (log)", ylabel="queries that took longer (log)")
         axes.set_title(f"{found['model']}, {found['server']}")
-        axes.legend(fontsize=7, frameon=False, loc="lower left")
+        axes.legend(fontsize=7, frameon=False, loc="center", bbox_to_anchor=(0.58, 0.42))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} %"))
         drawing.plain_log_ticks(axes)
     caption = (
-        f"The server was stopped for {found['still_ms']:g} ms every {found['every_ms']:g} ms. {'; '.join(told)}. A closed loop asks "
+        f"The server was stopped for {found['still_ms']:g} ms every {found['every_ms']:g} ms: {'; '.join(told)}. A closed loop asks "
         "nothing while it waits: of all that would have come meanwhile it counts one query. On a schedule each query counts from when "
         "it was due."
     )
