@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from studylib import stats
+from studylib.errors import TrialError
 from studylib.models.zoo import handmade
 from studylib.params.defaults import SEED
 from studylib.runtimes import RUNTIMES, Options
@@ -144,6 +145,8 @@ def _h2load(running: Running, folder: Path, seed: int) -> np.ndarray:
     headers = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
     subprocess.run(["h2load", *told, *headers], capture_output=True, check=True, timeout=60 + _SECONDS)
     rows = [line.split("\t") for line in log.read_text(encoding="utf-8").splitlines()]
+    if len(rows) != len(due):  # gaps could not be told any more
+        raise TrialError(f"h2load logged {len(rows)} of {len(due)} queries")
     sent, status, taken = np.array(rows, np.int64)[:, :3].T
     order = np.argsort(sent, kind="stable")
     late = np.diff(sent[order]) - np.diff(due * 1e3)[: len(order) - 1]

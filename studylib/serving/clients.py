@@ -249,7 +249,7 @@ def connected(wire: str, address: Address, signature: Signature | None = None, t
     """A connection. ``signature``: of the model, for wires that carry no types. Raises `UnknownNameError` for another wire.
 
     ``retries``: how often it is asked again where a server has gone with the question in its hands: a prediction may be asked twice.
-    Without them a query that was begun is never asked again.
+    Without them a query that was begun is never asked again. From then on this process keeps memory that it frees (`keep_freed_memory`).
     """
     keep_freed_memory()
     return lookup(WIRES, "wire", wire)(address, signature, timeout_s, retries)

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from studylib.errors import TrialError
 from studylib.models.zoo import Samples
@@ -30,10 +30,6 @@ class Standstill:
     qps: float
     schedule_ms: list[float]
     closed_ms: list[float]
-
-    def to_json(self) -> dict:
-        """The same as JSON has it."""
-        return asdict(self)
 
 
 def why_not() -> str | None:
@@ -62,15 +58,15 @@ def standing_still(process: int):
 
 
 def both_ways(running: Running, wire: str, samples: Samples, seed: int = 0) -> Standstill:
-    """Ask a server that stands still now and then, over a ``wire``. Raises `TrialError` where it answers nothing."""
+    """Ask a server that stands still now and then, over a ``wire``. Raises `TrialError` where it does not answer every query."""
 
     def asked(offered: Offered) -> list[float]:
         driven = load.run(running.address, wire, running.signature, samples, offered).driven
+        if driven.facts.failed_queries or not len(driven.values_ns):
+            raise TrialError(f"{driven.facts.failed_queries} queries failed; the first: {driven.facts.first_error or 'none was asked'}")
         return (driven.values_ns / 1e6).round(4).tolist()
 
     before = sorted(asked(Offered(0.1, None, 1, seed)))
-    if not before:
-        raise TrialError("the server answered nothing")
     qps = min(_MOST_QPS, _BUSY_SHARE * 1000 / before[len(before) // 2])
     least, most = _SECONDS
     seconds = min(most, max(least, _QUERIES / qps))

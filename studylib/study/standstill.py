@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from studylib.errors import TrialError
@@ -31,7 +32,7 @@ def look(study: Study, again: bool) -> None:
     except (TrialError, OSError) as error:  # a figure less, and no study less
         study.write(f"that was not read: {error}")
         return
-    study.results.save_standstill({"trial": trial.id, "model": trial.model, "server": trial.runtime} | read.to_json())
+    study.results.save_standstill({"trial": trial.id, "model": trial.model, "server": trial.runtime} | asdict(read))
 
 
 def _is_usual(trial: Trial) -> bool:

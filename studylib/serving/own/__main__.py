@@ -7,7 +7,6 @@ from pathlib import Path
 
 from studylib.errors import StudyError
 from studylib.machine.lean_imports import import_leanly
-from studylib.machine.process_memory import keep_freed_memory
 from studylib.machine.processes import die_with_parent
 
 
@@ -16,7 +15,6 @@ def main(arguments: list[str]) -> int:
     given = _parser().parse_args(arguments)
     if given.with_parent:
         die_with_parent()
-    keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     import uvloop
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import gc
 import json
 import logging
 import signal
@@ -15,6 +14,7 @@ import uvicorn
 
 import studylib
 from studylib.errors import InputError, lookup
+from studylib.machine.process_memory import keep_freed_memory
 from studylib.models.own.card import Card
 from studylib.runtimes import RUNTIMES, Options
 from studylib.serving.own import access, backend, rest, rpc
@@ -80,7 +80,7 @@ async def serve(configuration: Configuration, say=print) -> None:
     remote = rpc.server_of(front, studylib.__version__, is_right)
     grpc_port = _grpc_port(remote, configuration)
     await remote.start()
-    gc.freeze()  # what is there stays: it need not be looked through again and again
+    keep_freed_memory()  # not before: what loading takes for a while goes back to the system, and is no memory of the model
     answering = asyncio.ensure_future(http.serve(sockets=[listening]))
     while not http.started:
         if answering.done():
