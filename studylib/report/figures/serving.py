@@ -43,6 +43,7 @@ def _parts(axes, model: str, trials: list[Trial], findings: Findings) -> list[st
     axes.set(title=f"{model}, one client", xlabel="ms of a query (medians)")
     axes.grid(axis="y", visible=False)
     if rows:
+        axes.set_xlim(0, 1.4 * max(sum(parts[name] for name in _PARTS) for _, parts in rows))  # room for the legend
         axes.legend(fontsize=7, frameon=False)
     return said
 
