@@ -2,6 +2,7 @@
 
 Times are arrays of nanoseconds; a *group* is the array of values of one repetition (one fresh process).
 Values of one process are alike, so every interval resamples whole repetitions, never single values.
+Distributions come from `scipy.special`: `scipy.stats` takes a second to load, in every command.
 """
 
 import functools
@@ -69,17 +70,17 @@ def minimum_values(percentile: float, confidence: float = 0.99, discarded: int =
     The smallest n with BinomCDF(discarded; n, 1 - p) <= 1 - confidence, as in MLPerf's early stopping:
     p50 11, p90 64, p95 130, p99 662, p99.9 6636.
     """
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
     if not 0 < percentile < 100:
         raise ValueError(f"percentile is {percentile}; it must lie between 0 and 100, both excluded")
     tail = 1 - percentile / 100
     low, high = discarded + 1, 2 * discarded + 2
-    while binom.cdf(discarded, high, tail) > 1 - confidence:
+    while bdtr(discarded, high, tail) > 1 - confidence:
         low, high = high, high * 2
     while low < high:
         middle = (low + high) // 2
-        if binom.cdf(discarded, middle, tail) <= 1 - confidence:
+        if bdtr(discarded, middle, tail) <= 1 - confidence:
             high = middle
         else:
             low = middle + 1
@@ -185,10 +186,10 @@ def combined_means(groups: list[np.ndarray], weights: list[float], *, level: flo
     variances = np.array([weight**2 * group.var(ddof=1) / len(group) for weight, group in zip(weights, groups, strict=True)])
     if not variances.any():
         return Estimate(value, value, value, level, n)
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     free = np.array([len(group) - 1 for group in groups])
-    half = float(t.ppf((1 + level) / 2, variances.sum() ** 2 / (variances**2 / free).sum()) * math.sqrt(variances.sum()))
+    half = float(stdtrit(variances.sum() ** 2 / (variances**2 / free).sum(), (1 + level) / 2) * math.sqrt(variances.sum()))
     return Estimate(value, value - half, value + half, level, n)
 
 
@@ -202,10 +203,11 @@ def verdict(low: float, high: float) -> Verdict:
 @functools.lru_cache
 def binomial_interval(successes: int, n: int, level: float = LEVEL) -> Estimate:
     """A proportion with its exact (Clopper-Pearson) interval."""
-    from scipy.stats import binomtest
+    from scipy.special import betaincinv
 
-    interval = binomtest(successes, n).proportion_ci(level, method="exact")
-    return Estimate(successes / n, float(interval.low), float(interval.high), level, n)
+    low = betaincinv(successes, n - successes + 1, (1 - level) / 2) if successes else 0.0
+    high = betaincinv(successes + 1, n - successes, (1 + level) / 2) if successes < n else 1.0
+    return Estimate(successes / n, float(low), float(high), level, n)
 
 
 @dataclass(frozen=True)
@@ -224,25 +226,25 @@ def paired_accuracy(reference: np.ndarray, contender: np.ndarray, level: float =
     Test: exact McNemar on the discordant pairs. Interval: Bonett and Price (2012), which stays honest
     when few pairs disagree.
     """
-    from scipy.stats import binomtest, norm
+    from scipy.special import bdtr, ndtri
 
     reference, contender = np.asarray(reference, bool), np.asarray(contender, bool)
     if reference.shape != contender.shape or not reference.size:
         raise ValueError(f"samples must be paired: got {reference.shape} and {contender.shape}")
     n = reference.size
     lost, gained = int(np.sum(reference & ~contender)), int(np.sum(~reference & contender))
-    p_value = binomtest(lost, lost + gained, 0.5).pvalue if lost + gained else 1.0
+    p_value = min(1.0, 2 * bdtr(min(lost, gained), lost + gained, 0.5))
     down, up = (lost + 1) / (n + 2), (gained + 1) / (n + 2)
-    half = norm.ppf((1 + level) / 2) * math.sqrt((down + up - (up - down) ** 2) / (n + 2))
+    half = ndtri((1 + level) / 2) * math.sqrt((down + up - (up - down) ** 2) / (n + 2))
     estimate = Estimate((gained - lost) / n, up - down - half, up - down + half, level, n)
     return PairedDifference(estimate, lost, gained, float(p_value))
 
 
 def fewest_pairs(most: float, level: float = LEVEL) -> int:
     """Fewest samples of which none lost leaves the interval of `paired_accuracy` within ``most``; 276 for one point."""
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    return math.ceil(norm.ppf((1 + level) / 2) * math.sqrt(2) / most) - 2
+    return math.ceil(ndtri((1 + level) / 2) * math.sqrt(2) / most) - 2
 
 
 def fewest_agreeing(most: float, level: float = LEVEL) -> int:
@@ -272,11 +274,11 @@ def _resampled(groups: int, statistic, level: float, resamples: int, seed: int) 
     """
     if groups < 2:
         return None, None
-    from scipy.stats import norm, t
+    from scipy.special import ndtr, stdtrit
 
     counts = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=resamples)
     replicas = statistic(counts)
-    tail = norm.cdf(math.sqrt(groups / (groups - 1)) * t.ppf((1 - level) / 2, groups - 1))
+    tail = ndtr(math.sqrt(groups / (groups - 1)) * stdtrit(groups - 1, (1 - level) / 2))
     low, high = np.quantile(replicas, [tail, 1 - tail])
     return float(low), float(high)
 

@@ -72,9 +72,9 @@ class DefiniteBudget:
 
         Answers count as independent. None where even that does not carry the confidence: fewer than 299 for one point.
         """
-        from scipy.stats import binom
+        from scipy.special import bdtr
 
-        return int(max(0, np.searchsorted(binom.cdf(np.arange(answers + 1), answers, self.loss), _CHANCE, side="right") - 1))
+        return int(max(0, np.searchsorted(bdtr(np.arange(answers + 1), answers, self.loss), _CHANCE, side="right") - 1))
 
     def _loss_holds(self, loss: float | None) -> bool:
         return self.loss is None or (loss is not None and at_most(loss, self.loss))

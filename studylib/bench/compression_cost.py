@@ -6,7 +6,7 @@ from studylib.params.paths import outputs_root
 from studylib.report.by_name import tables
 from studylib.results import standing
 from studylib.results.results import Results
-from studylib.study.opening import fetch_weights, open_study
+from studylib.study.opening import fetch_downloads, open_study
 from studylib.verdicts.findings import Findings
 from studylib.verdicts.variants import variants
 from studylib.wording import lines
@@ -59,7 +59,7 @@ def _inside(results: Results, trial) -> dict:
 def _measured(model: str, effort: str, write) -> Results:
     recipes = (*_UNIFORM, *(_PRUNED if model in _TRAINED else ()), "adaptive_wi8")
     study = open_study("cpu", effort, models=(model,), recipes=recipes, runtimes=_RUNTIMES, batch_sizes=(1,), sweeps=(), write=write)
-    fetch_weights(study, write)
+    fetch_downloads(study, write)
     study = replace(study, folder=outputs_root() / ".bench" / f"compression-{model}")
     study.measure(matrix=False)
     return study.results

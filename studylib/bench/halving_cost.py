@@ -8,7 +8,7 @@ from studylib.report.by_name import tables
 from studylib.results import standing
 from studylib.results.records import Trial
 from studylib.results.results import Results
-from studylib.study.opening import fetch_weights, open_study
+from studylib.study.opening import fetch_downloads, open_study
 from studylib.study.study import Study
 from studylib.verdicts.contenders import against, contenders, fastest
 from studylib.verdicts.findings import Findings
@@ -97,5 +97,5 @@ def _seconds(attempt) -> float:
 def _study(models: tuple[str, ...], effort: str, search: bool, write) -> Study:
     choice = {"models": models, "recipes": _RECIPES, "runtimes": _RUNTIMES, "batch_sizes": (1,), "sweeps": (), "search": search or None}
     study = open_study("cpu", effort, write=write, **choice)
-    fetch_weights(study, write)
+    fetch_downloads(study, write)
     return replace(study, folder=outputs_root() / ".bench" / "search")

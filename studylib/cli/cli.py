@@ -71,18 +71,21 @@ def _interrupt(*_) -> None:
 
 def study(options: argparse.Namespace) -> int:
     """Convert, compress, measure and report."""
-    from studylib.report import report
     from studylib.study.notebooks import Runner
     from studylib.study.run_facts import nothing_to_measure
 
     begun, console = time.monotonic(), Console()
     planned = _ready(options, console.line)
     with only_one(planned.folder.parent):
-        _announce(planned)
         runner = Runner(planned, console.line)
-        executed = runner.run(options.force)
+        _announce(planned)
+        left = runner.left(options.force)
+        _warn(planned, measures=bool(left))
+        runner.run(left, options.force)
         page = planned.folder / "report" / "index.html"
-        if executed or not runner.report_is_current():
+        if left or not runner.report_is_current():
+            from studylib.report import report  # draws: what is there already needs none of it
+
             page = report.build(planned.results)
             runner.report_was_built()
         else:
@@ -98,6 +101,7 @@ def plan(options: argparse.Namespace) -> None:
 
     planned = _open(options, print)
     _announce(planned)
+    _warn(planned)
     first, *others = forecast(planned).lines
     print(first)
     trials = [trial for trial in planned.trials if not trial.reason]
@@ -142,6 +146,7 @@ def path(options: argparse.Namespace) -> int:
     planned = _ready(options, console.line, sweeps=(), batch_sizes=(1,), recipes=recipes)
     with only_one(planned.folder.parent):
         _announce(planned)
+        _warn(planned)
         told = optimization.path(planned, options.force)
     console.close()
     print(markdown(told))
@@ -198,17 +203,16 @@ def _open(options: argparse.Namespace, write, **choice):
 def _ready(options: argparse.Namespace, write, **choice):
     """The same, with all that must hold before any work: its weights fetched, its folder writable."""
     from studylib.artifacts.disk import require_writable
-    from studylib.study.opening import fetch_weights
+    from studylib.study.opening import fetch_downloads
 
     planned = _open(options, write, **choice)
-    fetch_weights(planned, write)
+    fetch_downloads(planned, write)
     require_writable(planned.folder)
     return planned
 
 
 def _announce(planned) -> None:
     """Print the plan before anything runs."""
-    from studylib.study import before_timing
     from studylib.study.forecast import skipped
 
     trials = planned.trials
@@ -223,7 +227,14 @@ def _announce(planned) -> None:
             print(f"  {name} has random weights: no accuracy, only fidelity to its own fp32 outputs")
     for reason, whose in skipped(trials).items():
         print(f"  skipped {', '.join(whose)}: {reason}")
-    against = [*before_timing.fitness(planned), *filter(None, [before_timing.wandering(planned)])]
+    sys.stdout.flush()
+
+
+def _warn(planned, measures: bool = True) -> None:
+    """Print what speaks against measuring now; how much the machine's speed wanders takes a second, and is asked where it ``measures``."""
+    from studylib.study import before_timing
+
+    against = [*before_timing.fitness(planned), *filter(None, [before_timing.wandering(planned) if measures else None])]
     print("is this machine fit to measure?" + ("" if against else " nothing speaks against it"))
     for advice in against:
         print(f"  {advice.cause}. What helps: {advice.remedy}")

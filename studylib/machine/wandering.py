@@ -83,7 +83,7 @@ def look(
 
 def _floor(took: np.ndarray, repetitions: int, block_s: float, blocks: int) -> float:
     """What a pair that takes turns would read of itself: neighbouring blocks of this work, as a study compares them."""
-    from scipy.special import stdtrit  # scipy.stats takes half a second to load
+    from scipy.special import stdtrit
 
     medians = [np.median(part) for part in np.array_split(took, max(2, round(took.sum() / block_s)))]
     logs = np.diff(np.log(medians))

