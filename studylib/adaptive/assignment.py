@@ -5,11 +5,11 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from studylib.adaptive.formats import FORMATS
 from studylib.adaptive.layers import FLOAT, PRECISIONS, Layer, check_assignment
 from studylib.errors import InputError, suggestion
 
 _KIND = "adaptive quantization"
-_FORMATS = ("onnx", "tflite")
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Assignment:
     facts: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        if self.format not in _FORMATS:
-            raise InputError(f"Unknown format '{self.format}' of an assignment. Known: {', '.join(_FORMATS)}.")
+        if self.format not in FORMATS:
+            raise InputError(f"Unknown format '{self.format}' of an assignment. Known: {', '.join(FORMATS)}.")
         for name, precision in self.layers.items():
             if precision not in PRECISIONS:
                 words = f"Unknown precision '{precision}' of layer '{name}'. Known: {', '.join(PRECISIONS)}."

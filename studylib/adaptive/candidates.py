@@ -12,6 +12,7 @@ from studylib.adaptive.budget import DefiniteBudget, Judge, Judgement
 from studylib.adaptive.latency import race, ratio
 from studylib.adaptive.layers import FLOAT, Calibrated, Run, Surgeon
 from studylib.adaptive.trace import Trace
+from studylib.artifacts.disk import remove
 from studylib.stats import Verdict
 
 _QUERIES = 8
@@ -76,7 +77,7 @@ class Candidates:
             for name, layers in assignments.items():
                 target = self.surgeon.apply(self.model, layers, self.scratch / f"profile.{self.surgeon.format}")
                 found[name] = self.surgeon.layer_times(self.model, target, self._queries()[:_PROFILED], self.threads)
-                target.unlink()
+                remove(target)
                 if found[name] is None:
                     return None
             return found
@@ -148,5 +149,5 @@ class Candidates:
             target = self.scratch / f"{name}.{self.surgeon.format}"
             self._open[name] = self.surgeon.open(self.surgeon.apply(self.model, layers, target), self.threads)
             # An opened file needs its name no longer, and a search makes hundreds.
-            target.unlink()
+            remove(target)
         return self._open[name]

@@ -3,9 +3,10 @@
 from studylib.adaptive.layers import Surgeon
 from studylib.adaptive.litert import LiteRTSurgeon
 from studylib.adaptive.onnx import OnnxSurgeon
+from studylib.adaptive.openvino import OpenVINOSurgeon
 from studylib.errors import lookup
 
-FORMATS: dict[str, Surgeon] = {"onnx": OnnxSurgeon(), "tflite": LiteRTSurgeon()}
+FORMATS: dict[str, Surgeon] = {surgeon.format: surgeon for surgeon in (OnnxSurgeon(), LiteRTSurgeon(), OpenVINOSurgeon())}
 
 
 def surgeon_of(format: str) -> Surgeon:

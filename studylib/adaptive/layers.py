@@ -49,9 +49,13 @@ class Calibrated:
 
 
 class Surgeon(ABC):
-    """Reads the layers of files of one format and writes files in which each has a precision of its own."""
+    """Reads the layers of files of one format and writes files in which each has a precision of its own.
+
+    ``packages``: whose versions decide what is written, and how fast it is.
+    """
 
     format: str
+    packages: tuple[str, ...]
 
     @abstractmethod
     def layers(self, path: Path) -> list[Layer]:

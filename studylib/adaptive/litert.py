@@ -50,6 +50,7 @@ class LiteRTSurgeon(Surgeon):
     """``.tflite`` files; layers inside loops can only be dynamic, since no range is known in there."""
 
     format = "tflite"
+    packages = ("ai-edge-quantizer", "ai-edge-litert")
 
     def layers(self, path: Path) -> list[Layer]:
         return [layer for layer, _ in _read(path)[0].values()]

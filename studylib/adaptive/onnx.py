@@ -25,6 +25,7 @@ class OnnxSurgeon(Surgeon):
     """``.onnx`` files. Layers are those of the prepared file, in which operators are fused already."""
 
     format = "onnx"
+    packages = ("onnxruntime",)
 
     def layers(self, path: Path) -> list[Layer]:
         with tempfile.TemporaryDirectory(prefix="layers-") as folder:

@@ -19,8 +19,6 @@ from studylib.adaptive.trace import Trace
 from studylib.artifacts.store import package_version
 from studylib.machine.hardware import probe
 
-_PACKAGES = {"onnx": ("onnxruntime",), "tflite": ("ai-edge-quantizer", "ai-edge-litert")}
-
 
 @dataclass(frozen=True)
 class SearchResult:
@@ -51,7 +49,7 @@ def search(task: SearchTask, budget: Budget, time_limit_s: float, threads: int, 
     check_apart(task.calibration, task.held_back)
     options = {"format": task.format, "task": task.kind, "budget": asdict(budget), "threads": threads, "seed": seed}
     header = options | {"inputs": _hash(task)}
-    header |= {"packages": {name: package_version(name) for name in _PACKAGES[task.format]}}
+    header |= {"packages": {name: package_version(name) for name in surgeon.packages}}
     with tempfile.TemporaryDirectory(dir=task.scratch, prefix="search-") as folder:
         begun = time.perf_counter()
         model = task.model or surgeon.calibrated(task.path, task.calibration, Path(folder))

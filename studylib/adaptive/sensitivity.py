@@ -7,6 +7,7 @@ from studylib.adaptive.budget import Judge, check_apart
 from studylib.adaptive.formats import surgeon_of
 from studylib.adaptive.layers import DYNAMIC, STATIC, Layer, uniform
 from studylib.adaptive.task import SearchTask
+from studylib.artifacts.disk import remove
 from studylib.machine.hardware import granted_threads
 
 
@@ -28,7 +29,7 @@ def sensitivity(task: SearchTask) -> list[dict]:
         def lost(assignment: dict[str, str]) -> dict:
             target = Path(folder) / f"one.{task.format}"
             found = judge(surgeon.open(surgeon.apply(model, assignment, target), threads))
-            target.unlink()
+            remove(target)
             return {"sqnr_db": found.sqnr_db, "loss": found.loss}
 
         rows = []

@@ -2,12 +2,12 @@
 
 import json
 import math
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from studylib.adaptive import FORMATS, Assignment, Budget, Calibrated, SearchTask, search, sensitivity
+from studylib.artifacts.disk import copied
 from studylib.artifacts.store import Artifact, Store
 from studylib.build.jobs import Target
 from studylib.build.sources import Sources, answer
@@ -68,7 +68,7 @@ def _require_float(artifact: Artifact) -> None:
     """Raise `RefusedError` for a file that somebody quantized before."""
     if artifact.format == "onnx":
         quantized.require_float_onnx(artifact.path)
-    else:
+    elif artifact.format == "tflite":
         quantized.require_float_litert(artifact.path.read_bytes(), artifact.path.name)
 
 
@@ -123,7 +123,7 @@ def _write(found: Assignment, artifact: Artifact, model: Calibrated | None, fold
         FORMATS[artifact.format].apply(model, found.layers, path)
     else:
         # Nothing is quantized, and what quantizers do to a graph beforehand would pass for a gain.
-        shutil.copy(artifact.path, path)
+        copied(artifact.path, path)
     found.save(folder / "assignment.json")
 
 

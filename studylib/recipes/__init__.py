@@ -56,7 +56,11 @@ RECIPES: dict[str, dict[str, tuple[Recipe, ...]]] = {
         "tflite": (litert.StaticInt16(), litert_quantizer.Static(activation_bits=16)),
         "onnx": (onnx.Static(activation_bits=16),),
     },
-    "adaptive_wi8": {"tflite": (adaptive.AdaptiveLiteRT(),), "onnx": (adaptive.AdaptiveOnnx(),)},
+    "adaptive_wi8": {
+        "tflite": (adaptive.AdaptiveLiteRT(),),
+        "onnx": (adaptive.AdaptiveOnnx(),),
+        "openvino": (adaptive.AdaptiveOpenVINO(),),
+    },
     "wi8_ai8": {"tflite": (fake_quant.FakeQuantToLiteRT(),), "onnx": (fake_quant.FakeQuantToOnnx(),)},
 }
 

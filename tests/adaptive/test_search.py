@@ -143,7 +143,7 @@ def test_what_a_search_refuses(model, held_back, tmp_path):
         searched(model, held_back, tmp_path, calibration=same)
     with pytest.raises(RefusedError, match="calibration samples are empty"):
         searched(model, held_back, tmp_path, calibration=samples(0, 1))
-    with pytest.raises(UnknownNameError, match=r"Unknown format 'tflit'\. Known: onnx, tflite\. Did you mean 'tflite'"):
+    with pytest.raises(UnknownNameError, match=r"Unknown format 'tflit'\. Known: onnx, openvino, tflite\. Did you mean 'tflite'"):
         searched(model, held_back, tmp_path, format="tflit")
     nothing = write_onnx(tmp_path / "relu.onnx", [("Relu", ["image"], ["scores"], "r", {})], {}, ("scores", 3, 12, 12))
     with pytest.raises(RefusedError, match=r"relu\.onnx has no operator that can be quantized"):

@@ -1,11 +1,11 @@
 """Mixed precision that was searched for: each layer's precision chosen from measured sensitivity and latency, within a budget."""
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from studylib.artifacts.disk import copied
 from studylib.errors import RefusedError
 from studylib.models.zoo import Samples
 from studylib.recipes.base import Recipe
@@ -21,7 +21,7 @@ class _Adaptive(Recipe):
     def begin(self, source: Path, folder: Path, lessons: Path | None, unfinished: Path) -> tuple[Path, dict]:
         found = json.loads((lessons / "search.json").read_text(encoding="utf-8"))
         path = folder / f"model.{self.target}"
-        shutil.copy(lessons / path.name, path)
+        copied(lessons / path.name, path)
         facts = found["facts"]
         return path, {name: facts[name] for name in ("budget_words", "within_budget", "why", "stopped_by") if name in facts}
 
@@ -45,3 +45,12 @@ class AdaptiveLiteRT(_Adaptive):
     target: ClassVar[str] = "tflite"
     source_format: ClassVar[str] = "tflite"
     packages: ClassVar[tuple[str, ...]] = ("ai-edge-quantizer", "ai-edge-litert")
+
+
+@dataclass(frozen=True)
+class AdaptiveOpenVINO(_Adaptive):
+    """Layers of OpenVINO's files in float32 or static int8, whatever is fastest within the budget."""
+
+    target: ClassVar[str] = "openvino"
+    source_format: ClassVar[str] = "openvino"
+    packages: ClassVar[tuple[str, ...]] = ("openvino", "nncf")

@@ -15,7 +15,7 @@ from studylib.recipes.convert.to_openvino import openvino_without_telemetry, req
 from studylib.recipes.quantize import calibration_check
 
 # What holds weights that can be multiplied as integers.
-_PRODUCTS = ("MatMul", "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData")
+PRODUCTS = ("MatMul", "Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData")
 
 
 @dataclass(frozen=True)
@@ -37,31 +37,33 @@ class Static(Recipe):
 
     def write(self, source: Path, folder: Path, samples: Samples | None) -> tuple[Path, dict]:
         model = openvino_without_telemetry().Core().read_model(source / "model.xml")
-        if not any(node.get_type_name() in _PRODUCTS for node in model.get_ordered_ops()):
+        if not any(node.get_type_name() in PRODUCTS for node in model.get_ordered_ops()):
             raise RefusedError(
                 f"{source.name} holds no product or convolution: there is nothing to compute in int8. Keep this model in float"
             )
         wanted = {_name(port): _shape(port) for port in model.inputs}
         notes = calibration_check.check(samples, wanted)
-        quantized = self._quantized(model, samples.under(wanted))
+        made = quantized(model, samples.under(wanted), self.mixed, self.fast_correction)
         written = folder / "model"
-        openvino_without_telemetry().save_model(quantized, written / "model.xml", compress_to_fp16=False)
+        openvino_without_telemetry().save_model(made, written / "model.xml", compress_to_fp16=False)
         require_compiles(written)
         return written, notes
 
-    def _quantized(self, model, samples: Samples):
-        with root_logging.kept(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            import nncf
 
-            logging.getLogger("nncf").setLevel(logging.ERROR)
-            data = nncf.Dataset(range(len(samples)), lambda index: samples.batch(index, 1))
-            preset = nncf.QuantizationPreset.MIXED if self.mixed else nncf.QuantizationPreset.PERFORMANCE
-            try:
-                return nncf.quantize(model, data, preset=preset, subset_size=len(samples), fast_bias_correction=self.fast_correction)
-            except (MemoryError, KeyboardInterrupt):
-                raise
-            except Exception as error:  # a quantizer may raise anything where a graph is not what it was written for
-                raise RefusedError(said(error, "nncf refused the model")) from error
+def quantized(model, samples: Samples, mixed: bool = True, fast_correction: bool = True):
+    """The model in memory with everything in int8 that can be. Arguments as in `Static`. Raises `RefusedError`."""
+    with root_logging.kept(), contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        import nncf
+
+        logging.getLogger("nncf").setLevel(logging.ERROR)
+        data = nncf.Dataset(range(len(samples)), lambda index: samples.batch(index, 1))
+        preset = nncf.QuantizationPreset.MIXED if mixed else nncf.QuantizationPreset.PERFORMANCE
+        try:
+            return nncf.quantize(model, data, preset=preset, subset_size=len(samples), fast_bias_correction=fast_correction)
+        except (MemoryError, KeyboardInterrupt):
+            raise
+        except Exception as error:  # a quantizer may raise anything where a graph is not what it was written for
+            raise RefusedError(said(error, "nncf refused the model")) from error
 
 
 def _name(port) -> str:
