@@ -6,7 +6,7 @@ PYTHON_IN := "$$STUDYLIB_VENV/bin/python"
 
 # What is typed for this file itself; everything else is an option of a verb, which studylib/params/study_options.py declares.
 SETTINGS := BOOTSTRAP PYTHON JOBS STUDYLIB_VENV COUNT FROM FAST
-VERBS := study plan report advise path serve deploy load compare bench
+VERBS := study plan report advise path serve deploy load compare bench peers
 
 # Values go to Python by name, through the environment, as they were typed: neither make (`$`) nor a shell (quotes) reads them.
 TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
@@ -37,6 +37,7 @@ deploy: install  ## image, compose file, Kubernetes objects and nginx of the adv
 load: install  ## ask a server that somebody runs: TARGET=host:port MODEL=name QPS=100
 compare: install  ## every machine in outputs/ side by side
 bench: install  ## what the measuring costs, and what compression and search bring
+peers: install  ## once: tools and servers of others, each in an environment of its own (.venv-peers, 3 GB)
 $(VERBS):
 	@STUDYLIB_TYPED='$(OPTIONS)' $(PYTHON_IN) -m studylib $@
 

@@ -1,4 +1,4 @@
-"""What our own server adds to a direct session, by wire; and our client beside h2load, on a server that stands still now and then."""
+"""What servers add to a direct session by wire, ours and others; our client beside h2load, on a server that stands still now and then."""
 
 import contextlib
 import os
@@ -31,6 +31,9 @@ from studylib.serving.wires import v2_grpc
 
 # Milliseconds that the server may add over gRPC to a picture of 224x224x3 floats, one client.
 MOST_MS = 1.5
+_DIRECT, _USUAL = ("", "without a server"), ("own", "v2_grpc")
+# Ours first; of the others those that are installed (`make peers`).
+_SERVERS = ("own", "triton", "mlserver")
 _WIRES = ("v2_grpc", "tfs_grpc", "v2_binary", "v2_json", "tfs_rest")
 _QUERIES, _FEW = 30, 5
 # Queries a second of a server that stands still now and then, and seconds of each of so many runs in turn.
@@ -41,24 +44,34 @@ _LAYERS = 320
 
 
 def run(rounds: int = 30, write=print) -> dict[str, stats.Estimate]:
-    """Print what each wire adds, and whether two clients agree; returns milliseconds added by wire."""
+    """Print what each wire adds, behind servers of others too, and whether two clients agree; returns milliseconds added by our wires."""
     with tempfile.TemporaryDirectory(prefix="studylib-serving-") as folder:
-        found = added(Path(folder), rounds)
-        for wire, estimate in found.items():
-            held = "" if wire != "v2_grpc" else f" ({'holds' if estimate.value <= MOST_MS else 'DOES NOT HOLD'}: at most {MOST_MS} ms)"
+        values = taken(Path(folder), rounds, write)
+        found = {place: stats.centre(values[place] - values[_DIRECT]) for place in values if place != _DIRECT}
+        for place, estimate in found.items():
+            held = "" if place != _USUAL else f" ({'holds' if estimate.value <= MOST_MS else 'DOES NOT HOLD'}: at most {MOST_MS} ms)"
             spread = f"{estimate.value:.3f} ms [{estimate.low:.3f}, {estimate.high:.3f}], n = {estimate.n} rounds"
-            write(f"own/onnxruntime over {wire}, 224x224x3 floats, one client: adds {spread}{held}")
+            write(f"{place[0]}/onnxruntime over {place[1]}, 224x224x3 floats, one client: adds {spread}{held}")
+        for place in values:
+            if place[1] == _USUAL[1] and place != _USUAL:
+                ratio = stats.compare(values[place], values[_USUAL])
+                held = "DOES NOT HOLD" if ratio.verdict is stats.Verdict.SLOWER else "holds"
+                spread = (
+                    f"{ratio.ratio:.3f} [{ratio.low:.3f}, {ratio.high:.3f}] times as long as ours over {place[1]}, n = {ratio.n} rounds"
+                )
+                write(f"{place[0]}/onnxruntime takes {spread} ({held}: ours is no slower)")
         _beside_h2load(Path(folder), write)
-    return found
+    return {wire: estimate for (server, wire), estimate in found.items() if server == _USUAL[0]}
 
 
 @contextlib.contextmanager
-def _serving(path: Path):
-    """Our own server of a file, and this process on a processor of its own."""
+def _serving(path: Path, servers: tuple[str, ...] = ("own",)):
+    """Each of the servers with a file, by name, and this process on a processor of its own."""
     ours, theirs = shared_out()
     before = os.sched_getaffinity(0) if ours else None
     wishes = Wishes(path, "onnxruntime", cpus=theirs, settings={"spinning": "off"})
-    with SERVERS["own"].start(wishes) as running:
+    with contextlib.ExitStack() as stack:
+        running = {name: stack.enter_context(SERVERS[name].start(wishes)) for name in servers}
         if ours:
             os.sched_setaffinity(0, ours)
         try:
@@ -68,21 +81,29 @@ def _serving(path: Path):
                 os.sched_setaffinity(0, before)
 
 
-def added(folder: Path, rounds: int) -> dict[str, stats.Estimate]:
-    """Milliseconds that each wire adds to a direct session with as many threads, asked in turn: the centre of the rounds' differences."""
+def taken(folder: Path, rounds: int, write=print) -> dict[tuple[str, str], np.ndarray]:
+    """Milliseconds of a query by server and wire, and of a direct session with as many threads, asked in turn: a median a round."""
     path = handmade.save_picture(folder / "picture.onnx")
-    order, taken = np.random.default_rng(SEED), {name: [] for name in ("direct", *_WIRES)}
-    with _serving(path) as running, contextlib.ExitStack() as stack:
-        direct = RUNTIMES["onnxruntime"].open(path, Options("cpu", 1))
-        clients = {wire: stack.enter_context(contextlib.closing(connected(wire, running.address, running.signature))) for wire in _WIRES}
-        query = example(running.signature, 1)
-        asked = {wire: (lambda client=client: client.ask(Request(query))) for wire, client in clients.items()}
-        asked["direct"] = lambda: direct.run(query)
+    order, found = np.random.default_rng(SEED), {}
+    reasons = {name: SERVERS[name].why_not("onnxruntime") for name in _SERVERS}
+    for name, reason in reasons.items():
+        if reason:
+            write(f"{name}/onnxruntime was not asked: {reason}")
+    with _serving(path, tuple(name for name in _SERVERS if not reasons[name])) as running, contextlib.ExitStack() as stack:
+        direct, asked = RUNTIMES["onnxruntime"].open(path, Options("cpu", 1)), {}
+        for name, server in running.items():
+            query = example(server.signature, 1)
+            for wire in (wire for wire in _WIRES if wire in SERVERS[name].wires):
+                client = stack.enter_context(contextlib.closing(connected(wire, server.address, server.signature)))
+                asked[name, wire] = lambda client=client, query=query: client.ask(Request(query))
+        asked[_DIRECT] = lambda: direct.run(query)
+        places = list(asked)
         for _ in range(rounds + 1):  # the first warms both ends
-            for name in order.permutation(list(taken)):
-                taken[name].append(_median_ms(asked[name], _FEW if name in ("v2_json", "tfs_rest") else _QUERIES))
-    values = {name: np.array(one[1:]) for name, one in taken.items()}
-    return {wire: stats.centre(values[wire] - values["direct"]) for wire in _WIRES}
+            for place in order.permutation(len(places)):
+                name = places[place]
+                count = _FEW if name[1] in ("v2_json", "tfs_rest") else _QUERIES
+                found.setdefault(name, []).append(_median_ms(asked[name], count))
+    return {place: np.array(found[place][1:]) for place in places}
 
 
 def _median_ms(ask, count: int) -> float:
@@ -101,7 +122,8 @@ def _beside_h2load(folder: Path, write) -> None:
         return
     path = handmade.save_deep(folder / "deep.onnx", _LAYERS)
     taken: dict[str, list[tuple[float, float]]] = {"ours": [], "h2load": [], "closed": []}
-    with _serving(path) as running:
+    with _serving(path) as servers:
+        running = servers["own"]
         for number in range(_RUNS):
             for name in np.random.default_rng([SEED, number]).permutation(list(taken)):
                 with standing_still(running.pid):

@@ -153,6 +153,7 @@ _VERBS: dict[str, tuple[Typed, ...]] = {
         Typed("TOKEN_FILE", "file with the bearer token that the server wants", shown="PATH"),
     ),
     "compare": (),
+    "peers": (Typed("PEER", "tools and servers by name: triton/onnxruntime, NNCF … (default: all)", shown="A,B"),),
     "bench": (
         Typed("BENCH", _BENCHMARKS, shown="A,B"),
         Typed("MODEL", "models of the zoo that the long ones measure (default: their own)", shown="A,B"),

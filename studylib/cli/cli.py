@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from studylib.cli import arguments, serving
+from studylib.cli import arguments, benches, serving
 from studylib.cli.console import Console, only_one
-from studylib.errors import InputError, StudyError
+from studylib.errors import StudyError
 from studylib.machine import clock
-from studylib.params.typed import names, number, share, whole_number
+from studylib.params.typed import names, share
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -165,27 +165,6 @@ def compare_machines(options: argparse.Namespace) -> None:
     print(f"written: {path}")
 
 
-def bench(options: argparse.Namespace) -> None:
-    """Measure what the harness costs, LoadGen against the loop, our figures against the runtimes' own tools, how often verdicts err
-    and two studies agree about who wins, other tools beside ours, conversion, compression, search."""
-    from studylib.bench import benchmarks
-    from studylib.errors import lookup
-    from studylib.params.paths import outputs_root
-    from studylib.stats import MINIMUM_ROUNDS
-
-    rounds = whole_number(options.rounds, "ROUNDS")
-    if rounds < MINIMUM_ROUNDS:
-        raise InputError(f"ROUNDS is {rounds}; an interval needs at least {MINIMUM_ROUNDS}.")
-    chosen = [lookup(benchmarks.BENCHMARKS, "benchmark", name) for name in names(options.bench or "", "BENCH") or benchmarks.USUAL]
-    seconds = number(options.seconds, "SECONDS")
-    if not 0 < seconds <= 86_400:
-        raise InputError(f"SECONDS is {seconds:g}; it must be above 0 and at most 86400.")
-    wishes = benchmarks.Wishes(rounds, names(options.model or "", "MODEL"), options.effort, seconds)
-    with only_one(outputs_root()):
-        for benchmark in chosen:
-            benchmark(wishes)
-
-
 def _open(options: argparse.Namespace, write, **choice):
     """The study that the options ask for; with STRICT=1 only on the declared hardware."""
     from studylib.machine import hardware
@@ -292,5 +271,6 @@ VERBS = {
     "deploy": serving.deploy,
     "load": serving.load,
     "compare": compare_machines,
-    "bench": bench,
+    "bench": benches.bench,
+    "peers": benches.peers,
 }

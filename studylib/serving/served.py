@@ -67,7 +67,7 @@ class Served(Runtime):
         return type(self), type(self.server), *self.server.code, *self.backend.code
 
     def why_not(self, provider: str, host: Host) -> str | None:
-        return self.server.why_not() or super().why_not(provider, host) or self.backend.why_not(provider, host)
+        return self.server.why_not(self.backend.name) or super().why_not(provider, host) or self.backend.why_not(provider, host)
 
     def activate(self, options: Options) -> None:
         self.backend.check({})

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from studylib import stats
+from studylib.artifacts.environments import EnvironmentFailedError
 from studylib.artifacts.store import Artifact, Store
 from studylib.bench import peers
 from studylib.bench.peers import PEERS, Beside
-from studylib.bench.peers.tools import SCRIPTS, Peer, PeerError
+from studylib.bench.peers.tools import SCRIPTS, Peer
 from studylib.models.zoo import Samples
 from studylib.runtimes import RUNTIMES, Options
 from studylib.verdicts.compare import SpeedUp
@@ -104,13 +105,13 @@ def test_a_tool_that_fails_says_so_with_its_last_words(here, shelf, tmp_path):
     (peer,) = (peer for peer in PEERS if peer.name == "ONNX Runtime")
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"no model")
-    with pytest.raises(PeerError, match=r"^ONNX Runtime ended with 1: .*DecodeError"):
+    with pytest.raises(EnvironmentFailedError, match=r"^ONNX Runtime ended with 1: .*DecodeError"):
         peer.make(shelf.put(broken, "onnx"), _samples(tmp_path, shelf), shelf)
 
 
 def test_a_tool_whose_environment_is_away_says_so(shelf, tmp_path, monkeypatch):
     monkeypatch.setattr(Peer, "python", tmp_path / "nowhere" / "python")
-    with pytest.raises(PeerError, match=r"^NNCF: .*nowhere"):
+    with pytest.raises(EnvironmentFailedError, match=r"^NNCF: .*nowhere"):
         PEERS[0].make(shelf.put(onnx_models.convolutional(tmp_path / "m.onnx"), "onnx"), _samples(tmp_path, shelf), shelf)
 
 

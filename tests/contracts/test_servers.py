@@ -36,10 +36,10 @@ def test_names_are_server_and_runtime():
 
 
 def test_each_says_why_it_is_not_here_or_its_version():
-    for server in SERVERS.values():
-        reason = server.why_not()
+    for served in SERVED.values():
+        reason = served.server.why_not(served.backend.name)
         assert reason is None or "get it" in reason or "brings it" in reason
-        assert reason or server.version()
+        assert reason or served.server.version()
 
 
 def test_served_answers_are_those_of_the_direct_session_bit_for_bit_on_every_wire(running, mnist):

@@ -45,7 +45,7 @@ def stands_in(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 8])
 def test_it_is_told_its_model_ports_threads_and_batching_and_asked_on_its_own_wires(stands_in, tmp_path, batch):
-    assert stands_in.why_not() is None
+    assert stands_in.why_not("tensorflow") is None
     assert stands_in.version() == "2.99.0+stands.in"
     path = write(tmp_path / "made") / "model.onnx"
     with stands_in.start(Wishes(path, "tensorflow", batch=batch, wait_ms=2)) as running:

@@ -1,11 +1,17 @@
-"""What a user would pick instead: our winner against what other tools make of the same float file, in alternating blocks."""
+"""What a user would pick instead: our winner against what other tools make of the same float file, in alternating blocks.
+
+Other tools, and servers of others, run in environments of their own, which are made on demand.
+"""
 
 from dataclasses import dataclass, replace
 
+from studylib.artifacts.environments import Environment, EnvironmentFailedError
 from studylib.artifacts.software import digest
-from studylib.bench.peers.tools import Peer, PeerError
+from studylib.bench.peers.tools import Peer
 from studylib.params.paths import outputs_root
 from studylib.results.records import Trial
+from studylib.serving.servers import SERVERS
+from studylib.serving.servers.apart import Apart
 from studylib.stats import Verdict
 from studylib.study.opening import open_study
 from studylib.study.study import Study
@@ -51,6 +57,13 @@ class Beside:
         return {"peer": self.peer, "lost": self.lost.words, "budget": budget, f"ours ({self.winner})": self.ours.words, "holds": told}
 
 
+def environments() -> dict[str, Environment]:
+    """The environments of every tool and server of others, by what each is for."""
+    servers = [server for server in SERVERS.values() if isinstance(server, Apart)]
+    apart = [server.environment_of(backend) for server in servers for backend in server.backends]
+    return {one.name: one for one in (*(peer.environment for peer in PEERS), *apart)}
+
+
 def run(models: tuple[str, ...] = MODELS, effort: str = "smoke", write=print) -> dict[str, list[Beside]]:
     """Study every model, let every peer quantize its float file, and time them with our winner in turn; print and return by model."""
     found = {}
@@ -80,11 +93,11 @@ def _made(study: Study, model: str, write) -> dict[str, Trial]:
         usual = next((t for t in study.made if (t.runtime, t.recipe, t.control, t.sweep) == (peer.runtime, "fp32", False, "")), None)
         try:
             if usual is None:
-                raise PeerError(f"{peer.name}: {peer.runtime} fp32 of {model} is not in this study")
+                raise EnvironmentFailedError(f"{peer.name}: {peer.runtime} fp32 of {model} is not in this study")
             peer.install(write)
             write(f"{peer.name}: quantizing {model}")
             made = peer.make(study.make(model, peer.reads), samples, study.store)
-        except PeerError as error:
+        except EnvironmentFailedError as error:
             write(str(error))
             continue
         evaluation = "evaluation-" + digest((usual.evaluation_id, made.key))[:16]

@@ -2,32 +2,20 @@
 
 import hashlib
 import json
-import os
-import shutil
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from studylib.artifacts.environments import Environment, foreign, run
 from studylib.artifacts.store import Artifact, Store
-from studylib.errors import StudyError
 from studylib.models.zoo import Samples
-from studylib.params.paths import root
 
 # They run where their tool is installed and we are not.
 SCRIPTS = Path(__file__).parents[3] / "requirements" / "peers"
-_TIMEOUT_S = 1800
 # What a script writes: a file, or for OpenVINO a folder with the graph and its weights.
 _MADE = {"onnx": "model.onnx", "tflite": "model.tflite", "openvino": "model"}
-# Their last words, of a process that failed.
-_LINES = 3
-
-
-class PeerError(StudyError):
-    """A tool could not be installed, or made nothing of a model."""
 
 
 @dataclass(frozen=True)
@@ -48,30 +36,18 @@ class Peer:
 
     @property
     def python(self) -> Path:
-        return self._folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+        return self.environment.python
 
     @property
-    def _folder(self) -> Path:
-        return root() / ".venv-peers" / self._digest(self.packages)[:12]
+    def environment(self) -> Environment:
+        return Environment(self.name, self.packages)
 
     def install(self, write=print) -> None:
-        """Make its environment, once for these packages. Raises `PeerError`."""
-        if (self._folder / ".complete").exists():
-            return
-        write(f"{self.name}: installing {', '.join(self.packages)}")
-        shutil.rmtree(self._folder, ignore_errors=True)
-        uv = Path(sys.executable).with_name("uv")
-        try:
-            self._run([uv, "venv", "--quiet", "--python", sys.executable, self._folder])
-            self._run([uv, "pip", "install", "--quiet", "--python", self.python, *self.packages])
-        except PeerError as error:
-            raise PeerError(
-                f"{error}; it could not be installed and is left out. Once a package index can be reached, run it again"
-            ) from None
-        (self._folder / ".complete").touch()
+        """Make its environment, once for these packages. Raises `EnvironmentFailedError`."""
+        self.environment.install(write)
 
     def make(self, source: Artifact, samples: Artifact, store: Store) -> Artifact:
-        """What it makes of the float file ``source`` with calibration ``samples``, kept in ``store``. Raises `PeerError`."""
+        """What it makes of the float file ``source`` with calibration ``samples``, kept in ``store``. Raises `EnvironmentFailedError`."""
         script = SCRIPTS / self.script
         told = (self.packages, script.read_text(encoding="utf-8"), self.wish, source.sha256, samples.sha256)
 
@@ -88,21 +64,10 @@ class Peer:
         return store.make(self._digest(told), facts, write)
 
     def _run(self, command: list) -> None:
-        try:
-            # In a folder of its own: tools leave caches where they are started.
-            with tempfile.TemporaryDirectory(prefix="studylib-") as here:
-                done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, env=_environment(), cwd=here)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise PeerError(f"{self.name}: {error}") from None
-        if done.returncode:
-            raise PeerError(f"{self.name} ended with {done.returncode}: {' | '.join(done.stderr.strip().splitlines()[-_LINES:])}")
+        # In a folder of its own: tools leave caches where they are started.
+        with tempfile.TemporaryDirectory(prefix="studylib-") as here:
+            run(self.name, command, foreign() | {"OLIVE_DISABLE_TELEMETRY": "1"}, Path(here))
 
     @staticmethod
     def _digest(facts) -> str:
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def _environment() -> dict[str, str]:
-    """Ours without what leads to our own packages, or tells somebody that we are here."""
-    left_out = ("PYTHONPATH", "VIRTUAL_ENV")
-    return {name: value for name, value in os.environ.items() if name not in left_out} | {"OLIVE_DISABLE_TELEMETRY": "1"}

@@ -119,8 +119,8 @@ class Server(ABC):
     code: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def why_not(self) -> str | None:
-        """Why it cannot be started here, with the ways to get it, or None."""
+    def why_not(self, backend: str) -> str | None:
+        """Why it cannot be started here with one of its ``backends``, with the ways to get it, or None."""
 
     @abstractmethod
     def version(self) -> str:

@@ -25,7 +25,7 @@ class Own(Server):
     times: ClassVar[bool] = True
     code: ClassVar[tuple[str, ...]] = ("studylib.serving.own.serve",)
 
-    def why_not(self) -> str | None:
+    def why_not(self, backend: str) -> str | None:
         missing = [name for name in _NEEDED if not importlib.util.find_spec(name)]
         return f"the package {missing[0]} is not installed; `make install` brings it" if missing else None
 

@@ -27,7 +27,7 @@ class TensorFlowServing(Server):
     backends: ClassVar[dict[str, str]] = {"tensorflow": "saved_model"}
     wires: ClassVar[tuple[str, ...]] = ("tfs_grpc", "tfs_rest")
 
-    def why_not(self) -> str | None:
+    def why_not(self, backend: str) -> str | None:
         return None if shutil.which(PROGRAM) or self._engine() else _WAYS
 
     def version(self) -> str:
