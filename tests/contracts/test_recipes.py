@@ -16,6 +16,7 @@ from studylib.quality import metrics
 from studylib.recipes import RECIPES, RETRAINED, chain, names, why_no_chain
 from studylib.runtimes import RUNTIMES, Options
 from studylib.runtimes.onnxruntime import INT8_SUMS
+from studylib.study.opening import open_study
 from studylib.study.plan import OPENERS
 from tests.outputs import only
 from tests.parts_of_a_study import reference_of, samples_of
@@ -46,6 +47,8 @@ def _artifact(mnist, recipe):
         pytest.skip(reason)
     if recipe.learns_from == "training":
         return _taught(mnist, recipe)
+    if recipe.learns_from == "search":
+        return _searched(mnist, recipe)
     if recipe.name == "wi8_ai8":
         return recipe(_taught(mnist, dataclasses.replace(RETRAINED["qat"], epochs=1)), mnist.store)
     steps = chain(recipe.name, recipe.target, "keras")
@@ -53,6 +56,14 @@ def _artifact(mnist, recipe):
         pytest.skip(f"mnist_cnn never passes here: it starts from {recipe.source_format}")
     way = tuple((step.name, step.source_format, step.target) for step in steps)
     return make(dataclasses.replace(targets[0], steps=way, lessons=None), mnist.store, {})
+
+
+def _searched(mnist, recipe):
+    """What a search finds for a format of which the smoke study has no runtime; the second time it is there."""
+    choice = {"models": ("mnist_cnn",), "recipes": (recipe.name,), "runtimes": (OPENERS[recipe.target],)}
+    study = dataclasses.replace(open_study("cpu", "smoke", write=lambda line: None, **choice), folder=mnist.folder.parent / "searched")
+    study.compress(matrix=False)
+    return study.artifact(next(trial.artifact_key for trial in study.made if trial.recipe == recipe.name))
 
 
 def _taught(mnist, recipe):

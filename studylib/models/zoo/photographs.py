@@ -34,9 +34,9 @@ _FOLDERS = {"skimage": "data", "sklearn": "datasets/images", "matplotlib": "mpl-
 class SeesPhotographs(Model):
     """A network that sorts photographs, 224x224 RGB, into the 1000 classes of ImageNet.
 
-    Evaluation takes views of labelled photographs where these are here (`labelled_photographs`); calibration and training then take
-    views of others of them and crops by halves. Otherwise all samples are crops, which nobody labelled: they carry agreement with the float
-    model and no accuracy. Many samples of few photographs are not independent.
+    Trained weights are evaluated on views of labelled photographs where these are here (`labelled_photographs`); calibration and training
+    then take views of others of them and crops by halves. Otherwise all samples are crops, which nobody labelled: they carry agreement
+    with the float model and no accuracy. Many samples of few photographs are not independent.
     """
 
     task = "classification"
@@ -48,14 +48,15 @@ class SeesPhotographs(Model):
         """RGB bytes, last axis the channels, to what the weights were trained on, float32."""
 
     def data_facts(self) -> dict:
-        return {} if labelled.why_not() else {"photographs": labelled.digest()}
+        return {"photographs": labelled.digest()} if self.weights == "trained" and not labelled.why_not() else {}
 
     def samples(self, split: str, n: int, seed: int) -> Samples:
         return self.described_samples(split, n, seed, None, None)[0]
 
     def described_samples(self, split, n, seed, source, ask) -> tuple[Samples, dict]:
-        why_not = labelled.why_not()
-        if why_not:
+        if self.weights != "trained":
+            return self.crops(split, n, seed), {}
+        if why_not := labelled.why_not():
             return self.crops(split, n, seed), {"assumed": [f"its photographs have no labels: {why_not}"]} if split == "test" else {}
         if split == "test":
             pixels, shown = labelled.views(split, n, seed)

@@ -65,7 +65,13 @@ def test_classes_are_those_of_the_names_of_the_network(photograph, name):
     assert EFFICIENTNET.class_names()[CLASSES[folder][file]] == name
 
 
-@pytest.mark.parametrize("model", SEEING, ids=lambda model: model.name)
+@pytest.fixture(params=SEEING, ids=lambda model: model.name)
+def model(request, monkeypatch):
+    """A network that sees photographs, with trained weights, whether these are here or not."""
+    monkeypatch.setattr(type(request.param), "weights", "trained")
+    return request.param
+
+
 def test_samples_carry_the_class_of_what_they_show(model, here):
     samples, notes = model.described_samples("test", 300, 5, None, None)
     assert notes == {"accuracy": ["208 views of 104 labelled photographs, cut out and laid on white (Tux Paint's stamps)"]}
@@ -116,13 +122,20 @@ def test_calibration_sees_crops_and_others_mixed(here):
     assert 10 <= on_white[:50].sum() <= 40
 
 
+@pytest.mark.parametrize("model", SEEING, ids=lambda model: model.name)
+def test_random_weights_see_crops_and_nothing_is_said_of_labels(model, here, monkeypatch):
+    monkeypatch.setattr(type(model), "weights", "random")
+    samples, notes = model.described_samples("test", 6, 0, None, None)
+    assert samples.labels is None and notes == {} and model.data_facts() == {}
+    np.testing.assert_array_equal(samples.inputs["image"], model.crops("test", 6, 0).inputs["image"])
+
+
 def test_random_weights_are_the_same_with_and_without_them(here, monkeypatch):
     crops = MODELS["mobilenet_v2"].crops("train", 4, 0).inputs["image"]
     monkeypatch.setenv("STUDYLIB_PHOTOGRAPHS", "/no/such/folder")
     np.testing.assert_array_equal(crops, MODELS["mobilenet_v2"].crops("train", 4, 0).inputs["image"])
 
 
-@pytest.mark.parametrize("model", SEEING, ids=lambda model: model.name)
 def test_without_them_samples_are_crops_without_labels_and_that_is_said(model, nowhere):
     samples, notes = model.described_samples("test", 6, 0, None, None)
     assert len(samples) == 6 and samples.labels is None and model.data_facts() == {}
