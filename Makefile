@@ -13,6 +13,8 @@ TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin
 $(foreach name,$(TYPED),$(eval override $(name) := $$(value $(name))))
 MAKEOVERRIDES :=
 export $(TYPED) BOOTSTRAP JOBS STUDYLIB_VENV
+# A study starts a process for each repetition: without bytecode on the disk each would compile TensorFlow's sources anew, for ten seconds.
+export PYTHONDONTWRITEBYTECODE :=
 # The sources of this checkout, in kernels too, whoever built the environment.
 export PYTHONPATH := $(CURDIR)$(if $(value PYTHONPATH),:$(value PYTHONPATH))
 
