@@ -6,7 +6,7 @@ PYTHON_IN := "$$STUDYLIB_VENV/bin/python"
 
 # What is typed for this file itself; everything else is an option of a verb, which studylib/params/study_options.py declares.
 SETTINGS := BOOTSTRAP PYTHON JOBS STUDYLIB_VENV COUNT FROM FAST
-VERBS := study plan report advise path serve deploy load compare bench peers
+VERBS := study plan report advise path serve deploy load case compare bench peers
 
 # Values go to Python by name, through the environment, as they were typed: neither make (`$`) nor a shell (quotes) reads them.
 TYPED := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
@@ -37,6 +37,7 @@ path: install  ## quantize, batch, sessions, memory settings: what each step bri
 serve: install  ## the advised configuration behind a server: REST on 8501, gRPC on 8500
 deploy: install  ## image, compose file, Kubernetes objects and nginx of the advised configuration
 load: install  ## ask a server that somebody runs: TARGET=host:port MODEL=name QPS=100
+case: install  ## one question of a product team on real input: CASE=image, DATA=your photographs
 compare: install  ## every machine in outputs/ side by side
 bench: install  ## what the measuring costs, and what compression and search bring
 peers: install  ## once: tools and servers of others, each in an environment of its own (.venv-peers, 3 GB)

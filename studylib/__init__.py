@@ -32,6 +32,10 @@ _HOME = {
     "recorded": "results.recording:recorded",
     "figures": "report.by_name:figures",
     "provenance": "results.standing:provenance",
+    "run_case": "cases:run_case",
+    "case_decision": "report.cases:decision",
+    "case_figure": "report.cases:figure",
+    "case_table": "report.cases:table",
     "predictor": "serving.predictor:predictor",
     "stats": "stats",
 }

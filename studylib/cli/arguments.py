@@ -10,7 +10,7 @@ from collections.abc import Callable, MutableMapping
 from studylib.errors import InputError, suggestion
 from studylib.params.sets import resolve
 from studylib.params.study_options import EFFORT, FORCE, HW, STRICT, Choice, options
-from studylib.params.typed import Typed, yes_or_no
+from studylib.params.typed import Typed, place, yes_or_no
 
 # The variables that were typed after `make`, as the Makefile says. Those of the environment that were not are somebody else's.
 TYPED = "STUDYLIB_TYPED"
@@ -151,6 +151,13 @@ _VERBS: dict[str, tuple[Typed, ...]] = {
         Typed("SECONDS", "how long (default: 10)", default="10", shown="10"),
         Typed("DATA", "queries: a .npz file with an array for each input (default: noise)", shown="PATH"),
         Typed("TOKEN_FILE", "file with the bearer token that the server wants", shown="PATH"),
+    ),
+    "case": (
+        Typed("CASE", "which case study: image (default)", default="image", shown="image"),
+        HW,
+        EFFORT,
+        FORCE,
+        Typed("DATA", "your own photographs: a folder, of which each inner folder is named as what it shows", place, "PATH"),
     ),
     "compare": (),
     "peers": (Typed("PEER", "tools and servers by name: triton/onnxruntime, NNCF … (default: all)", shown="A,B"),),

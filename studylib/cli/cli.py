@@ -155,6 +155,24 @@ def path(options: argparse.Namespace) -> int:
     return _told(untimed, "has no timed row", len(planned.plan.models))
 
 
+def case(options: argparse.Namespace) -> None:
+    """One question of a product team, answered on real input: decision, page and figures."""
+    from studylib.cases import run_case
+    from studylib.params.paths import outputs_root
+    from studylib.report import cases
+
+    console = Console()
+    with only_one(outputs_root()):
+        result = run_case(options.case, options.hw, options.effort, options.data or "", bool(options.force), console.line)
+    console.close()
+    page = cases.build(outputs_root() / options.hw, result.case)
+    print(result.question)
+    print(cases.ground(result))
+    for line in cases.decision(result):
+        print(f"- {line}")
+    print(f"page: {page}")
+
+
 def compare_machines(options: argparse.Namespace) -> None:
     """Every machine in outputs/ side by side."""
     from studylib.params.paths import outputs_root
@@ -270,6 +288,7 @@ VERBS = {
     "serve": serving.serve,
     "deploy": serving.deploy,
     "load": serving.load,
+    "case": case,
     "compare": compare_machines,
     "bench": benches.bench,
     "peers": benches.peers,

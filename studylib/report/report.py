@@ -31,8 +31,8 @@ def build(results: Results) -> Path:
     for figure in drawn:
         for kind in ("svg", "png"):
             write_bytes(folder / f"{figure.name}.{kind}", (results.folder / "figures" / f"{figure.name}.{kind}").read_bytes())
-    write_text(folder / "report.md", _render("report.md.j2", content))
-    write_text(folder / "index.html", _render("report.html.j2", content))
+    write_text(folder / "report.md", render("report.md.j2", content))
+    write_text(folder / "index.html", render("report.html.j2", content))
     return folder / "index.html"
 
 
@@ -59,7 +59,7 @@ def _content(findings: Findings, drawn: list[drawing.Drawn]) -> dict:
 
 def _table(number: int, section: Section, findings: Findings) -> dict:
     frame = _telling(section.make(findings))
-    shown = {"html": _html(frame), "markdown": Markup(markdown(frame)), "empty": frame.empty}
+    shown = {"html": html_of(frame), "markdown": Markup(markdown(frame)), "empty": frame.empty}
     return {"id": section.id, "title": section.title, "number": number} | shown
 
 
@@ -68,7 +68,8 @@ def _telling(frame):
     return frame if frame.empty else frame[[name for name in frame if not (frame[name] == "").all()]]
 
 
-def _html(frame) -> str:
+def html_of(frame) -> str:
+    """A table of the page."""
     return frame.to_html(index=False, escape=True, border=0, na_rep="–", float_format=digits)
 
 
@@ -83,7 +84,8 @@ def _plain(value):
     return plain(value)
 
 
-def _render(template: str, content: dict) -> str:
+def render(template: str, content: dict) -> str:
+    """A page or a Markdown file of one of our templates."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     environment = Environment(

@@ -12,6 +12,7 @@ from jupyter_core.utils import ensure_event_loop
 from nbclient.exceptions import DeadKernelError
 
 from studylib import open_study
+from studylib.cases import CASES
 from studylib.study.kernel import Kernel
 from studylib.study.notebooks import NOTEBOOKS, ON_PHONE, Runner
 from tests import ROOT
@@ -29,14 +30,17 @@ def _defaults(path) -> dict:
 
 
 def test_every_notebook_is_run_and_every_run_notebook_is_there():
-    assert [path.stem for path in PATHS] == sorted(NOTEBOOKS)
+    cases = [f"05-case-{name}" for name in CASES]  # a command of their own: `make case`
+    assert [path.stem for path in PATHS] == sorted([*NOTEBOOKS, *cases])
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_defaults_are_the_smoke_study(path):
     defaults = _defaults(path)
     assert defaults.pop("force", False) is False
-    assert defaults == ({"hardware": "cpu"} if path.stem == "09-findings" else {"hardware": "cpu", "effort": "smoke", "choice": {}})
+    assert defaults == {"hardware": "cpu"} | (
+        {} if path.stem == "09-findings" else {"effort": "smoke"} | ({"data": ""} if "-case-" in path.stem else {"choice": {}})
+    )
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

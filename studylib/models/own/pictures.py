@@ -56,7 +56,7 @@ class Reader:
 
     def prepared(self, image) -> np.ndarray:
         """An opened picture (``PIL.Image``) as the model takes it: (height, width, channels), float32."""
-        pixels = self._pixels(self._upright(image))
+        pixels = self._pixels(self.upright(image))
         if self.scaling is None:
             return np.round(pixels)
         told = self.scaling
@@ -68,7 +68,8 @@ class Reader:
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    def _upright(self, image):
+    def upright(self, image):
+        """Its first frame, turned as its EXIF data says."""
         from PIL import ImageOps
 
         if getattr(image, "n_frames", 1) > 1:
@@ -87,7 +88,7 @@ class Reader:
             raise ValueError("its values are floats of unknown range; save it with 8 or 16 bits")
         if image.mode == "CMYK":
             self.done["are CMYK, turned into RGB without a colour profile"] += 1
-        return np.asarray(self._channelled(image).resize(size), np.float32).reshape(size[1], size[0], -1)
+        return np.asarray(self.channelled(image).resize(size), np.float32).reshape(size[1], size[0], -1)
 
     def _deep(self, image, size) -> np.ndarray:
         from PIL import Image
@@ -101,7 +102,8 @@ class Reader:
         opaque = [np.full_like(grey, 255)] if self.layout.channels == 4 else []
         return np.concatenate([grey] * min(self.layout.channels, 3) + opaque, axis=2)
 
-    def _channelled(self, image):
+    def channelled(self, image):
+        """A picture of at most 8 bits in the layout's channels; what is transparent lies on white."""
         from PIL import Image
 
         see_through = image.has_transparency_data

@@ -25,7 +25,7 @@ _TIMEOUT_S = 600
 
 def why_not() -> str | None:
     """Why there are none here, with the ways to get them, or None."""
-    found = _folder()
+    found = folder()
     if found is None:
         return f"none are here; install Debian's {PACKAGE}, or set STUDYLIB_PHOTOGRAPHS to a folder with the stamps of Tux Paint"
     missing = [name for name in names("test") + names("train") if not (found / name).is_file()]
@@ -44,7 +44,7 @@ def classes() -> np.ndarray:
 
 def digest() -> str:
     """One hash of all the files that are used."""
-    return _digest(_folder())
+    return _digest(folder())
 
 
 @functools.lru_cache
@@ -66,7 +66,7 @@ def views(split: str, n: int, seed: int, side: int = 224) -> tuple[np.ndarray, n
     shown = np.resize(rng.permutation(len(files)), n - n % len(files) if n > len(files) else n)
     pixels = np.empty((len(shown), side, side, 3), np.uint8)
     for index, number in enumerate(shown):
-        with Image.open(_folder() / files[number]) as opened:
+        with Image.open(folder() / files[number]) as opened:
             image = opened.convert("RGBA")
         image = image.crop(image.getchannel("A").getbbox())
         room = round(side * (1 - 2 * rng.uniform(0.05, 0.25)))
@@ -118,8 +118,8 @@ def _cached() -> Path:
     return cache_folder() / PACKAGE
 
 
-def _folder() -> Path | None:
+def folder() -> Path | None:
     """Where they are; a folder that is named counts alone."""
     if named := os.environ.get("STUDYLIB_PHOTOGRAPHS"):
         return Path(named)
-    return next((folder for folder in (Path("/") / _INSTALLED, _cached()) if folder.is_dir()), None)
+    return next((found for found in (Path("/") / _INSTALLED, _cached()) if found.is_dir()), None)

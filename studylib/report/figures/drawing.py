@@ -75,8 +75,14 @@ def draw_all(results: Results | Findings) -> list[Drawn]:
 
 def save(results: Results, section: Section, drawing: Drawing) -> Drawn:
     """Write ``figures/<id>.svg`` and ``.png`` with the provenance under the figure."""
-    name, figure, note = section.id, drawing.figure, standing.provenance(results)
-    native = results.run()["native"]
+    note = standing.provenance(results)
+    save_in(results.folder / "figures", section.id, drawing, note, results.run()["native"])
+    return Drawn(section.id, section.title, drawing.caption, drawing.alt, note)
+
+
+def save_in(folder: Path, name: str, drawing: Drawing, note: str, native: bool) -> None:
+    """Write ``<name>.svg`` and ``.png`` into ``folder``, with ``note`` under the figure."""
+    figure = drawing.figure
     width = int(figure.get_figwidth() * 15)
     with matplotlib.rc_context(_STYLE):
         figure.text(
@@ -91,8 +97,7 @@ def save(results: Results, section: Section, drawing: Drawing) -> Drawn:
         for kind, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 150})):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, bbox_inches=within, **options)
-            write_bytes(results.folder / "figures" / f"{name}.{kind}", buffer.getvalue())
-    return Drawn(name, section.title, drawing.caption, drawing.alt, note)
+            write_bytes(folder / f"{name}.{kind}", buffer.getvalue())
 
 
 @contextlib.contextmanager

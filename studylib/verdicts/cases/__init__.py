@@ -1,0 +1,1 @@
+"""What each case study decides, from its stored result alone."""
